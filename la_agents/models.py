@@ -1,0 +1,283 @@
+"""Load a causal language model and its tokenizer, once per process.
+
+`load_model` accepts the bundled alias, a local folder, a `.gguf` file or a hub id. Where those are looked for is in
+`model_files`, how a GGUF becomes safetensors is in `conversion`; what a model is asked is nobody's business here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from la_agents.errors import ConfigurationError, ModelNotFoundError, UnsupportedModelError
+from la_agents.model_files import DEFAULT_MODEL, ModelFiles, Progress, find_model
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["DEFAULT_MODEL", "LoadedModel", "Progress", "load_model"]
+
+logger = logging.getLogger(__name__)
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_UNSTATED_CONTEXT = 1 << 20  # tokens; for models without a position limit (ALiBi), memory is the limit
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model ready to run. Compared by identity: two loads of one folder are two models.
+
+    Attributes:
+        name: What the user asked for: alias, folder or file name, or hub id.
+        model: In eval mode, without gradients, on `device`.
+        tokenizer: As saved beside the model.
+        eos_token_ids: Every id that ends a sequence, from the generation config.
+        max_positions: Context length in tokens, prompt and answer together.
+        quantization: The scheme the weights were quantised with after loading, or None.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    eos_token_ids: frozenset[int]
+    max_positions: int
+    device: torch.device
+    dtype: torch.dtype
+    quantization: str | None = None
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What makes two requests for a model the same one."""
+
+    source: str
+    revision: str | None
+    device: str
+    dtype: str
+    quantize: str | None
+    trust_remote_code: bool
+
+
+_loaded: weakref.WeakValueDictionary[_Key, LoadedModel] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def load_model(
+    model: str | Path | LoadedModel = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    progress: Progress | None = None,
+) -> LoadedModel:
+    """Load `model`, or return the copy this process already holds; safe to call from several threads.
+
+    A copy is shared for as long as somebody holds it, per resolved location, device, dtype, `quantize` and revision.
+
+    Args:
+        model: The bundled alias, a folder, a `.gguf` file, a hub id, or a `LoadedModel` (returned as it is).
+        device: "auto" (CUDA if there is one, else CPU) or a torch device such as "cpu", "cuda:1", "mps".
+        dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
+        quantize: Weight quantisation applied after loading, such as "int8"; None leaves the weights alone.
+        revision: Branch, tag or commit of a hub id.
+        trust_remote_code: Allow the model's own Python files to run; transformers' meaning.
+        progress: Called with a stage name and a fraction in [0, 1] while a GGUF file is converted.
+
+    Raises:
+        ModelNotFoundError: nothing is at any of the places looked in; the message names them and the remedy.
+        UnsupportedModelError: it is there but is no causal LM with a tokenizer, or it cannot be read.
+        ConfigurationError: a device or dtype that does not exist, or arguments that contradict each other.
+    """
+    if isinstance(model, LoadedModel):
+        given = (device, dtype, quantize, revision, trust_remote_code)
+        return _as_given(model, changed=given != ("auto", "auto", None, None, False))
+    target = _resolve_device(device)
+    precision = _resolve_dtype(dtype, target)
+    with _lock:
+        files = find_model(model, revision=revision, progress=progress)
+        key = _Key(files.source, files.revision, str(target), str(precision), quantize, trust_remote_code)
+        loaded = _loaded.get(key)
+        if loaded is None:
+            loaded = _load(files, target, precision, quantize, trust_remote_code)
+            _loaded[key] = loaded
+    return loaded
+
+
+def _as_given(model: LoadedModel, *, changed: bool) -> LoadedModel:
+    if changed:
+        msg = (
+            "Expected no device, dtype, quantize, revision or trust_remote_code beside a model that is already loaded; "
+            "give them to the load_model call that made it."
+        )
+        raise ConfigurationError(msg)
+    return model
+
+
+def _resolve_device(device: str) -> torch.device:
+    import torch
+
+    if device == "auto":
+        return (
+            torch.device("cuda", torch.cuda.current_device())
+            if torch.cuda.is_available()
+            else torch.device("cpu")
+        )
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        msg = f"Expected device to be 'auto' or a torch device such as 'cpu' or 'cuda:0', got {device!r}."
+        raise ConfigurationError(msg) from error
+    if resolved.type == "cuda":
+        return _cuda_device(resolved)
+    if resolved.type == "mps" and not torch.backends.mps.is_available():
+        msg = "Expected an Apple GPU for device='mps', this machine offers none; use device='cpu' or 'auto'."
+        raise ConfigurationError(msg)
+    return resolved
+
+
+def _cuda_device(device: torch.device) -> torch.device:
+    """Check that the GPU exists, and give it its index, so that 'cuda' and 'cuda:0' share one copy."""
+    import torch
+
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (device.index or 0) >= available:
+        msg = f"Expected device {str(device)!r} to exist, this machine has {available} CUDA devices; use device='auto'."
+        raise ConfigurationError(msg)
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
+def _resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    import torch
+
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in _DTYPES:
+        msg = f"Expected dtype to be 'auto' or one of {', '.join(_DTYPES)}, got {dtype!r}."
+        raise ConfigurationError(msg)
+    resolved: torch.dtype = getattr(torch, dtype)
+    return resolved
+
+
+def _load(
+    files: ModelFiles, device: torch.device, dtype: torch.dtype, quantize: str | None, trust_remote_code: bool
+) -> LoadedModel:
+    """Cheap checks first: configuration, tokenizer, then the weights."""
+    where: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if files.revision is not None:
+        where["revision"] = files.revision
+    config = _read_config(files, where)
+    _check_causal(files, config)
+    tokenizer = _read_tokenizer(files, where)
+    model = _read_weights(files, config, dtype, where)
+    if quantize is not None:
+        from la_agents.engine.quantization import quantize_model
+
+        quantize_model(model, quantize)
+    model.to(device)
+    logger.debug("loaded %s from %s on %s as %s", files.name, files.source, device, dtype)
+    return LoadedModel(
+        name=files.name,
+        model=model,
+        tokenizer=tokenizer,
+        eos_token_ids=_eos_token_ids(model, tokenizer),
+        max_positions=_max_positions(config, tokenizer),
+        device=device,
+        dtype=dtype,
+        quantization=quantize,
+    )
+
+
+def _read_config(files: ModelFiles, where: dict[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(files.source, **where)
+    except (OSError, ValueError, KeyError) as error:
+        if files.is_hub:
+            raise ModelNotFoundError(files.not_on_hub()) from error
+        msg = f"Expected a readable config.json in {files.source}, got: {error}"
+        raise UnsupportedModelError(msg) from error
+
+
+def _check_causal(files: ModelFiles, config: Any) -> None:
+    """Refuse what generates differently: encoders, encoder-decoders, recurrent models without a KV cache."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
+    )
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED,
+    )
+
+    if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
+        return
+    kind = config.model_type
+    reason = None
+    if getattr(config, "is_encoder_decoder", False):
+        reason = "an encoder-decoder"
+    elif kind not in CAUSAL:
+        reason = "no causal language model"
+    elif kind in MASKED and not getattr(config, "is_decoder", False):
+        reason = "a masked language model"
+    if reason is not None:
+        msg = f"Expected {files.name!r} to be a causal language model, its type {kind!r} is {reason}; choose another model."
+        raise UnsupportedModelError(msg)
+
+
+def _read_tokenizer(files: ModelFiles, where: dict[str, Any]) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(files.source, **where)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        msg = f"Expected a tokenizer beside the model {files.source!r}, none can be read: {error}"
+        raise UnsupportedModelError(msg) from error
+    return tokenizer
+
+
+def _read_weights(
+    files: ModelFiles, config: Any, dtype: torch.dtype, where: dict[str, Any]
+) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(files.source, config=config, dtype=dtype, **where)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        msg = f"Expected readable weights for {files.name!r} at {files.source}, got: {error}"
+        raise UnsupportedModelError(msg) from error
+    if getattr(model, "_is_stateful", False):
+        msg = f"Expected a model with a key-value cache, {config.model_type!r} keeps another kind of state; choose another."
+        raise UnsupportedModelError(msg)
+    model.requires_grad_(False)
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def _eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The generation config's ids; the model's, then the tokenizer's, where it names none."""
+    for source in (model.generation_config, model.config.get_text_config(), tokenizer):
+        ids = getattr(source, "eos_token_id", None)
+        if ids is not None:
+            return frozenset([ids] if isinstance(ids, int) else ids)
+    return frozenset()
+
+
+def _max_positions(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
+    text = config.get_text_config()
+    for name in (
+        "max_position_embeddings",
+        "n_positions",
+        "max_sequence_length",
+        "max_seq_len",
+        "seq_length",
+    ):
+        limit = getattr(text, name, None)
+        if isinstance(limit, int) and limit > 0:
+            return limit
+    return int(min(tokenizer.model_max_length, _UNSTATED_CONTEXT))

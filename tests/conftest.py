@@ -1,0 +1,25 @@
+"""Fixtures shared by all tests: no network, two threads, one copy of the bundled model per session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from la_agents.models import LoadedModel
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# The converted model is kept between runs: making it takes half a minute, and tests/real tests that making.
+os.environ.setdefault("LA_AGENTS_CACHE", str(Path(__file__).parents[1] / ".cache" / "la_agents"))
+
+
+@pytest.fixture(scope="session")
+def bundled_model() -> LoadedModel:
+    """SmolLM2-135M-Instruct, float32 on CPU, loaded once per session."""
+    from la_agents.models import load_model
+
+    return load_model(device="cpu", dtype="float32")
