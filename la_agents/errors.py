@@ -8,6 +8,7 @@ __all__ = [
     "DeadlineExceededError",
     "EngineBusyError",
     "EngineClosedError",
+    "GenerationError",
     "InvalidPreferenceError",
     "LaAgentsError",
     "ModelNotFoundError",
@@ -71,6 +72,10 @@ class EngineClosedError(LaAgentsError):
 
 class DeadlineExceededError(LaAgentsError):
     """A request did not finish within its deadline."""
+
+
+class GenerationError(LaAgentsError):
+    """The model or its tokenizer failed on one request; the cause is chained."""
 
 
 class RequestTooLargeError(LaAgentsError):

@@ -1,0 +1,104 @@
+"""Attention over slots: every row keeps its tokens at their own positions, so one mask serves ragged rows.
+
+Registered with transformers' attention interface; any model that follows it (Llama, Qwen, GPT-NeoX, Gemma, Mistral ...)
+runs on it unchanged. A key is visible to a query iff its position is not later, and within the layer's window if it
+has one; nothing else is needed, since keys are stored by position and never shifted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+__all__ = ["ATTENTION", "Step"]
+
+ATTENTION = "la_agents_slots"
+
+
+class Step:
+    """What one forward must know about its rows.
+
+    Args:
+        positions: [rows, n], the position of each new token in its own row.
+        slots: [rows, n], where its key is stored: its position, or a scratch slot for padding.
+        num_keys: How many slots, from the first, attention looks at.
+    """
+
+    def __init__(self, positions: Tensor, slots: Tensor, num_keys: int) -> None:
+        self.positions = positions
+        self.slots = slots
+        self.num_keys = num_keys
+        self.rows = torch.arange(positions.shape[0], device=positions.device).unsqueeze(1)
+        self._masks: dict[int | None, Tensor] = {}
+
+    def mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
+        """Additive mask [rows, 1, n, num_keys]; built once a forward for each window."""
+        if window not in self._masks:
+            keys = torch.arange(self.num_keys, device=self.positions.device)
+            query = self.positions[:, None, :, None]
+            visible = keys <= query
+            if window is not None:
+                visible &= keys > query - window
+            mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+            self._masks[window] = mask.masked_fill_(~visible, float("-inf"))
+        return self._masks[window]
+
+
+def slot_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    *,
+    step: Step,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention of `query [rows, heads, n, dim]` over `key, value [rows, kv_heads, num_keys, dim]`.
+
+    A single new token folds each group of query heads onto its key head, so grouped keys are never repeated in memory.
+    Returns [rows, n, heads, dim], as transformers expects.
+    """
+    rows, heads, n, _dim = query.shape
+    kv_heads = key.shape[1]
+    mask = step.mask(sliding_window, query.dtype)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if softcap is not None or s_aux is not None:
+        return _explicit(query, key, value, mask, scale, softcap, s_aux), None
+    if n == 1 and kv_heads != heads:
+        query = query.reshape(rows, kv_heads, heads // kv_heads, -1)
+        out = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+        return out.reshape(rows, 1, heads, -1), None
+    if kv_heads != heads:
+        key, value = (x.repeat_interleave(heads // kv_heads, dim=1) for x in (key, value))
+    out = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    return out.transpose(1, 2).contiguous(), None
+
+
+def _explicit(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float, softcap: float | None, sinks: Tensor | None
+) -> Tensor:
+    """The same in plain matrix products, for soft-capped scores (Gemma 2) and attention sinks (gpt-oss)."""
+    rows, heads, n, dim = query.shape
+    groups = query.reshape(rows, key.shape[1], -1, n, dim)
+    scores = torch.matmul(groups, key.unsqueeze(2).transpose(-1, -2)) * scale
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    scores = (scores + mask.unsqueeze(2)).float()
+    if sinks is not None:
+        sink = sinks.float().reshape(1, key.shape[1], -1, 1, 1).expand(*scores.shape[:-1], 1)
+        scores = torch.cat([scores, sink], dim=-1)
+    weights = torch.softmax(scores, dim=-1)[..., : key.shape[2]].to(value.dtype)
+    return torch.matmul(weights, value.unsqueeze(2)).reshape(rows, heads, n, -1).transpose(1, 2).contiguous()
+
+
+AttentionInterface.register(ATTENTION, slot_attention)

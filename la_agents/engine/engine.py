@@ -1,0 +1,195 @@
+"""Engine: a loaded model behind a thread; callers from any thread or event loop share one running batch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from la_agents.engine.generation import Completion, Generation
+from la_agents.engine.loop import Loop
+from la_agents.engine.prefix_cache import PrefixCache
+from la_agents.engine.scheduler import Limits, Scheduler
+from la_agents.engine.sequence import Request, Sequence
+from la_agents.engine.stats import Stats
+from la_agents.errors import ConfigurationError, EngineClosedError
+
+if TYPE_CHECKING:
+    from la_agents.models import LoadedModel
+
+__all__ = ["Engine", "engine_for"]
+
+_log = logging.getLogger(__name__)
+_STATS_EVERY = 256
+
+
+class Engine:
+    """Runs requests in one continuously batched loop.
+
+    State lives in this process only: another process has its own engine, and its own copy of the model. An engine that
+    nobody holds any more closes itself and lets its model go.
+
+    Args:
+        loaded: The model; its attention is switched to the engine's.
+        limits: What to take on at once; by default `Limits()` with the model's context.
+        prefix_cache_bytes: Bound of the prefix cache; 0 switches it off.
+        share_prefixes: Whether rows of one request compute their common prefix once.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        limits: Limits | None = None,
+        *,
+        prefix_cache_bytes: int = 256 * 2**20,
+        share_prefixes: bool = True,
+    ) -> None:
+        self.loaded = loaded
+        self.limits = limits or Limits(max_positions=loaded.max_positions)
+        scheduler, condition = Scheduler(self.limits), threading.Condition()
+        prefix_cache = PrefixCache(prefix_cache_bytes)
+        loop = Loop(loaded, scheduler, condition, prefix_cache, share_prefixes=share_prefixes)
+        self._worker = _Worker(loop, scheduler, condition)
+        # Runs at exit too: a daemon thread inside torch while the interpreter goes down would crash it.
+        self._finalizer = weakref.finalize(self, self._worker.close)
+
+    def submit(self, request: Request) -> Generation:
+        """Queue a request; returns at once.
+
+        Raises:
+            RequestTooLargeError: it could never run within the limits.
+            EngineBusyError: the queue is full.
+            EngineClosedError: the engine was closed or its loop died.
+        """
+        deadline = None if request.timeout is None else time.monotonic() + request.timeout
+        return self._worker.submit(Sequence(request, deadline=deadline))
+
+    def complete(self, request: Request) -> Completion:
+        """`submit` and wait for the whole answer; an interrupted wait cancels the request."""
+        generation = self.submit(request)
+        try:
+            return generation.completion
+        finally:
+            generation.cancel()
+
+    def stats(self) -> Stats:
+        """What the engine has done so far."""
+        return self._worker.stats()
+
+    def close(self, timeout: float | None = 10.0) -> None:
+        """Refuse new requests, end those under way with `EngineClosedError`, stop the thread."""
+        self._worker.close(timeout)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._worker.ended is not None
+
+
+class _Worker:
+    """The thread and what it shares with callers: a queue, a condition, and the reason it ended."""
+
+    def __init__(self, loop: Loop, scheduler: Scheduler, condition: threading.Condition) -> None:
+        self.ended: BaseException | None = None
+        self._loop = loop
+        self._scheduler = scheduler
+        self._condition = condition
+        self._pid = os.getpid()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, sequence: Sequence) -> Generation:
+        generation = Generation(sequence.cancel)
+        with self._condition:
+            self._check_alive()
+            self._scheduler.submit(sequence)
+            self._loop.register(sequence, generation)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="la_agents-engine", daemon=True)
+                self._thread.start()
+            self._condition.notify()
+        return generation
+
+    def stats(self) -> Stats:
+        meter, cache, scheduler = self._loop.meter, self._loop.prefix_cache, self._scheduler
+        busy = meter.seconds["step"]
+        return Stats(
+            num_rows=scheduler.num_rows,
+            num_waiting=len(scheduler.waiting),
+            num_running=len(scheduler.admitted),
+            **{f"num_{name}": number for name, number in meter.counts.items()},
+            prefix_hit_rate=cache.num_hit_tokens / max(cache.num_looked_up_tokens, 1),
+            prefix_bytes=cache.num_bytes,
+            row_bytes=self._loop.runner.num_bytes,
+            prefill_seconds=meter.seconds["prefill"],
+            decode_seconds=meter.seconds["decode"],
+            sampler_seconds=meter.seconds["sampler"],
+            rest_seconds=meter.rest_seconds,
+            tokens_per_second=meter.counts["generated_tokens"] / busy if busy else 0.0,
+        )
+
+    def close(self, timeout: float | None = 10.0) -> None:
+        if self._pid != os.getpid():
+            return
+        with self._condition:
+            self.ended = self.ended or EngineClosedError("it was closed; create a new one.")
+            self._condition.notify()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def _check_alive(self) -> None:
+        if self._pid != os.getpid():
+            msg = "Expected the process that made the engine, got a fork of it; load the model after forking, or spawn."
+            raise EngineClosedError(msg)
+        if self.ended is not None:
+            msg = f"Expected a running engine, and it ended: {self.ended}"
+            raise EngineClosedError(msg) from self.ended
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                self._loop.step()
+                if _log.isEnabledFor(logging.DEBUG) and self._loop.meter.counts["steps"] % _STATS_EVERY == 0:
+                    _log.debug("engine %s", self.stats().as_dict())
+        except Exception as error:  # noqa: BLE001  # nothing is swallowed: every caller, now and later, gets it
+            self.ended = error
+        finally:
+            cause = self.ended or EngineClosedError("its thread was stopped.")
+            ended = EngineClosedError(f"Expected an answer, and the engine ended: {cause}")
+            ended.__cause__ = cause
+            with self._condition:
+                self.ended = cause
+            self._loop.fail_all(ended)
+
+    def _wait_for_work(self) -> bool:
+        with self._condition:
+            self._condition.wait_for(lambda: self.ended is not None or not self._loop.idle)
+            return self.ended is None
+
+
+_engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
+_engines_lock = threading.Lock()
+
+
+def engine_for(loaded: LoadedModel, limits: Limits | None = None) -> Engine:
+    """The one engine of a loaded model, made on first use; every LangChain object on that model shares it.
+
+    Raises:
+        ConfigurationError: the engine exists with other limits.
+    """
+    with _engines_lock:
+        # An engine holds its model, so the id stays its own for as long as the entry lives.
+        engine = _engines.get(id(loaded))
+        if engine is None or engine.closed:
+            engine = _engines[id(loaded)] = Engine(loaded, limits)
+        elif limits is not None and limits != engine.limits:
+            msg = f"Expected the limits of the model's running engine, {engine.limits}, got {limits}; close it first."
+            raise ConfigurationError(msg)
+        return engine

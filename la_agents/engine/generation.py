@@ -1,0 +1,121 @@
+"""Generation: the caller's end of one request: a stream of text, then a completion; safe to use from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+
+from la_agents.engine.sequence import TokenRecord
+
+__all__ = ["Chunk", "Completion", "Generation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Text that became certain with one token; may be empty while a character or a stop string is incomplete."""
+
+    text: str
+    record: TokenRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A finished answer.
+
+    Attributes:
+        tail: Text released only at the end: the chunks' texts and this make the answer.
+        finish_reason: "stop" (end of sequence or a stop string), "length" or "cancelled".
+        records: One a generated token, end of sequence not counted.
+        num_rows: Rows decoded side by side.
+        num_prompt_tokens: Tokens of the reference prompt.
+        num_computed_tokens: Prompt tokens computed over all rows.
+        num_cached_tokens: Prompt tokens found in the prefix cache, over all rows.
+    """
+
+    tail: str
+    finish_reason: str
+    records: tuple[TokenRecord, ...] = field(repr=False)
+    num_rows: int
+    num_prompt_tokens: int
+    num_computed_tokens: int
+    num_cached_tokens: int
+
+
+Event = Chunk | Completion | BaseException
+
+
+class Generation:
+    """A request under way.
+
+    Iterate for `Chunk`s, with `for` or `async for`, then read `completion`; or read `completion` at once. Whoever stops
+    early calls `cancel()`, or the engine generates to the end.
+    """
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self.cancel = cancel
+        self._events: deque[Event] = deque()
+        self._arrived = threading.Condition()
+        self._wake_loop: Callable[[], None] | None = None
+        self._completion: Completion | None = None
+
+    def post(self, event: Event) -> None:
+        """Deliver an event; called by the engine's thread alone."""
+        with self._arrived:
+            self._events.append(event)
+            self._arrived.notify_all()
+            wake = self._wake_loop
+        if wake is not None:
+            # The caller's event loop may be gone by now, and nobody is left to tell.
+            with contextlib.suppress(RuntimeError):
+                wake()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Chunks as they come; raises the request's error, if it fails."""
+        while self._completion is None:
+            with self._arrived:
+                self._arrived.wait_for(lambda: self._events)
+            yield from self._take()
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        """The same without blocking the event loop, and without a thread a request."""
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+        with self._arrived:
+            self._wake_loop = functools.partial(loop.call_soon_threadsafe, arrived.set)
+        while self._completion is None:
+            arrived.clear()
+            for chunk in self._take():
+                yield chunk
+            if self._completion is None:
+                await arrived.wait()
+
+    def _take(self) -> Iterator[Chunk]:
+        """What has arrived; never waits."""
+        while self._events:
+            event = self._events[0]
+            if isinstance(event, BaseException):
+                raise event  # and stays, so that a second reader learns of it too
+            self._events.popleft()
+            if isinstance(event, Completion):
+                self._completion = event
+            else:
+                yield event
+
+    @property
+    def completion(self) -> Completion:
+        """The finished answer; reads the stream to its end if that has not been done."""
+        for _ in self:
+            pass
+        assert self._completion is not None
+        return self._completion
+
+    async def acompletion(self) -> Completion:
+        """`completion` without blocking the event loop."""
+        async for _ in self:
+            pass
+        assert self._completion is not None
+        return self._completion

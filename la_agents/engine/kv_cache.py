@@ -1,0 +1,127 @@
+"""Slot cache: keys and values of the running rows, one slot a position, for transformers' models.
+
+Row r keeps the key of its token at position j in `keys[r, :, j]`. Rows of any lengths stand side by side without
+padding; what lies beyond a row's length is never visible (`attention.Step`), so it need not be cleared. The last slot is
+scratch: padding tokens of a ragged prefill write there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from la_agents.engine.attention import Step
+
+__all__ = ["KeyValues", "SlotCache", "concatenate"]
+
+KeyValues = list[tuple[Tensor, Tensor]]
+"""One row's keys and values, a pair a layer, each [kv_heads, tokens, head_dim]."""
+
+
+class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
+    """One layer's `keys, values [rows, kv_heads, slots, head_dim]`, allocated when the first keys show the shape."""
+
+    def __init__(self, owner: SlotCache) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.keys = self._empty(key_states)
+        self.values = self._empty(value_states)
+        self.is_initialized = True
+
+    def _empty(self, like: Tensor) -> Tensor:
+        # Zeros, not uninitialised memory: a masked NaN would still poison softmax(-inf + NaN).
+        return like.new_zeros((self._owner.num_rows, like.shape[1], self._owner.num_slots, like.shape[3]))
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Store the new tokens' keys and values [rows, kv_heads, n, head_dim]; return views of all visible ones."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        step = self._owner.step
+        assert step is not None
+        num_rows = key_states.shape[0]
+        self.keys[step.rows, :, step.slots] = key_states.transpose(1, 2)
+        self.values[step.rows, :, step.slots] = value_states.transpose(1, 2)
+        return self.keys[:num_rows, :, : step.num_keys], self.values[:num_rows, :, : step.num_keys]
+
+    def resize(self) -> None:
+        if self.is_initialized:
+            self.keys, self.values = self._resized(self.keys), self._resized(self.values)
+
+    def _resized(self, old: Tensor) -> Tensor:
+        new = self._empty(old)
+        rows, slots = min(old.shape[0], new.shape[0]), min(old.shape[2], new.shape[2])
+        new[:rows, :, :slots] = old[:rows, :, :slots]
+        return new
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._owner.num_slots, 0
+
+    def get_seq_length(self) -> int:
+        return 0  # rows differ; positions are always passed explicitly
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+class SlotCache(Cache):  # type: ignore[misc]
+    """Keys and values of up to `num_rows` rows of up to `num_slots - 1` tokens.
+
+    Set `step` before each forward. Rows are addressed by their place in the batch.
+    """
+
+    def __init__(self, num_layers: int, num_rows: int, num_tokens: int) -> None:
+        self.num_rows = num_rows
+        self.num_slots = num_tokens + 1
+        self.step: Step | None = None
+        super().__init__(layers=[_SlotLayer(self) for _ in range(num_layers)])
+
+    @property
+    def scratch_slot(self) -> int:
+        return self.num_slots - 1
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(x.nbytes for layer in self.layers if layer.is_initialized for x in (layer.keys, layer.values))
+
+    def reserve(self, num_rows: int, num_tokens: int) -> None:
+        """Make room; what is stored stays. Grows to the next power of two of rows and multiple of 256 tokens."""
+        rows = max(self.num_rows, 1 << (num_rows - 1).bit_length())
+        slots = max(self.num_slots, -(-num_tokens // 256) * 256 + 1)
+        if (rows, slots) != (self.num_rows, self.num_slots):
+            self.num_rows, self.num_slots = rows, slots
+            for layer in self.layers:
+                layer.resize()
+
+    def write(self, row: int, key_values: KeyValues, start: int = 0) -> None:
+        """Fill row `row` from slot `start` on."""
+        for layer, (keys, values) in zip(self.layers, key_values, strict=True):
+            if not layer.is_initialized:
+                layer.lazy_initialization(keys.unsqueeze(0), values.unsqueeze(0))
+            stop = start + keys.shape[1]
+            layer.keys[row, :, start:stop] = keys
+            layer.values[row, :, start:stop] = values
+
+    def read(self, row: int, start: int, stop: int) -> KeyValues:
+        """A copy of row `row`'s tokens `start:stop`."""
+        return [(x.keys[row, :, start:stop].clone(), x.values[row, :, start:stop].clone()) for x in self.layers]
+
+    def move(self, source: int, target: int, num_tokens: int) -> None:
+        """Copy one row onto another, to close the gap a finished row leaves."""
+        for layer in self.layers:
+            layer.keys[target, :, :num_tokens] = layer.keys[source, :, :num_tokens]
+            layer.values[target, :, :num_tokens] = layer.values[source, :, :num_tokens]
+
+
+def concatenate(parts: list[KeyValues]) -> KeyValues:
+    """Join parts of one row in order."""
+    if len(parts) == 1:
+        return parts[0]
+    return [
+        (torch.cat([p[i][0] for p in parts], dim=1), torch.cat([p[i][1] for p in parts], dim=1))
+        for i in range(len(parts[0]))
+    ]

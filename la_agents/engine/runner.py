@@ -1,0 +1,159 @@
+"""Runner: the model's forward over ragged rows, in two shapes: prefill of prompt pieces, and one token for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from la_agents.engine.attention import ATTENTION, Step
+from la_agents.engine.kv_cache import KeyValues, SlotCache, concatenate
+from la_agents.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from la_agents.models import LoadedModel
+
+__all__ = ["Piece", "Runner"]
+
+_KEY_MULTIPLE = 64
+
+
+@dataclass
+class Piece:
+    """Tokens to run after `past`, which covers everything before them in the same row."""
+
+    tokens: Sequence[int]
+    past: list[KeyValues]
+    num_past: int
+
+
+class Runner:
+    """Runs one model; owns the keys and values of the running rows.
+
+    Rows are numbered 0, 1, ... in the order they joined; when rows leave, the last ones move into the gaps.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.model = loaded.model
+        self.device = loaded.device
+        if not getattr(self.model, "_supports_attention_backend", False):
+            msg = (
+                f"Expected a model that follows transformers' attention interface, got {type(self.model).__name__}; "
+                "use a decoder such as Llama, Qwen, Gemma, Mistral or GPT-NeoX."
+            )
+            raise UnsupportedModelError(msg)
+        self.model.set_attn_implementation(ATTENTION)
+        self.num_layers = int(self.model.config.get_text_config().num_hidden_layers)
+        self.lengths: list[int] = []
+        self._cache = self._new_cache(1, 0)
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes held by keys and values of the running rows."""
+        return self._cache.num_bytes
+
+    @torch.inference_mode()
+    def prefill(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[KeyValues]]:
+        """Run pieces of prompts side by side.
+
+        Pieces are aligned at their ends: padding comes first, computes into the scratch slot and is seen by nobody.
+
+        Returns:
+            The logits after each piece's last token [pieces, vocab], and each piece's own keys and values.
+        """
+        width = max(len(p.tokens) for p in pieces)
+        num_keys = max(p.num_past + len(p.tokens) for p in pieces)
+        cache = self._new_cache(len(pieces), num_keys)
+        ids, positions, slots = [], [], []
+        for row, piece in enumerate(pieces):
+            pad = width - len(piece.tokens)
+            span = list(range(piece.num_past, piece.num_past + len(piece.tokens)))
+            ids.append([0] * pad + list(piece.tokens))
+            positions.append([0] * pad + span)
+            slots.append([cache.scratch_slot] * pad + span)
+            if piece.past:
+                cache.write(row, concatenate(piece.past))
+        step = Step(self._tensor(positions), self._tensor(slots), num_keys)
+        logits = self._forward(self._tensor(ids), step, cache)
+        spans = [(p.num_past, p.num_past + len(p.tokens)) for p in pieces]
+        return logits, [cache.read(row, *span) for row, span in enumerate(spans)]
+
+    @torch.inference_mode()
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        """Append one token to every row; the logits that follow, [rows, vocab]."""
+        longest = max(self.lengths) + 1
+        self._cache.reserve(self.num_rows, longest)
+        positions = self._tensor(self.lengths).unsqueeze(1)
+        num_keys = min(-(-longest // _KEY_MULTIPLE) * _KEY_MULTIPLE, self._cache.num_slots)
+        logits = self._forward(self._tensor(tokens).unsqueeze(1), Step(positions, positions, num_keys), self._cache)
+        self.lengths = [length + 1 for length in self.lengths]
+        return logits
+
+    @torch.inference_mode()
+    def decode_alone(self, rows: Sequence[int], token: int) -> Tensor:
+        """`decode` for one sequence's rows apart from the others: slower, to find out whose rows make it fail."""
+        pieces = [Piece([token], [self.read(row, self.lengths[row])], self.lengths[row]) for row in rows]
+        logits, new = self.prefill(pieces)
+        self._cache.reserve(self.num_rows, max(self.lengths) + 1)
+        for row, key_values in zip(rows, new, strict=True):
+            self._cache.write(row, key_values, start=self.lengths[row])
+            self.lengths[row] += 1
+        return logits
+
+    @torch.inference_mode()
+    def join(self, rows: Sequence[KeyValues]) -> list[int]:
+        """Add rows with their prompts' keys and values; their numbers."""
+        lengths = [key_values[0][0].shape[1] for key_values in rows]
+        self._cache.reserve(self.num_rows + len(rows), max([*self.lengths, *lengths]) + 1)
+        first = self.num_rows
+        for number, key_values in enumerate(rows, start=first):
+            self._cache.write(number, key_values)
+        self.lengths += lengths
+        return list(range(first, self.num_rows))
+
+    @torch.inference_mode()
+    def leave(self, rows: Sequence[int]) -> dict[int, int]:
+        """Drop rows; where the others moved, as {old number: new number}."""
+        moved: dict[int, int] = {}
+        origin = list(range(self.num_rows))
+        for row in sorted(rows, reverse=True):
+            last = self.num_rows - 1
+            if row != last:
+                self._cache.move(last, row, self.lengths[last])
+                self.lengths[row] = self.lengths[last]
+                moved[origin[last]] = row
+                origin[row] = origin[last]
+            self.lengths.pop()
+        if not self.lengths:
+            self._cache = self._new_cache(1, 0)
+        return moved
+
+    @torch.inference_mode()
+    def read(self, row: int, num_tokens: int) -> KeyValues:
+        """A copy of a running row's first `num_tokens` keys and values."""
+        return self._cache.read(row, 0, num_tokens)
+
+    def _new_cache(self, num_rows: int, num_tokens: int) -> SlotCache:
+        return SlotCache(self.num_layers, num_rows, num_tokens)
+
+    def _tensor(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long).to(self.device, non_blocking=True)
+
+    def _forward(self, ids: Tensor, step: Step, cache: SlotCache) -> Tensor:
+        cache.step = step
+        out = self.model(
+            input_ids=ids,
+            position_ids=step.positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            step=step,
+        )
+        return out.logits[:, -1].float()

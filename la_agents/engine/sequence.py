@@ -1,0 +1,203 @@
+"""Sequence: one request on its way through the engine, with all its branches. No torch here.
+
+A sequence has one row a branch in the running batch but one sampled token a step: the branches never run apart.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import random
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field
+
+from la_agents.errors import ConfigurationError
+
+__all__ = ["Alignment", "Request", "Sampling", "Sequence", "Status", "TokenRecord"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a token is chosen among the aligned logits, and when to stop.
+
+    Attributes:
+        temperature: T >= 0; 0 is greedy.
+        top_p: Mass of the nucleus that sampling draws from, in (0, 1].
+        seed: Same seed, same tokens, whatever else shares the batch; None draws a fresh one.
+        max_tokens: Most tokens to generate, >= 1.
+        stop: Strings that end the answer; they are not part of it.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check("temperature", self.temperature, low=0.0)
+        _check("top_p", self.top_p, low=0.0, high=1.0, above=True)
+        _check("max_tokens", self.max_tokens, low=1)
+        if not isinstance(self.max_tokens, int):
+            msg = f"Expected max_tokens to be an integer, got {self.max_tokens!r}."
+            raise ConfigurationError(msg)
+        if isinstance(self.stop, str) or not all(isinstance(s, str) and s for s in self.stop):
+            msg = f"Expected stop to be a list of non-empty strings, got {self.stop!r}."
+            raise ConfigurationError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """How far the principles move the logits (`la_agents.alignment`).
+
+    Attributes:
+        strength: gamma >= -1; 0 is prompting alone, -1 the reference inside the principles' nucleus.
+        principle_top_p: Mass of the support, the nucleus of f(1); 1 switches the mask off.
+        mask_temperature: T_m of that nucleus; None takes the sampling temperature, or 0.5 if that is 0 (the authors' value).
+        max_divergence: delta in nats per token, or None for no budget.
+    """
+
+    strength: float = 1.0
+    principle_top_p: float = 0.8
+    mask_temperature: float | None = None
+    max_divergence: float | None = None
+
+    def __post_init__(self) -> None:
+        _check("strength", self.strength, low=-1.0)
+        _check("principle_top_p", self.principle_top_p, low=0.0, high=1.0, above=True)
+        if self.mask_temperature is not None:
+            _check("mask_temperature", self.mask_temperature, low=0.0, above=True)
+        if self.max_divergence is not None:
+            _check("max_divergence", self.max_divergence, low=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the engine is asked for: token ids of the reference prompt and of each branch's prompt.
+
+    Attributes:
+        reference: The prompt without principles.
+        branches: The prompts with them, one a branch; empty decodes the reference alone.
+        weights: w_i, one a branch.
+        timeout: Seconds from submission until `DeadlineExceededError`, or None.
+        salt: Keeps the prefix cache apart: beyond the first `num_public_tokens` only an equal salt finds a prefix again,
+            so that no user can tell by timing or by counts what another one's prompt held.
+        num_public_tokens: Leading tokens that are the application's and may be shared by all.
+    """
+
+    reference: tuple[int, ...]
+    branches: tuple[tuple[int, ...], ...] = ()
+    weights: tuple[float, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    alignment: Alignment = field(default_factory=Alignment)
+    timeout: float | None = None
+    salt: str = ""
+    num_public_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.reference or not all(self.branches):
+            msg = "Expected every prompt to hold at least one token, got an empty one."
+            raise ConfigurationError(msg)
+        if len(self.weights) != len(self.branches):
+            msg = f"Expected one weight a branch, got {len(self.weights)} for {len(self.branches)} branches."
+            raise ConfigurationError(msg)
+        if self.timeout is not None:
+            _check("timeout", self.timeout, low=0.0, above=True)
+
+    @property
+    def prompts(self) -> tuple[tuple[int, ...], ...]:
+        """All rows' prompts, the reference first."""
+        return (self.reference, *self.branches)
+
+
+class Status(enum.Enum):
+    """Where a sequence is; each leads to the next, and FINISHED is reached from all."""
+
+    WAITING = "waiting"
+    PREFILLING = "prefilling"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """What alignment did to one token.
+
+    Attributes:
+        token_id: The token chosen.
+        reference_id: What the reference alone would have chosen here, with the same randomness.
+        divergence: KL(pi_s || pi_0) of this step, nats; 0 for an unaligned sequence.
+        scale: The s that was used: 1 + strength, or less under a divergence budget.
+        shares: For each branch, `s w_i (g_i[token] - E_pi_0[g_i])`: the nats by which it raised the token.
+    """
+
+    token_id: int
+    reference_id: int
+    divergence: float
+    scale: float
+    shares: tuple[float, ...] = ()
+
+
+class Sequence:
+    """A request's state; the engine's loop alone changes it."""
+
+    def __init__(self, request: Request, *, deadline: float | None = None) -> None:
+        self.request = request
+        self.deadline = deadline
+        self.status = Status.WAITING
+        self.records: list[TokenRecord] = []
+        self.rows: list[int] = []
+        self.cancelled = False
+        self.num_cached_tokens = 0
+        self.num_computed_tokens = 0
+        self._random = random.Random(request.sampling.seed)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in the batch: the reference and the branches."""
+        return 1 + len(self.request.branches)
+
+    @property
+    def num_generated(self) -> int:
+        return len(self.records)
+
+    @property
+    def num_reserved_tokens(self) -> int:
+        """Cached tokens this sequence may come to hold, over all its rows."""
+        return sum(map(len, self.request.prompts)) + self.num_rows * self.request.sampling.max_tokens
+
+    @property
+    def num_common_tokens(self) -> int:
+        """Length of the prefix that all rows share, leaving each row at least its last token."""
+        prompts = self.request.prompts
+        shortest = min(map(len, prompts)) - 1
+        return common_prefix(prompts, shortest)
+
+    def row_length(self, row: int) -> int:
+        """Tokens in row `row` of this sequence: its prompt and what was generated."""
+        return len(self.request.prompts[row]) + self.num_generated
+
+    def cancel(self) -> None:
+        """Ask for the sequence to end at the next step; from any thread."""
+        self.cancelled = True
+
+    def next_uniform(self) -> float:
+        """This step's draw from [0, 1): the sequence's own stream, so batch mates cannot disturb it."""
+        return self._random.random()
+
+
+def common_prefix(sequences: SequenceOf[SequenceOf[int]], limit: int) -> int:
+    """Number of leading items that all have in common, at most `limit`."""
+    first, *others = sequences
+    for i in range(max(limit, 0)):
+        if any(other[i] != first[i] for other in others):
+            return i
+    return max(limit, 0)
+
+
+def _check(name: str, value: float, *, low: float, high: float = math.inf, above: bool = False) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not low <= value <= high or (above and value == low):
+        bound = f"{'above' if above else 'at least'} {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
+        msg = f"Expected {name} to be a number {bound}, got {value!r}."
+        raise ConfigurationError(msg)
