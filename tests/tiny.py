@@ -1,13 +1,13 @@
 """Tiny random models, one per architecture family, each with a tokenizer and a chat template in its style.
 
-Deterministic (seeded), float32, made in milliseconds, nothing read from disk or network. What makes each hard:
+Deterministic (seeded), float32, made in milliseconds, nothing read from disk or network. The hard part of each:
 
-    llama     grouped-query attention, ChatML with a default system text (SmolLM2's template)
-    qwen2     tied embeddings, biases on q/k/v, ChatML with a default system text
-    qwen3     q/k norms, head_dim of its own, template that splits assistant text at </think>
-    pythia    GPT-NeoX: fused qkv, partial rotary, no chat template at all
-    gemma     Gemma 2: alternating sliding-window layers, soft caps, template that refuses a system role
-    mistral   sliding window on every layer, [INST] template that insists on alternation, prefix-space tokenizer
+    llama     grouped-query attention; ChatML with a default system text (SmolLM2's template)
+    qwen2     tied embeddings, biases on q/k/v; ChatML with a default system text and tools
+    qwen3     q/k norms, a head_dim of its own; ChatML with tools, splits assistant text at </think>
+    pythia    GPT-NeoX: fused qkv, partial rotary; no chat template at all
+    gemma     Gemma 2: alternating sliding-window layers, soft caps; template that refuses a system role
+    mistral   sliding window on every layer; [INST] template that insists on alternation, prefix spaces
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ def tiny_model(family: str) -> LoadedModel:
 
 
 def save_tiny_model(family: str, folder: Path) -> Path:
-    """Write the tiny model of `family` with `save_pretrained`, for tests of `load_model`; returns `folder`."""
+    """Write the tiny model of `family` to `folder` and return that, for tests of `load_model`."""
     loaded = tiny_model(family)
     loaded.model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)

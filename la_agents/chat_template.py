@@ -1,0 +1,197 @@
+"""A tokenizer's chat template: what it can take, found by trying, and how to give it that.
+
+Templates differ without saying so: some refuse a system role, some drop it in silence, some insist on turns
+that alternate, few know tools. Each ability is probed once, by rendering a short conversation; `render`
+then changes a conversation into one the template takes: a refused system text goes in front of the first
+human turn, neighbours of one role are merged, tool calls and results become plain text. A tokenizer without
+a template gets `FALLBACK`:
+
+    System: {system text}
+
+    User: {text}
+    Assistant: {text}
+
+    User: {text}
+    Assistant:
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from la_agents.errors import PromptError
+from la_agents.turns import Turn, calls_as_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["FALLBACK", "FALLBACK_LABELS", "ChatTemplate"]
+
+FALLBACK = (
+    "{{ bos }}{% for message in messages %}"
+    "{% if message.role == 'system' %}{{ 'System: ' + message.content + '\n\n' }}"
+    "{% elif message.role == 'user' %}{{ 'User: ' + message.content + '\n' }}"
+    "{% elif message.role == 'assistant' %}{{ 'Assistant: ' + message.content + '\n\n' }}"
+    "{% else %}{{ raise_exception('only system, user and assistant turns') }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+FALLBACK_LABELS = ("System:", "User:", "Assistant:")
+OPENING = "Hello."  # the user's, where the assistant opens the conversation and the template forbids that
+
+_SYSTEM: Turn = {"role": "system", "content": "Qsystemq"}
+_USER: Turn = {"role": "user", "content": "Quserq"}
+_ASSISTANT: Turn = {"role": "assistant", "content": "Qassistantq"}
+_FUNCTION = {"name": "qcallq", "arguments": {"city": "Qargumentq"}}
+_CALL: Turn = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"id": "call00000", "type": "function", "function": _FUNCTION}],
+}
+_RESULT: Turn = {"role": "tool", "name": "qcallq", "tool_call_id": "call00000", "content": "Qresultq"}
+
+
+class ChatTemplate:
+    """The template of one tokenizer, and its abilities.
+
+    Attributes:
+        source: All its text, named variants included.
+        bos: The beginning-of-sequence token as text, if the tokenizer puts one before plain text, else "".
+        is_fallback: Whether the tokenizer has none and `FALLBACK` stands in.
+        takes_system: A leading system turn reaches the prompt.
+        takes_later_system: So does one between other turns.
+        takes_tools: Tool calls and tool results reach the prompt.
+        alternates: It insists on user, assistant, user, ...
+        default_system: The system text it puts in by itself when it is given none, or "".
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        template = tokenizer.chat_template
+        self.is_fallback = not template
+        self.bos = _leading_bos(tokenizer)
+        self._options: dict[str, Any] = (
+            {"chat_template": FALLBACK, "bos": self.bos} if self.is_fallback else {}
+        )
+        self.source = FALLBACK if self.is_fallback else _source(template)
+        self.takes_system = self._shows([_SYSTEM, _USER], "Qsystemq", "Quserq")
+        later = [_USER, _ASSISTANT, _SYSTEM, _USER]
+        self.takes_later_system = self.takes_system and self._shows(later, "Qsystemq", "Quserq")
+        called = [_USER, _CALL, _RESULT, _ASSISTANT, _USER]
+        self.takes_tools = self._shows(called, "qcallq", "Qargumentq", "Qresultq")
+        self.alternates = not (
+            self._shows([_USER, _USER], "Quserq") and self._shows([_ASSISTANT, _USER], "Quserq")
+        )
+        self.default_system = self._find_default_system() if self.takes_system else ""
+
+    def render(self, turns: list[Turn], answer: str = "") -> str:
+        """The prompt for an answer to `turns`, any list that `to_turns` gives, and that answer's beginning.
+
+        Raises:
+            PromptError: the template refuses them even in the plainest form; the message is its own.
+        """
+        attempts = [self._fit(turns, native_tools=True), self._fit(turns, native_tools=False)]
+        for attempt in attempts[:1] if attempts[0] == attempts[1] else attempts:
+            try:
+                return self._apply(attempt) + self._begun(answer)
+            except _template_errors() as error:
+                refusal: Exception = error
+        msg = f"Expected messages that the model's chat template accepts, it says: {refusal}"
+        raise PromptError(msg) from refusal
+
+    def _begun(self, answer: str) -> str:
+        """`answer` as it follows the generation prompt; the fallback has a space after its label."""
+        return f" {answer}" if answer and self.is_fallback and not answer[0].isspace() else answer
+
+    def _apply(self, turns: list[Turn]) -> str:
+        options = {**self._options, "tokenize": False, "add_generation_prompt": True}
+        return str(self._tokenizer.apply_chat_template(turns, **options))
+
+    def _shows(self, turns: list[Turn], *expected: str) -> bool:
+        try:
+            rendered = self._apply(turns)
+        except _template_errors():
+            return False
+        return all(text in rendered for text in expected)
+
+    def _find_default_system(self) -> str:
+        """What stands where a given system text would, when none is given; checked by giving just that."""
+        try:
+            given, default = self._apply([_SYSTEM, _USER]), self._apply([_USER])
+        except _template_errors():
+            return ""
+        before, _, after = given.partition(_SYSTEM["content"])
+        if len(default) < len(before) + len(after) or not (
+            default.startswith(before) and default.endswith(after)
+        ):
+            return ""
+        text = default[len(before) : len(default) - len(after)]
+        same = bool(text.strip()) and self._apply([{**_SYSTEM, "content": text}, _USER]) == default
+        return text if same else ""
+
+    def _fit(self, turns: list[Turn], *, native_tools: bool) -> list[Turn]:
+        """`turns` without what this template cannot take."""
+        fitted = (
+            list(turns) if native_tools and self.takes_tools else [_without_tools(turn) for turn in turns]
+        )
+        if not self.takes_system:
+            fitted = _fold_system(fitted)
+        if not self.takes_later_system:
+            fitted = fitted[:1] + [_as_user(turn) for turn in fitted[1:]]
+        return _alternating(fitted) if self.alternates else fitted
+
+
+def _source(template: str | dict[str, str]) -> str:
+    return template if isinstance(template, str) else "\n".join(template.values())
+
+
+def _leading_bos(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The beginning-of-sequence token as text, if the tokenizer puts it before plain text."""
+    ids = tokenizer("").input_ids
+    return str(tokenizer.bos_token) if ids and ids[0] == tokenizer.bos_token_id else ""
+
+
+def _template_errors() -> tuple[type[Exception], ...]:
+    """What a template raises: on purpose, or by tripping over content it did not expect."""
+    from jinja2 import TemplateError
+
+    return (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
+
+
+def _without_tools(turn: Turn) -> Turn:
+    if turn["role"] == "tool":
+        return {"role": "user", "content": f"Result of the tool {turn['name']}:\n{turn['content']}"}
+    return {"role": turn["role"], "content": calls_as_text(turn)}
+
+
+def _fold_system(turns: list[Turn]) -> list[Turn]:
+    """Put a leading system text in front of the first human turn's own text."""
+    if not turns or turns[0]["role"] != "system":
+        return turns
+    system, *rest = turns
+    if rest and rest[0]["role"] == "user":
+        return [_merge(_as_user(system), rest[0]), *rest[1:]]
+    return [_as_user(system), *rest]
+
+
+def _as_user(turn: Turn) -> Turn:
+    return {**turn, "role": "user"} if turn["role"] == "system" else turn
+
+
+def _alternating(turns: list[Turn]) -> list[Turn]:
+    """Merge neighbours of one role, and open with the user (a leading system turn stays in front)."""
+    merged: list[Turn] = []
+    for turn in turns:
+        if merged and merged[-1]["role"] == turn["role"] and turn["role"] != "tool":
+            merged[-1] = _merge(merged[-1], turn)
+        else:
+            merged.append(turn)
+    opening = 1 if merged and merged[0]["role"] == "system" else 0
+    if len(merged) > opening and merged[opening]["role"] == "assistant":
+        merged.insert(opening, {"role": "user", "content": OPENING})
+    return merged
+
+
+def _merge(first: Turn, second: Turn) -> Turn:
+    texts = [turn["content"] for turn in (first, second) if turn["content"]]
+    calls = [*first.get("tool_calls", ()), *second.get("tool_calls", ())]
+    return {**first, "content": "\n\n".join(texts), **({"tool_calls": calls} if calls else {})}

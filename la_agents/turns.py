@@ -1,0 +1,139 @@
+"""LangChain messages as plain turns: dicts with `role` and `content`, the shape chat templates read.
+
+Knows LangChain and no template: what a template cannot take is changed in `chat_template`, not here.
+Nothing is lost silently; content that a text model cannot read raises.
+
+| message                     | turn                                                                        |
+|-----------------------------|-----------------------------------------------------------------------------|
+| SystemMessage               | system                                                                      |
+| HumanMessage                | user                                                                        |
+| AIMessage                   | assistant, with `tool_calls` if it made any; reasoning blocks are left out   |
+| ToolMessage, FunctionMessage| tool, with the name of the function that answered                           |
+| ChatMessage                 | by its role: system, developer, user, human, assistant, ai, tool, function  |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from la_agents.errors import PromptError
+
+__all__ = ["Turn", "calls_as_text", "is_blank", "to_turns"]
+
+Turn = dict[str, Any]
+
+_ROLES = {"developer": "system", "human": "user", "ai": "assistant", "function": "tool"}
+_TEXT_BLOCKS = ("text", "text-plain", "input_text", "output_text")
+_OWN_BLOCKS = ("reasoning", "thinking", "redacted_thinking", "tool_call", "tool_use", "function_call")
+
+
+def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
+    """Convert `messages`, in order; tool calls and their results get the same short ids.
+
+    Raises:
+        PromptError: no messages, none with any text, a message of another kind, or content that is not text.
+    """
+    if not messages:
+        msg = "Expected at least one message, got an empty list; pass the user's question as a HumanMessage."
+        raise PromptError(msg)
+    names: dict[str, tuple[str, str]] = {}
+    turns = [_to_turn(message, names) for message in messages]
+    if all(is_blank(turn) for turn in turns):
+        msg = "Expected a message with some text, got blank ones; pass the user's question as a HumanMessage."
+        raise PromptError(msg)
+    return turns
+
+
+def is_blank(turn: Turn) -> bool:
+    return not turn["content"].strip() and not turn.get("tool_calls")
+
+
+def calls_as_text(turn: Turn) -> str:
+    """An assistant turn as one text, its calls as lines like `Tool call: name({"city": "Rome"})`."""
+    lines = [turn["content"]] if turn["content"] else []
+    for call in turn.get("tool_calls", ()):
+        function = call["function"]
+        lines.append(f"Tool call: {function['name']}({_as_json(function['arguments'])})")
+    return "\n".join(lines)
+
+
+def _to_turn(message: BaseMessage, names: dict[str, tuple[str, str]]) -> Turn:
+    """One turn. `names` maps a call's id to its function and short id; calls add to it, results read it."""
+    role = _role(message)
+    turn: Turn = {"role": role, "content": _text(message, role)}
+    if isinstance(message, AIMessage):
+        if message.tool_calls:
+            turn["tool_calls"] = [_call(call, names) for call in message.tool_calls]
+        for broken in message.invalid_tool_calls:
+            turn["content"] += f"\nTool call: {broken['name']}({broken['args']})"
+    elif role == "tool":
+        call_id = getattr(message, "tool_call_id", None) or ""
+        name, short_id = names.get(call_id, ("tool", _short_id(len(names))))
+        turn |= {"name": message.name or name, "tool_call_id": short_id}
+    return turn
+
+
+def _role(message: BaseMessage) -> str:
+    if isinstance(message, ChatMessage):
+        role = _ROLES.get(message.role.lower(), message.role.lower())
+        if role in ("system", "user", "assistant", "tool"):
+            return role
+        msg = f"Expected a ChatMessage with the role user, assistant, system or tool, got {message.role!r}."
+        raise PromptError(msg)
+    if isinstance(message, (ToolMessage, FunctionMessage)):
+        return "tool"
+    for kind, role in ((HumanMessage, "user"), (AIMessage, "assistant"), (SystemMessage, "system")):
+        if isinstance(message, kind):
+            return role
+    msg = f"Expected human, AI, system or tool messages, got a {type(message).__name__}; convert or drop it."
+    raise PromptError(msg)
+
+
+def _call(call: Any, names: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """A tool call as templates expect it; ids get nine letters and digits: some templates insist."""
+    short_id = _short_id(len(names))
+    names[call["id"] or short_id] = (call["name"], short_id)
+    return {"id": short_id, "type": "function", "function": {"name": call["name"], "arguments": call["args"]}}
+
+
+def _short_id(index: int) -> str:
+    return f"call{index:05d}"
+
+
+def _text(message: BaseMessage, role: str) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    return "".join(_block_texts(message.content, role))
+
+
+def _block_texts(blocks: Iterable[str | dict[str, Any]], role: str) -> Iterable[str]:
+    """Text blocks as they are, without an assistant's own reasoning and call blocks; anything else raises."""
+    for block in blocks:
+        if isinstance(block, str):
+            yield block
+            continue
+        kind = block.get("type", "text" if "text" in block else "unknown")
+        if kind in _TEXT_BLOCKS and isinstance(block.get("text"), str):
+            yield block["text"]
+        elif not (role == "assistant" and kind in _OWN_BLOCKS):
+            msg = (
+                f"Expected text content, got a block of type {kind!r} in a {role} message; "
+                "this model reads text only: describe the content in words, or leave the block out."
+            )
+            raise PromptError(msg)
+
+
+def _as_json(arguments: Any) -> str:
+    return json.dumps(arguments, ensure_ascii=False, default=str)
