@@ -1,4 +1,4 @@
-"""Build hooks of the site: the command line's reference is taken from the program itself, so it cannot go stale."""
+"""Build hooks of the site: the command line's reference comes from the program itself and cannot go stale."""
 
 from __future__ import annotations
 

@@ -1,0 +1,53 @@
+"""Retrieval-augmented answers, per user: facts come from a vector store, the manner from preferences."""
+
+import tempfile
+from pathlib import Path
+
+from langchain_chroma import Chroma
+from langchain_core.documents import Document
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnablePassthrough
+
+from la_agents import ChatLinearAlignment, PreferenceStore
+from la_agents.preferences import BundledEmbeddings
+
+DOCUMENTS = [
+    "The museum opens at ten in the morning and closes at six. It is closed on Mondays.",
+    "A ticket costs twelve euros. Children under fourteen enter free.",
+    "The cafe on the second floor serves soup, bread and cake.",
+]
+
+
+def join(documents: list[Document]) -> str:
+    """The retrieved texts as one."""
+    return "\n".join(document.page_content for document in documents)
+
+
+def main() -> None:
+    """Ask one question about the documents for two users."""
+    with tempfile.TemporaryDirectory() as folder:
+        documents = Chroma(
+            "museum",
+            BundledEmbeddings(),
+            persist_directory=str(Path(folder) / "documents"),
+            collection_metadata={"hnsw:space": "cosine"},
+        )
+        documents.add_texts(DOCUMENTS)
+
+        store = PreferenceStore(path=Path(folder) / "preferences")
+        store.add("alice", "Talk like a pirate.", scope="always")
+        store.add("bob", "Answer in one short sentence.", scope="always")
+
+        prompt = ChatPromptTemplate.from_template("{facts}\n\nAnswer from the text above. {question}")
+        llm = ChatLinearAlignment(preferences=store, strength=1.0, max_tokens=48)
+        facts = documents.as_retriever(search_kwargs={"k": 1}) | join
+        chain = {"facts": facts, "question": RunnablePassthrough()} | prompt | llm | StrOutputParser()
+
+        for user in ("alice", "bob"):
+            answer = chain.invoke("How much is a ticket?", config={"configurable": {"user_id": user}})
+            print(f"{user}: {answer}\n")
+
+
+if __name__ == "__main__":
+    main()

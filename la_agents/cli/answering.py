@@ -1,0 +1,107 @@
+"""From the settings of a command to an answer: build the chat model, ask it, print what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from la_agents.cli.options import Settings
+from la_agents.cli.terminal import answer, conversion_bar, note, print_json
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.messages import AIMessage
+    from langchain_core.runnables import RunnableConfig
+
+    from la_agents.chat_models import ChatLinearAlignment
+    from la_agents.models import LoadedModel
+    from la_agents.preferences import PreferenceStore
+
+__all__ = ["Decoding", "as_object", "as_user", "ask", "chat_model", "load", "stream", "summary"]
+
+_PRINCIPLE_KEYS = ("id", "text", "weight", "relevance")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to decode, in the chat model's own words; None keeps its default."""
+
+    strength: float | None = None
+    max_divergence: float | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What is not left to the default."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def load(settings: Settings) -> LoadedModel:
+    """Load the model, with a progress bar if it has to be converted first."""
+    from la_agents.models import DEFAULT_MODEL, load_model
+
+    with conversion_bar() as progress:
+        return load_model(settings.model or DEFAULT_MODEL, progress=progress)
+
+
+def chat_model(loaded: LoadedModel, store: PreferenceStore | None, decoding: Decoding) -> ChatLinearAlignment:
+    """The chat model over a loaded model and a store."""
+    from la_agents.chat_models import ChatLinearAlignment
+
+    return ChatLinearAlignment(model=loaded, preferences=store, **decoding.given())
+
+
+def as_user(user: str) -> RunnableConfig:
+    """The LangChain config of a call on behalf of `user`."""
+    return {"configurable": {"user_id": user}}
+
+
+def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_json: bool) -> None:
+    """Answer a question: streamed, with the report as a note; or as one JSON object."""
+    with settings.open_store() as store:
+        llm = chat_model(load(settings), store, decoding)
+        if as_json:
+            print_json(as_object(llm.invoke(question, config=as_user(user)), user))
+        else:
+            note(summary(stream(llm, question, user).response_metadata["alignment"]))
+
+
+def stream(llm: ChatLinearAlignment, prompt: LanguageModelInput, user: str) -> AIMessage:
+    """Print the answer as it is written, and return it whole."""
+    whole: Any = None
+    for chunk in llm.stream(prompt, config=as_user(user)):
+        answer(chunk.text, end="")
+        whole = chunk if whole is None else whole + chunk
+    answer("")
+    return whole
+
+
+def as_object(message: AIMessage, user: str) -> dict[str, Any]:
+    """An answer as the object that `--json` prints."""
+    report = dict(message.response_metadata["alignment"])
+    principles = [{key: p[key] for key in _PRINCIPLE_KEYS} for p in report.pop("principles")]
+    report["finish_reason"] = message.response_metadata["finish_reason"]
+    return {
+        "answer": message.text,
+        "user": user,
+        "principles": principles,
+        "alignment": report,
+        "usage": dict(message.usage_metadata or {}),
+    }
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The alignment report in one line: principles, strength, divergence, tokens changed."""
+    if not report["principles"]:
+        return "No principle applied: the model as it is."
+    texts = "; ".join(principle["text"] for principle in report["principles"])
+    return f"Aligned with: {texts}\n{effect(report)}"
+
+
+def effect(report: Mapping[str, Any]) -> str:
+    """How far alignment went: strength, divergence, tokens changed."""
+    changed = f"{report['changed_tokens']} of {report['num_tokens']} tokens changed"
+    divergence = f"divergence {report['mean_divergence']:.2f} mean, {report['max_divergence']:.2f} max nats"
+    return f"strength {report['strength']:g}, {changed}, {divergence}"

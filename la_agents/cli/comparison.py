@@ -1,0 +1,80 @@
+"""One question answered three ways, side by side: unaligned, prompted, aligned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from la_agents.cli import answering
+from la_agents.cli.answering import Decoding
+from la_agents.cli.options import Settings
+from la_agents.cli.terminal import clean, console, print_json, spinner
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+
+    from la_agents.models import LoadedModel
+    from la_agents.preferences import PreferenceStore
+
+__all__ = ["Comparison", "ask", "compare", "show"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One question, one user, three answers."""
+
+    user: str
+    unaligned: AIMessage
+    prompted: AIMessage
+    aligned: AIMessage
+
+
+def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_json: bool) -> None:
+    """Answer a question three ways: a table, or the aligned answer's JSON object with the others in it."""
+    loaded = answering.load(settings)
+    with settings.open_store() as store, spinner("Answering three ways"):
+        compared = compare(loaded, store, decoding, question, user)
+    if as_json:
+        others = {"unaligned": compared.unaligned.text, "prompted": compared.prompted.text}
+        print_json({**answering.as_object(compared.aligned, user), "compare": others})
+    else:
+        show(compared)
+
+
+def compare(
+    loaded: LoadedModel, store: PreferenceStore, decoding: Decoding, question: str, user: str
+) -> Comparison:
+    """Answer unaligned, prompted and aligned: three requests that the engine runs together."""
+    from langchain_core.runnables import RunnableParallel
+
+    plain = replace(decoding, strength=None, max_divergence=None)
+    ways = RunnableParallel(
+        unaligned=answering.chat_model(loaded, None, plain),
+        prompted=answering.chat_model(loaded, store, replace(plain, strength=0.0)),
+        aligned=answering.chat_model(loaded, store, decoding),
+    )
+    return Comparison(user, **ways.invoke(question, config=answering.as_user(user)))
+
+
+def show(compared: Comparison) -> None:
+    """Print the three answers side by side, what they were aligned with and how far that moved them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    messages = (compared.unaligned, compared.prompted, compared.aligned)
+    table = Table(title=Text(clean(_title(compared))), title_justify="left", expand=True, show_lines=True)
+    for name in ("unaligned", "prompted", "aligned"):
+        table.add_column(name, ratio=1, overflow="fold")
+    table.add_row(*(Text(clean(message.text.strip())) for message in messages))
+    table.add_row(*(Text(_effect(message), style="dim") for message in messages))
+    console().print(table)
+
+
+def _title(compared: Comparison) -> str:
+    texts = "; ".join(p["text"] for p in compared.aligned.response_metadata["alignment"]["principles"])
+    return f"{compared.user} prefers: {texts or 'nothing that matters here'}"
+
+
+def _effect(message: AIMessage) -> str:
+    report = message.response_metadata["alignment"]
+    return answering.effect(report) if report["principles"] else "the model as it is"

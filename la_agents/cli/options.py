@@ -1,0 +1,95 @@
+"""Options that several commands share, and the settings they add up to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from la_agents.users import as_user_id
+
+if TYPE_CHECKING:
+    from la_agents.preferences import PreferenceStore
+
+__all__ = [
+    "JsonOption",
+    "MaxDivergenceOption",
+    "MaxTokensOption",
+    "ModelOption",
+    "SeedOption",
+    "Settings",
+    "StoreOption",
+    "StrengthOption",
+    "TemperatureOption",
+    "UserOption",
+    "settings_of",
+]
+
+def _checked_user(user: str) -> str:
+    return as_user_id(user)
+
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="LA_AGENTS_STORE",
+        metavar="PATH|URL",
+        help="Where the preferences are.",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Alias, folder, .gguf file or hub id."),
+]
+UserOption = Annotated[
+    str, typer.Option("--user", "-u", metavar="NAME", callback=_checked_user, help="Whose preferences.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+StrengthOption = Annotated[
+    float | None, typer.Option("--strength", help="How far beyond prompting to go; 0 is prompting alone.")
+]
+MaxDivergenceOption = Annotated[
+    float | None,
+    typer.Option("--max-divergence", help="Budget for leaving the unaligned model, in nats a token."),
+]
+MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Longest answer.")]
+TemperatureOption = Annotated[float | None, typer.Option("--temperature", help="0, the default, is greedy.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Makes sampling repeatable.")]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the preferences are and which model answers; None is the default of either."""
+
+    store: str | None = None
+    model: str | None = None
+
+    @property
+    def location(self) -> str:
+        """A folder or the URL of a Chroma server."""
+        if self.store is not None:
+            return self.store
+        from platformdirs import user_data_dir
+
+        return str(Path(user_data_dir("la_agents", appauthor=False)) / "preferences")
+
+    @property
+    def is_server(self) -> bool:
+        """Whether `location` is the URL of a Chroma server."""
+        return self.location.startswith(("http://", "https://"))
+
+    def open_store(self) -> PreferenceStore:
+        """The store; nothing is opened, made or loaded before its first use."""
+        from la_agents.preferences import PreferenceStore
+
+        return PreferenceStore(url=self.location) if self.is_server else PreferenceStore(path=self.location)
+
+
+def settings_of(ctx: typer.Context, store: str | None = None, model: str | None = None) -> Settings:
+    """A command's own `--store` and `--model`, else those given before the command."""
+    given: Any = ctx.obj
+    common = given if isinstance(given, Settings) else Settings()
+    return Settings(store or common.store, model or common.model)

@@ -1,0 +1,75 @@
+"""What the terminal shows: answers and tables on standard output, notes and progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["answer", "clean", "console", "conversion_bar", "note", "print_json", "spinner"]
+
+
+def answer(text: str, *, end: str = "\n") -> None:
+    """Print a piece of the answer, at once."""
+    print(clean(text), end=end, flush=True)
+
+
+def note(text: str) -> None:
+    """Print a line beside the answer."""
+    print(clean(text), file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object or array on one line."""
+    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+
+
+def clean(text: str) -> str:
+    """Stored text, and generated text, may not steer the terminal: control characters become visible ones."""
+    return "".join("\ufffd" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console on the present standard output or error."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+@contextmanager
+def spinner(text: str) -> Iterator[None]:
+    """Say what is going on while it goes on, if somebody watches."""
+    with console(stderr=True).status(text):
+        yield
+
+
+@contextmanager
+def conversion_bar() -> Iterator[Callable[[str, float], None]]:
+    """A progress bar for the one-time conversion of a model; appears with the first report and only then."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=console(stderr=True))
+    task = bar.add_task("Converting the model (once)", total=1.0, start=False)
+
+    def report(stage: str, fraction: float) -> None:
+        if not bar.live.is_started:
+            bar.start()
+            bar.start_task(task)
+        bar.update(task, completed=fraction, description=f"Converting the model (once): {stage}")
+
+    try:
+        yield report
+    finally:
+        bar.stop()
