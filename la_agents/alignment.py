@@ -15,8 +15,8 @@ ICML 2024, arXiv 2401.11458. At one decoding step, after the same tokens:
 The divergence KL(pi_s || pi_0) grows with s, so the solution under the constraint KL <= delta (`max_divergence`,
 nats per token) is the largest admissible s. What remains is masked to the nucleus of f(1), the *support*.
 
-Shapes, everywhere: `reference [batch, vocab]`, `branches [batch, k, vocab]`, `weights [batch, k]`; a scale, a budget or a
-temperature is a number or `[batch]`. All arithmetic is float32 (the root search float64), whatever comes in. A
+Shapes, everywhere: `reference [batch, vocab]`, `branches [batch, k, vocab]`, `weights [batch, k]`; a scale, a budget
+or a temperature is a number or `[batch]`. All arithmetic is float32 (the root search float64), whatever comes in. A
 logit of -inf means "impossible"; 0 * -inf counts as 0, so that the ends of the line are the branches exactly.
 """
 
@@ -81,9 +81,9 @@ def divergence_scale(
 ) -> Tensor:
     """The largest s <= cap with `KL(pi_s || pi_0) <= budget`, shape [batch], float64.
 
-    With `a = f_0 / T` and `d = direction / T`, pi_s is an exponential family in s: `KL(s) = s E_s[d] - A(s) + A(0)` for the
-    log-partition A, and `dKL/ds = s Var_s[d] >= 0`. Hence one root, found for all rows at once by Newton steps that fall
-    back to bisection when they leave the bracket. A row whose cap is within its budget (or <= 0) returns its cap.
+    With `a = f_0 / T` and `d = direction / T`, pi_s is an exponential family in s: `KL(s) = s E_s[d] - A(s) + A(0)` for
+    the log-partition A, and `dKL/ds = s Var_s[d] >= 0`. Hence one root, found for all rows at once by Newton steps that
+    fall back to bisection when they leave the bracket. A row whose cap is within its budget (or <= 0) returns its cap.
 
     Args:
         cap: The scale wanted, `1 + strength`.

@@ -85,7 +85,13 @@ def slot_attention(
 
 
 def _explicit(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float, softcap: float | None, sinks: Tensor | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    scale: float,
+    softcap: float | None,
+    sinks: Tensor | None,
 ) -> Tensor:
     """The same in plain matrix products, for soft-capped scores (Gemma 2) and attention sinks (gpt-oss)."""
     rows, heads, n, dim = query.shape

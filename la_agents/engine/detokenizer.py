@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["Detokenizer"]
 
@@ -11,7 +11,7 @@ _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
 
 class _Tokenizer(Protocol):
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str: ...
+    def decode(self, token_ids: list[int], skip_special_tokens: bool = ..., **kwargs: Any) -> str | list[str]: ...
 
 
 class Detokenizer:
@@ -69,7 +69,7 @@ class Detokenizer:
         return certain
 
     def _text(self, ids: list[int]) -> str:
-        return self._tokenizer.decode(ids, skip_special_tokens=True) if ids else ""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True)) if ids else ""
 
 
 def _overlap(text: str, stop: str) -> int:

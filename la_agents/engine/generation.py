@@ -60,7 +60,7 @@ class Generation:
         self.cancel = cancel
         self._events: deque[Event] = deque()
         self._arrived = threading.Condition()
-        self._wake_loop: Callable[[], None] | None = None
+        self._wake_loop: Callable[[], object] | None = None
         self._completion: Completion | None = None
 
     def post(self, event: Event) -> None:

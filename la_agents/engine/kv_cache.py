@@ -1,8 +1,8 @@
 """Slot cache: keys and values of the running rows, one slot a position, for transformers' models.
 
 Row r keeps the key of its token at position j in `keys[r, :, j]`. Rows of any lengths stand side by side without
-padding; what lies beyond a row's length is never visible (`attention.Step`), so it need not be cleared. The last slot is
-scratch: padding tokens of a ragged prefill write there.
+padding; what lies beyond a row's length is never visible (`attention.Step`), so it need not be cleared. The last slot
+is scratch: padding tokens of a ragged prefill write there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ KeyValues = list[tuple[Tensor, Tensor]]
 """One row's keys and values, a pair a layer, each [kv_heads, tokens, head_dim]."""
 
 
-class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
+class _SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformers is untyped here
     """One layer's `keys, values [rows, kv_heads, slots, head_dim]`, allocated when the first keys show the shape."""
 
     def __init__(self, owner: SlotCache) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._owner = owner
+        self.keys: Tensor
+        self.values: Tensor
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.keys = self._empty(key_states)
@@ -68,7 +70,7 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is unty
         return -1
 
 
-class SlotCache(Cache):  # type: ignore[misc]
+class SlotCache(Cache):
     """Keys and values of up to `num_rows` rows of up to `num_slots - 1` tokens.
 
     Set `step` before each forward. Rows are addressed by their place in the batch.
@@ -78,7 +80,8 @@ class SlotCache(Cache):  # type: ignore[misc]
         self.num_rows = num_rows
         self.num_slots = num_tokens + 1
         self.step: Step | None = None
-        super().__init__(layers=[_SlotLayer(self) for _ in range(num_layers)])
+        self._slots = [_SlotLayer(self) for _ in range(num_layers)]
+        super().__init__(layers=[*self._slots])
 
     @property
     def scratch_slot(self) -> int:
@@ -86,7 +89,7 @@ class SlotCache(Cache):  # type: ignore[misc]
 
     @property
     def num_bytes(self) -> int:
-        return sum(x.nbytes for layer in self.layers if layer.is_initialized for x in (layer.keys, layer.values))
+        return sum(x.nbytes for layer in self._slots if layer.is_initialized for x in (layer.keys, layer.values))
 
     def reserve(self, num_rows: int, num_tokens: int) -> None:
         """Make room; what is stored stays. Grows to the next power of two of rows and multiple of 256 tokens."""
@@ -94,12 +97,12 @@ class SlotCache(Cache):  # type: ignore[misc]
         slots = max(self.num_slots, -(-num_tokens // 256) * 256 + 1)
         if (rows, slots) != (self.num_rows, self.num_slots):
             self.num_rows, self.num_slots = rows, slots
-            for layer in self.layers:
+            for layer in self._slots:
                 layer.resize()
 
     def write(self, row: int, key_values: KeyValues, start: int = 0) -> None:
         """Fill row `row` from slot `start` on."""
-        for layer, (keys, values) in zip(self.layers, key_values, strict=True):
+        for layer, (keys, values) in zip(self._slots, key_values, strict=True):
             if not layer.is_initialized:
                 layer.lazy_initialization(keys.unsqueeze(0), values.unsqueeze(0))
             stop = start + keys.shape[1]
@@ -108,11 +111,11 @@ class SlotCache(Cache):  # type: ignore[misc]
 
     def read(self, row: int, start: int, stop: int) -> KeyValues:
         """A copy of row `row`'s tokens `start:stop`."""
-        return [(x.keys[row, :, start:stop].clone(), x.values[row, :, start:stop].clone()) for x in self.layers]
+        return [(x.keys[row, :, start:stop].clone(), x.values[row, :, start:stop].clone()) for x in self._slots]
 
     def move(self, source: int, target: int, num_tokens: int) -> None:
         """Copy one row onto another, to close the gap a finished row leaves."""
-        for layer in self.layers:
+        for layer in self._slots:
             layer.keys[target, :, :num_tokens] = layer.keys[source, :, :num_tokens]
             layer.values[target, :, :num_tokens] = layer.values[source, :, :num_tokens]
 

@@ -174,7 +174,7 @@ class Loop:
                 self._fail(sequence, self._explain(sequence, own))
 
     def _join(self, prefill: Prefill) -> Tensor | None:
-        """Move a prefilled sequence into the running batch; its rows' logits, or None if there was no room after all."""
+        """Move a prefilled sequence into the batch; its rows' logits, or None if there was no room after all."""
         sequence = prefill.sequence
         try:
             rows = [concatenate(row.parts) for row in prefill.rows]
@@ -306,7 +306,9 @@ class Loop:
                 rows.append((tokens, self.runner.read(row, len(tokens))))
         self._remember(sequence, rows)
 
-    def _remember(self, sequence: Sequence, rows: Iterable[tuple[tuple[int, ...], list[tuple[Tensor, Tensor]]]]) -> None:
+    def _remember(
+        self, sequence: Sequence, rows: Iterable[tuple[tuple[int, ...], list[tuple[Tensor, Tensor]]]]
+    ) -> None:
         request = sequence.request
         for tokens, key_values in rows:
             self.prefix_cache.insert(tokens, key_values, salt=request.salt, num_public=request.num_public_tokens)

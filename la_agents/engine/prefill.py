@@ -5,7 +5,8 @@ A sequence whose rows begin alike first computes the common prefix once (the tru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence as SequenceOf
+from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,8 +54,7 @@ class Prefill:
         self.sequence = sequence
         prompts = sequence.request.prompts
         self.rows = [
-            PrefillRow(sequence, prompt, list(parts), num)
-            for prompt, (parts, num) in zip(prompts, cached, strict=True)
+            PrefillRow(sequence, prompt, list(parts), num) for prompt, (parts, num) in zip(prompts, cached, strict=True)
         ]
         sequence.num_cached_tokens = sum(num for _, num in cached)
         self._trunk = self._make_trunk() if share else None
@@ -90,7 +90,7 @@ class Prefill:
 def plan_prefill(prefills: SequenceOf[Prefill], budget: int) -> list[tuple[PrefillRow, int]]:
     """What to compute in the next step, first come first served: rows and how many tokens of each.
 
-    `rows x longest piece`, padding included, stays within `budget` tokens; one row alone gets a piece of the budget's size.
+    `rows x longest piece`, padding included, stays within `budget` tokens; one row alone gets a piece of that size.
     """
     plan: list[tuple[PrefillRow, int]] = []
     width = 0

@@ -1,4 +1,4 @@
-"""Runner: the model's forward over ragged rows, in two shapes: prefill of prompt pieces, and one token for every row."""
+"""Runner: the model's forward over ragged rows, in two shapes: pieces of prompts, and one token for every row."""
 
 from __future__ import annotations
 
@@ -156,4 +156,5 @@ class Runner:
             logits_to_keep=1,
             step=step,
         )
-        return out.logits[:, -1].float()
+        logits: Tensor = out.logits[:, -1].float()
+        return logits

@@ -164,7 +164,7 @@ def _draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """Inverse-CDF draw in order of token id, from weights that need not sum to 1; one uniform a sequence."""
     mass = probabilities.cumsum(dim=-1, dtype=torch.float64)
     target = (uniform * mass[:, -1]).unsqueeze(-1)
-    # The first token whose mass passes the target has mass of its own; rounding at the very end must not leave the vocabulary.
+    # The first token whose mass passes the target has mass of its own; rounding must not leave the vocabulary.
     return torch.searchsorted(mass, target, right=True).squeeze(-1).clamp_max(probabilities.shape[-1] - 1)
 
 

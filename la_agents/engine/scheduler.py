@@ -1,4 +1,4 @@
-"""Scheduler: who waits, who prefills, who runs, within limits. No torch here, so the policy is tested without a model."""
+"""Scheduler: who waits, who prefills, who runs, within limits. No torch: the policy is tested without a model."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Alignment:
     Attributes:
         strength: gamma >= -1; 0 is prompting alone, -1 the reference inside the principles' nucleus.
         principle_top_p: Mass of the support, the nucleus of f(1); 1 switches the mask off.
-        mask_temperature: T_m of that nucleus; None takes the sampling temperature, or 0.5 if that is 0 (the authors' value).
+        mask_temperature: T_m of that nucleus; None takes the sampling temperature, or the authors' 0.5 if that is 0.
         max_divergence: delta in nats per token, or None for no budget.
     """
 
@@ -80,8 +80,8 @@ class Request:
         branches: The prompts with them, one a branch; empty decodes the reference alone.
         weights: w_i, one a branch.
         timeout: Seconds from submission until `DeadlineExceededError`, or None.
-        salt: Keeps the prefix cache apart: beyond the first `num_public_tokens` only an equal salt finds a prefix again,
-            so that no user can tell by timing or by counts what another one's prompt held.
+        salt: Keeps the prefix cache apart: beyond the first `num_public_tokens` only an equal salt finds a prefix
+            again, so that no user can tell by timing or by counts what another one's prompt held.
         num_public_tokens: Leading tokens that are the application's and may be shared by all.
     """
 

@@ -64,7 +64,16 @@ class Meter:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = dict.fromkeys(
-            ("steps", "generated_tokens", "decoded_rows", "prefilled_tokens", "finished", "failed", "cancelled"), 0
+            (
+                "steps",
+                "generated_tokens",
+                "decoded_rows",
+                "prefilled_tokens",
+                "finished",
+                "failed",
+                "cancelled",
+            ),
+            0,
         )
         self.seconds: dict[str, float] = dict.fromkeys(("prefill", "decode", "sampler", "step"), 0.0)
 
