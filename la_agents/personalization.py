@@ -276,7 +276,7 @@ class Personalized(BaseModel):
 
     @property
     def identifying(self) -> dict[str, Any]:
-        """Everything of this object that an answer depends on, for cache keys and traces; the store is not part of it."""
+        """All of this object that an answer depends on, for cache keys and traces; the store is not part of it."""
         names = CALL_ARGUMENTS - {"user_id", "principles", "timeout", "explain"}
         values = {name: getattr(self, name) for name in sorted(names | {"placement", "wording", "dtype", "quantize"})}
         principles = [(p.text, p.weight) for p in as_principles(self.principles)]
