@@ -60,8 +60,8 @@ def find_user(
     """Return the user that a call names, or None if it names none.
 
     The first that is not None counts: the call's own argument (also by `bind`), then
-    `config["configurable"]["user_id"]`, then the constructor's default. A blank one is an error, never a reason
-    to look further.
+    `config["configurable"]["user_id"]`, then the constructor's default. A blank one is an error, never a
+    reason to look further.
 
     Args:
         call: The `user_id` argument of the call.

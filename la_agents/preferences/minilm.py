@@ -148,8 +148,7 @@ class EncoderGraph:
         size = self._width // self._heads
         split = self._ints(0, 0, self._heads, size)
         query, key, value = (
-            self._op("Reshape", self._linear(f"{prefix}.{part}", hidden), split)
-            for part in ("query", "key", "value")
+            self._op("Reshape", self._linear(f"{prefix}.{part}", hidden), split) for part in ("query", "key", "value")
         )
         query, value = (self._op("Transpose", part, perm=[0, 2, 1, 3]) for part in (query, value))
         scores = self._op("MatMul", query, self._op("Transpose", key, perm=[0, 2, 3, 1]))

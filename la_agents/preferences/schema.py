@@ -1,0 +1,165 @@
+"""What a preference is: pure values with their limits. Where and how they are stored is not known here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from la_agents.errors import InvalidPreferenceError
+
+__all__ = [
+    "MAX_TEXT_CHARS",
+    "Preference",
+    "PreferenceDraft",
+    "Scope",
+    "ScoredPreference",
+    "Source",
+    "as_draft",
+    "utc_now",
+    "validated",
+]
+
+MAX_TEXT_CHARS = 2_000
+
+Scope = Literal["always", "relevant"]
+"""`always`: part of every call. `relevant`: part of the calls whose query it resembles."""
+
+Source = Literal["explicit", "inferred", "imported"]
+"""`explicit`: said by the user. `inferred`: concluded from behaviour. `imported`: from elsewhere."""
+
+
+def utc_now() -> datetime:
+    """The time now, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def _check_text(text: str) -> str:
+    text = text.strip()
+    if not text:
+        msg = "Expected text, got blank text; write the preference in words"
+        raise ValueError(msg)
+    if len(text) > MAX_TEXT_CHARS:
+        msg = f"Expected at most {MAX_TEXT_CHARS} characters, got {len(text)}; shorten it or split it"
+        raise ValueError(msg)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        msg = "Expected valid Unicode, got a lone surrogate; decode the text properly first"
+        raise ValueError(msg)
+    return text
+
+
+def _check_weight(weight: float) -> float:
+    if not (math.isfinite(weight) and weight >= 0):
+        msg = f"Expected a finite number >= 0, got {weight}; use 0 to switch a preference off"
+        raise ValueError(msg)
+    return weight
+
+
+def _check_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()  # ValueError: nan, or lone surrogates
+    return metadata
+
+
+Text = Annotated[str, AfterValidator(_check_text)]
+Weight = Annotated[float, AfterValidator(_check_weight)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_check_metadata)]
+
+
+class PreferenceDraft(BaseModel):
+    """A preference before it is stored: what a caller may choose.
+
+    Attributes:
+        text: The preference in natural language, 1 to 2,000 characters; outer whitespace is dropped.
+        scope: Whether it applies to every call or to similar queries only.
+        weight: Its share in the alignment, finite and >= 0; 1 is the usual one, 0 switches it off.
+        expires_at: From when on it no longer applies, with a time zone; None for never.
+        source: How it came to be known.
+        metadata: Anything JSON can hold, kept and never read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: Text
+    scope: Scope = "relevant"
+    weight: Weight = 1.0
+    expires_at: AwareDatetime | None = None
+    source: Source = "explicit"
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class Preference(PreferenceDraft):
+    """A stored preference of one user.
+
+    Attributes:
+        id: Unique among the user's own preferences.
+        user_id: Whose it is.
+        created_at: When it was first stored, UTC.
+        updated_at: When it was last changed, UTC.
+    """
+
+    id: str
+    user_id: str
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+    def is_active(self, at: datetime | None = None) -> bool:
+        """Whether it applies at that time (default: now)."""
+        return self.expires_at is None or (at or utc_now()) < self.expires_at
+
+
+class ScoredPreference(BaseModel):
+    """A preference found for a query.
+
+    Attributes:
+        preference: What was found.
+        relevance: Cosine similarity to the query in [-1, 1]; None if it applies whatever the query is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preference: Preference
+    relevance: float | None
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def validated(model: type[ModelT], values: Mapping[str, Any], where: str = "") -> ModelT:
+    """Build a model from a mapping, with this library's error.
+
+    Args:
+        model: The class to build.
+        values: Its fields.
+        where: What the message starts with, such as "line 3: ".
+
+    Raises:
+        InvalidPreferenceError: a field is missing, unknown or out of its limits; the message names it.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        msg = f"{where}{field}: {reason}."
+        raise InvalidPreferenceError(msg) from None
+
+
+def as_draft(item: str | Mapping[str, Any] | PreferenceDraft, where: str = "") -> PreferenceDraft:
+    """Accept a bare text or a mapping beside a draft, as `add_many` does.
+
+    Raises:
+        InvalidPreferenceError: it is none of these, or not a valid preference.
+    """
+    if isinstance(item, PreferenceDraft):
+        return item
+    if isinstance(item, str):
+        item = {"text": item}
+    if not isinstance(item, Mapping):
+        msg = f"{where}Expected a text, a mapping or a PreferenceDraft, got {type(item).__name__}."
+        raise InvalidPreferenceError(msg)
+    return validated(PreferenceDraft, item, where)

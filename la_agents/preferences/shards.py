@@ -1,0 +1,205 @@
+"""The store's layout on Chroma: a root collection that records the settings, and shards with the records.
+
+A user's records all lie in one shard, chosen by a stable hash of the user id, because Chroma filters metadata
+by
+scanning: what a query costs follows the size of the shard and not of the store. A shard is made when its
+    first user
+comes. Nothing here knows what a preference says.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from la_agents.errors import StoreMismatchError
+from la_agents.preferences.records import (
+    USER_FIELD,
+    StoredPreference,
+    Vector,
+    from_record,
+    metadata_of,
+    record_id,
+    user_digest,
+)
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+    from chromadb.api.collection_configuration import CreateHNSWConfiguration
+    from chromadb.api.models.Collection import Collection
+    from chromadb.api.types import GetResult, Include
+
+    from la_agents.preferences.connection import Connection
+
+__all__ = ["NUM_SHARDS", "Settings", "Shards"]
+
+NUM_SHARDS = 128
+"""Shards of a new store. A million records make shards of 8 thousand: 3 ms a user. More would cost open
+files: an index has 5, and Chroma keeps indexes open up to a fifth of the process's limit, often 1,024."""
+
+_FORMAT = 1
+# The graph is never searched: a search filtered down to one user's few records may miss some, so those are
+# read and compared exactly. A sparse graph is quicker to build (3 x the records per second at 8 thousand a
+# shard).
+_INDEX: CreateHNSWConfiguration = {"space": "cosine", "max_neighbors": 8, "ef_construction": 16}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a store was made with, recorded in its root collection and never changed.
+
+    Attributes:
+        embeddings: Identity of the embedding model.
+        dimension: Length of its vectors.
+        num_shards: Number of shards that users are spread over.
+        format: Version of this layout.
+    """
+
+    embeddings: str
+    dimension: int
+    num_shards: int = NUM_SHARDS
+    format: int = _FORMAT
+
+
+class Shards:
+    """Reads and writes one user's records at a time.
+
+    Every method raises StoreUnavailableError if Chroma cannot be used, and StoreMismatchError if the store
+    was written with another embedding model or by a newer version.
+
+    Args:
+        connection: Where Chroma is.
+        name: Name of the root collection and prefix of the shards'.
+        embeddings: Identity of the embedding model that this process uses.
+    """
+
+    def __init__(self, connection: Connection, name: str, embeddings: str) -> None:
+        self._connection = connection
+        self._name = name
+        self._embeddings = embeddings
+        self._settings: Settings | None = None
+        self._open: dict[str, Collection] = {}
+        self._lock = threading.RLock()
+
+    def read(self, user: str, ids: Sequence[str] | None = None, *, vectors: bool = False) -> list[StoredPreference]:
+        """Return the user's records, all or those of the given preference ids, in no order."""
+        shard = self._shard(user)
+        if shard is None or (ids is not None and not ids):
+            return []
+        include: Include = ["documents", "metadatas", "embeddings"] if vectors else ["documents", "metadatas"]
+        with self._connection.errors():
+            if ids is None:
+                result = shard.get(where={USER_FIELD: user}, include=include)
+            else:
+                result = shard.get(ids=[record_id(user, each) for each in ids], include=include)
+        return _records(result, user)
+
+    def write(self, user: str, records: Sequence[StoredPreference]) -> None:
+        """Add or replace records, each with its vector: all of them or, on error, none."""
+        vectors = [record.vector for record in records if record.vector is not None]
+        shard = self._shard(user, dimension=len(vectors[0]))
+        assert shard is not None  # a dimension was given
+        with self._connection.errors():
+            shard.upsert(
+                ids=[record_id(user, record.preference.id) for record in records],
+                embeddings=np.stack(vectors),
+                documents=[record.preference.text for record in records],
+                metadatas=[metadata_of(record.preference) for record in records],
+            )
+
+    def delete(self, user: str, ids: Sequence[str]) -> None:
+        """Remove records by preference id; unknown ones are passed over."""
+        shard = self._shard(user)
+        if shard is not None and ids:
+            with self._connection.errors():
+                shard.delete(ids=[record_id(user, each) for each in ids])
+
+    def max_batch_size(self) -> int:
+        """How many records one `write` can hold."""
+        with self._connection.errors():
+            return int(self._connection.open().get_max_batch_size())
+
+    def check_dimension(self, dimension: int) -> None:
+        """Raise StoreMismatchError unless vectors of this length fit the store, if there is one yet."""
+        with self._lock, self._connection.errors():
+            settings = self._known_settings(self._connection.open())
+        if settings is not None and dimension != settings.dimension:
+            msg = (
+                f"Expected vectors of {settings.dimension} numbers as in the store "
+                f"{self._connection.location}, got {dimension}; use the embedding model it was written with."
+            )
+            raise StoreMismatchError(msg)
+
+    def _shard(self, user: str, dimension: int | None = None) -> Collection | None:
+        """The collection of this user, made if a dimension is given; None if there is none yet."""
+        with self._lock, self._connection.errors():
+            client = self._connection.open()
+            offer = None if dimension is None else Settings(self._embeddings, dimension)
+            settings = self._known_settings(client, offer)
+            if settings is None:
+                return None
+            if dimension is not None:
+                self.check_dimension(dimension)
+            name = f"{self._name}-{int(user_digest(user), 16) % settings.num_shards:04d}"
+            return self._collection(client, name, create=dimension is not None)
+
+    def _known_settings(self, client: ClientAPI, offer: Settings | None = None) -> Settings | None:
+        """What the store records, once it exists; an offer makes it exist. The first to make it decides."""
+        if self._settings is None:
+            metadata = None if offer is None else asdict(offer)
+            root = self._collection(client, self._name, create=offer is not None, metadata=metadata)
+            self._settings = None if root is None else self._read_settings(root.metadata or {})
+        return self._settings
+
+    def _read_settings(self, recorded: Mapping[str, Any]) -> Settings:
+        where = f"the store {self._connection.location}"
+        if recorded.get("format") != _FORMAT:
+            msg = (
+                f"Expected {where} to have format {_FORMAT}, got {recorded.get('format')}; "
+                "use the version of la-agents that wrote it, or another collection name."
+            )
+            raise StoreMismatchError(msg)
+        settings = Settings(**recorded)
+        if settings.embeddings != self._embeddings:
+            msg = (
+                f"Expected the embedding model {settings.embeddings!r}, with which {where} was written, got "
+                f"{self._embeddings!r}; give embeddings= that model, or embeddings_name= if it is the same."
+            )
+            raise StoreMismatchError(msg)
+        return settings
+
+    def _collection(
+        self, client: ClientAPI, name: str, *, create: bool, metadata: dict[str, Any] | None = None
+    ) -> Collection | None:
+        from chromadb.errors import NotFoundError
+
+        if name in self._open:
+            return self._open[name]
+        try:
+            if create:
+                found = client.get_or_create_collection(
+                    name, embedding_function=None, metadata=metadata, configuration={"hnsw": _INDEX}
+                )
+            else:
+                found = client.get_collection(name, embedding_function=None)
+        except NotFoundError:
+            return None  # another process may make it any time, so its absence is not remembered
+        self._open[name] = found
+        return found
+
+
+def _records(result: GetResult, user: str) -> list[StoredPreference]:
+    """Read Chroma's columns. A record of anybody else is dropped here, whatever the filter let through."""
+    ids, texts, metadatas = result["ids"], result["documents"] or [], result["metadatas"] or []
+    vectors: Iterable[Vector | None] = [None] * len(ids)
+    if result["embeddings"] is not None:
+        vectors = np.asarray(result["embeddings"], dtype=np.float32)
+    return [
+        StoredPreference(from_record(record, text, metadata), vector)
+        for record, text, metadata, vector in zip(ids, texts, metadatas, vectors, strict=True)
+        if metadata[USER_FIELD] == user
+    ]
