@@ -74,6 +74,8 @@ def _mean_share(records: Sequence[TokenRecord], branch: int) -> float:
 
 def _token_values(record: TokenRecord, tokenizer: _Tokenizer) -> dict[str, Any]:
     return {
+        "id": record.token_id,
+        "reference_id": record.reference_id,
         "text": str(tokenizer.decode([record.token_id])),
         "reference": str(tokenizer.decode([record.reference_id])),
         "divergence": record.divergence,
