@@ -10,7 +10,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 
 from la_agents import ChatLinearAlignment, PreferenceStore
-from la_agents.preferences import BundledEmbeddings
+from la_agents.preferences.embeddings import BundledEmbeddings
 
 DOCUMENTS = [
     "The museum opens at ten in the morning and closes at six. It is closed on Mondays.",

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import RunnableConfig
 
+    from la_agents import PreferenceStore
     from la_agents.chat_models import ChatLinearAlignment
     from la_agents.models import LoadedModel
-    from la_agents.preferences import PreferenceStore
 
 __all__ = ["Decoding", "as_object", "as_user", "ask", "chat_model", "load", "stream", "summary"]
 
@@ -75,7 +75,8 @@ def stream(llm: ChatLinearAlignment, prompt: LanguageModelInput, user: str) -> A
         answer(chunk.text, end="")
         whole = chunk if whole is None else whole + chunk
     answer("")
-    return whole
+    answered: AIMessage = whole
+    return answered
 
 
 def as_object(message: AIMessage, user: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from la_agents.cli.terminal import clean, console, print_json, spinner
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
+    from la_agents import PreferenceStore
     from la_agents.models import LoadedModel
-    from la_agents.preferences import PreferenceStore
 
 __all__ = ["Comparison", "ask", "compare", "show"]
 
@@ -41,9 +41,7 @@ def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_
         show(compared)
 
 
-def compare(
-    loaded: LoadedModel, store: PreferenceStore, decoding: Decoding, question: str, user: str
-) -> Comparison:
+def compare(loaded: LoadedModel, store: PreferenceStore, decoding: Decoding, question: str, user: str) -> Comparison:
     """Answer unaligned, prompted and aligned: three requests that the engine runs together."""
     from langchain_core.runnables import RunnableParallel
 

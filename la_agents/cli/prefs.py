@@ -12,13 +12,12 @@ from la_agents.cli.options import JsonOption, StoreOption, UserOption, settings_
 from la_agents.cli.terminal import answer, clean, console, note, print_json
 
 if TYPE_CHECKING:
-    from la_agents.preferences import Preference, PreferenceStore, ScoredPreference
+    from la_agents.preferences.schema import Preference, ScoredPreference
+    from la_agents.preferences.store import PreferenceStore
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    help="See, change, move and erase a user's preferences.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="See, change, move and erase a user's preferences.", no_args_is_help=True, rich_markup_mode=None)
 
 
 class Scope(str, Enum):
@@ -47,9 +46,7 @@ def add(
 
 
 @app.command("list")
-def list_(
-    ctx: typer.Context, user: UserOption, as_json: JsonOption = False, store: StoreOption = None
-) -> None:
+def list_(ctx: typer.Context, user: UserOption, as_json: JsonOption = False, store: StoreOption = None) -> None:
     """Show what is stored about a user."""
     preferences = _open(ctx, store).list(user)
     if as_json:
@@ -66,9 +63,7 @@ def search(
     query: Annotated[str, typer.Argument(help="What the preferences should be close to in meaning.")],
     user: UserOption,
     k: Annotated[int | None, typer.Option("-k", help="At most so many.")] = None,
-    min_relevance: Annotated[
-        float | None, typer.Option("--min-relevance", help="Similarity, -1 to 1.")
-    ] = None,
+    min_relevance: Annotated[float | None, typer.Option("--min-relevance", help="Similarity, -1 to 1.")] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:

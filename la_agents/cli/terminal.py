@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from la_agents.progress import Progress as Report
 
 __all__ = ["answer", "clean", "console", "conversion_bar", "note", "print_json", "spinner"]
 
@@ -50,7 +52,7 @@ def spinner(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def conversion_bar() -> Iterator[Callable[[str, float], None]]:
+def conversion_bar() -> Iterator[Report]:
     """A progress bar for the one-time conversion of a model; appears with the first report and only then."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -72,4 +74,5 @@ def conversion_bar() -> Iterator[Callable[[str, float], None]]:
     try:
         yield report
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
