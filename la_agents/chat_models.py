@@ -38,6 +38,9 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         >>> llm.invoke("What is the capital of France?")  # doctest: +SKIP
     """
 
+    streaming: bool = False
+    """Whether `invoke` hands tokens to callbacks through LangChain's streaming path; answers are the same."""
+
     @property
     def _llm_type(self) -> str:
         return "la-agents-chat"

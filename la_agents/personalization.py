@@ -178,6 +178,11 @@ class Personalized(BaseModel):
                 builder = PromptBuilder(loaded.tokenizer, placement=self.placement, wording=self.wording)
                 self._builder, self._engine = builder, engine_for(loaded)
 
+    def get_token_ids(self, text: str) -> list[int]:
+        """Token ids of a text by the model's own tokenizer; LangChain counts tokens with it."""
+        ids: list[int] = self.engine.loaded.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
     def _load_model(self, progress: Callable[[str, float], None] | None) -> LoadedModel:
         if isinstance(self.model, LoadedModel):
             return self.model

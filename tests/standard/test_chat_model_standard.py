@@ -13,7 +13,7 @@ from la_agents import ChatLinearAlignment
 from la_agents.models import LoadedModel
 
 # No `max_retries`: nothing here is retried, and what is not honoured is refused.
-STANDARD_PARAMS = {"temperature": 0, "max_tokens": 24, "timeout": 240, "stop": []}
+STANDARD_PARAMS = {"temperature": 0, "max_tokens": 12, "timeout": 240, "stop": []}
 
 
 class TestUnit(ChatModelUnitTests):
@@ -24,6 +24,10 @@ class TestUnit(ChatModelUnitTests):
     @property
     def standard_chat_model_params(self) -> dict[str, Any]:
         return STANDARD_PARAMS
+
+    @property
+    def supports_model_override(self) -> bool:
+        return False  # a call cannot bring another model's weights; `model` in a call is refused
 
 
 class TestIntegration(ChatModelIntegrationTests):

@@ -298,6 +298,11 @@ def test_objects_on_one_model_share_one_engine() -> None:
     assert make(ChatLinearAlignment, model=tiny_model("qwen2")).engine is not make(ChatLinearAlignment).engine
 
 
+def test_tokens_are_counted_by_the_models_own_tokenizer() -> None:
+    for face in FACES:
+        assert make(face).get_num_tokens(QUESTION) == len(tiny_model("llama").tokenizer.tokenize(QUESTION))
+
+
 def test_messages_of_every_kind_are_read() -> None:
     calls = [{"name": "search", "args": {"q": "x"}, "id": "1"}]
     messages = [
