@@ -59,6 +59,7 @@ class ChatTemplate:
         is_fallback: Whether the tokenizer has none and `FALLBACK` stands in.
         takes_system: A leading system turn reaches the prompt.
         takes_later_system: So does one between other turns.
+        knows_thoughts: It does something about `</think>` in an assistant's text.
         takes_tools: Tool calls and tool results reach the prompt.
         alternates: It insists on user, assistant, user, ...
         default_system: The system text it puts in by itself when it is given none, or "".
@@ -69,18 +70,15 @@ class ChatTemplate:
         template = tokenizer.chat_template
         self.is_fallback = not template
         self.bos = _leading_bos(tokenizer)
-        self._options: dict[str, Any] = (
-            {"chat_template": FALLBACK, "bos": self.bos} if self.is_fallback else {}
-        )
+        self._options: dict[str, Any] = {"chat_template": FALLBACK, "bos": self.bos} if self.is_fallback else {}
         self.source = FALLBACK if self.is_fallback else _source(template)
+        self.knows_thoughts = "</think>" in self.source
         self.takes_system = self._shows([_SYSTEM, _USER], "Qsystemq", "Quserq")
         later = [_USER, _ASSISTANT, _SYSTEM, _USER]
         self.takes_later_system = self.takes_system and self._shows(later, "Qsystemq", "Quserq")
         called = [_USER, _CALL, _RESULT, _ASSISTANT, _USER]
         self.takes_tools = self._shows(called, "qcallq", "Qargumentq", "Qresultq")
-        self.alternates = not (
-            self._shows([_USER, _USER], "Quserq") and self._shows([_ASSISTANT, _USER], "Quserq")
-        )
+        self.alternates = not (self._shows([_USER, _USER], "Quserq") and self._shows([_ASSISTANT, _USER], "Quserq"))
         self.default_system = self._find_default_system() if self.takes_system else ""
 
     def render(self, turns: list[Turn], answer: str = "") -> str:
@@ -120,9 +118,7 @@ class ChatTemplate:
         except _template_errors():
             return ""
         before, _, after = given.partition(_SYSTEM["content"])
-        if len(default) < len(before) + len(after) or not (
-            default.startswith(before) and default.endswith(after)
-        ):
+        if len(default) < len(before) + len(after) or not (default.startswith(before) and default.endswith(after)):
             return ""
         text = default[len(before) : len(default) - len(after)]
         same = bool(text.strip()) and self._apply([{**_SYSTEM, "content": text}, _USER]) == default
@@ -130,9 +126,7 @@ class ChatTemplate:
 
     def _fit(self, turns: list[Turn], *, native_tools: bool) -> list[Turn]:
         """`turns` without what this template cannot take."""
-        fitted = (
-            list(turns) if native_tools and self.takes_tools else [_without_tools(turn) for turn in turns]
-        )
+        fitted = list(turns) if native_tools and self.takes_tools else [_without_tools(turn) for turn in turns]
         if not self.takes_system:
             fitted = _fold_system(fitted)
         if not self.takes_later_system:
@@ -160,7 +154,8 @@ def _template_errors() -> tuple[type[Exception], ...]:
 def _without_tools(turn: Turn) -> Turn:
     if turn["role"] == "tool":
         return {"role": "user", "content": f"Result of the tool {turn['name']}:\n{turn['content']}"}
-    return {"role": turn["role"], "content": calls_as_text(turn)}
+    kept = {key: value for key, value in turn.items() if key != "tool_calls"}  # some templates ask if it is there
+    return {**kept, "content": calls_as_text(turn)}
 
 
 def _fold_system(turns: list[Turn]) -> list[Turn]:

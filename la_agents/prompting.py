@@ -17,7 +17,7 @@ from la_agents.chat_template import FALLBACK_LABELS, ChatTemplate
 from la_agents.errors import ConfigurationError, PromptError
 from la_agents.principles import Principle
 from la_agents.tokenization import DataGuard
-from la_agents.turns import Turn, to_turns
+from la_agents.turns import Turn, split_thought, to_turns
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -175,6 +175,8 @@ class PromptBuilder:
         answer = ""
         if rest and rest[-1]["role"] == "assistant":
             answer = _beginning(rest.pop())
+        if self._template.knows_thoughts:
+            rest = [split_thought(turn) for turn in rest]
         if not rest and not system:
             msg = "Expected a human or system message to answer, got only AI messages; add a HumanMessage."
             raise PromptError(msg)
@@ -205,9 +207,7 @@ class PromptBuilder:
         return Prompt(text, tuple(self._guard.encode(marked, breaker)))
 
 
-def _compose(
-    principles: Sequence[Principle], compose: Compose, build: Callable[[Sequence[str]], Prompt]
-) -> Prompts:
+def _compose(principles: Sequence[Principle], compose: Compose, build: Callable[[Sequence[str]], Prompt]) -> Prompts:
     """The reference and one branch for each group of principles."""
     _check("compose", compose, get_args(Compose))
     active = [index for index, principle in enumerate(principles) if principle.weight > 0]

@@ -40,13 +40,12 @@ class DataGuard:
         line_markers: Role labels that count at the start of a line only, such as "User:".
     """
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, template: str, line_markers: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str, line_markers: tuple[str, ...] = ()) -> None:
         self._tokenizer = tokenizer
         self._control = _control_tokens(tokenizer, template)
-        self._normalized = any(token.normalized for token in self._control.values())
-        tokens = {token.content for token in self._control.values()}
+        tokens = set(self._control.values())
+        added = tokenizer.added_tokens_decoder.values()
+        self._normalized = any(token.normalized for token in added if token.content in tokens)
         self._single = {ord(token): None for token in tokens if len(token) == 1}
         plain = set(_PLAIN_MARKER.findall(template)) - tokens
         self._tokens = _any_of(tokens - {chr(code) for code in self._single})
@@ -87,9 +86,7 @@ class DataGuard:
 
     def _is_suspect(self, text: str) -> bool:
         return bool(
-            self._tokens.search(text)
-            or self._plain.search(text)
-            or not self._single.keys().isdisjoint(map(ord, text))
+            self._tokens.search(text) or self._plain.search(text) or not self._single.keys().isdisjoint(map(ord, text))
         )
 
     def _break(self, text: str, breaker: str) -> str:
@@ -114,9 +111,10 @@ class DataGuard:
 
     def _forged_at(self, encoding: Any, text: str) -> int | None:
         """Start of the first control token that is not spelled out in `text`: normalisation made it."""
+        unknown = self._tokenizer.unk_token_id  # stands for any unknown character, and means nothing
         for index, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             token = self._control.get(index)
-            if token is not None and text[start:end].strip() != token.content.strip():
+            if token is not None and index != unknown and text[start:end].strip() != token.strip():
                 return int(start)
         return None
 
@@ -132,13 +130,13 @@ class DataGuard:
         return ids
 
 
-def _control_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> dict[int, Any]:
-    """Added tokens with a meaning: special ones, and those the template writes, such as `<tool_call>`."""
-    return {
-        index: token
-        for index, token in tokenizer.added_tokens_decoder.items()
-        if token.content.strip() and (token.special or token.content in template)
-    }
+def _control_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> dict[int, str]:
+    """Tokens with a meaning, by id: the special ones, and added ones that the template writes (`<tool_call>`)."""
+    tokens = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    for index, token in tokenizer.added_tokens_decoder.items():
+        if token.special or token.content in template:
+            tokens[index] = token.content
+    return {index: token for index, token in tokens.items() if token.strip()}
 
 
 def _any_of(literals: set[str], at_line_start: tuple[str, ...] = ()) -> re.Pattern[str]:

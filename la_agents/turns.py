@@ -7,7 +7,7 @@ Nothing is lost silently; content that a text model cannot read raises.
 |-----------------------------|-----------------------------------------------------------------------------|
 | SystemMessage               | system                                                                      |
 | HumanMessage                | user                                                                        |
-| AIMessage                   | assistant, with `tool_calls` if it made any; reasoning blocks are left out   |
+| AIMessage                   | assistant, with `tool_calls` and `reasoning_content` if it has any           |
 | ToolMessage, FunctionMessage| tool, with the name of the function that answered                           |
 | ChatMessage                 | by its role: system, developer, user, human, assistant, ai, tool, function  |
 """
@@ -30,7 +30,7 @@ from langchain_core.messages import (
 
 from la_agents.errors import PromptError
 
-__all__ = ["Turn", "calls_as_text", "is_blank", "to_turns"]
+__all__ = ["Turn", "calls_as_text", "is_blank", "split_thought", "to_turns"]
 
 Turn = dict[str, Any]
 
@@ -69,11 +69,21 @@ def calls_as_text(turn: Turn) -> str:
     return "\n".join(lines)
 
 
+def split_thought(turn: Turn) -> Turn:
+    """Move what an assistant wrote up to `</think>` into `reasoning_content`, where templates look for it."""
+    if turn["role"] != "assistant" or "</think>" not in turn["content"]:
+        return turn
+    thought, _, content = turn["content"].rpartition("</think>")
+    return {**turn, "reasoning_content": thought.split("<think>")[-1].strip("\n"), "content": content.lstrip("\n")}
+
+
 def _to_turn(message: BaseMessage, names: dict[str, tuple[str, str]]) -> Turn:
     """One turn. `names` maps a call's id to its function and short id; calls add to it, results read it."""
     role = _role(message)
     turn: Turn = {"role": role, "content": _text(message, role)}
     if isinstance(message, AIMessage):
+        if thought := _thought(message):
+            turn["reasoning_content"] = thought
         if message.tool_calls:
             turn["tool_calls"] = [_call(call, names) for call in message.tool_calls]
         for broken in message.invalid_tool_calls:
@@ -133,6 +143,12 @@ def _block_texts(blocks: Iterable[str | dict[str, Any]], role: str) -> Iterable[
                 "this model reads text only: describe the content in words, or leave the block out."
             )
             raise PromptError(msg)
+
+
+def _thought(message: AIMessage) -> str:
+    blocks = message.content if isinstance(message.content, list) else []
+    thoughts = (block.get("reasoning") or block.get("thinking") for block in blocks if isinstance(block, dict))
+    return "".join(thought for thought in thoughts if isinstance(thought, str))
 
 
 def _as_json(arguments: Any) -> str:
