@@ -100,9 +100,7 @@ GOOD = json.dumps({"id": "a", "text": "I ski."}).encode()
         b"{}",
     ],
 )
-def test_a_bad_line_is_named_and_nothing_is_written(
-    store: PreferenceStore, tmp_path: Path, bad: bytes
-) -> None:
+def test_a_bad_line_is_named_and_nothing_is_written(store: PreferenceStore, tmp_path: Path, bad: bytes) -> None:
     (tmp_path / "bad.jsonl").write_bytes(GOOD + b"\n\n" + bad + b"\n")
     with pytest.raises(InvalidPreferenceError, match="line 3"):
         store.import_("alice", tmp_path / "bad.jsonl")

@@ -66,9 +66,7 @@ def test_add_returns_what_get_and_list_return(store: PreferenceStore) -> None:
 def test_add_many_keeps_the_order_and_takes_all_three_forms(store: PreferenceStore) -> None:
     added = store.add_many(
         "alice",
-        iter(
-            ["Be brief.", {"text": "I ski.", "weight": 2}, PreferenceDraft(text="No nuts.", scope="always")]
-        ),
+        iter(["Be brief.", {"text": "I ski.", "weight": 2}, PreferenceDraft(text="No nuts.", scope="always")]),
     )
     assert [(p.text, p.weight, p.scope) for p in added] == [
         ("Be brief.", 1.0, "relevant"),
@@ -96,13 +94,9 @@ def test_add_many_refuses_what_cannot_be_written_at_once(tmp_path: Path) -> None
 
 
 def test_update_changes_what_is_given_only(store: PreferenceStore) -> None:
-    added = store.add(
-        "alice", "I ski.", scope="always", expires_at=utc_now() + timedelta(days=1), metadata={"a": 1}
-    )
+    added = store.add("alice", "I ski.", scope="always", expires_at=utc_now() + timedelta(days=1), metadata={"a": 1})
     updated = store.update("alice", added.id, text="I sail.", expires_at=None)
-    assert updated == added.model_copy(
-        update={"text": "I sail.", "expires_at": None, "updated_at": updated.updated_at}
-    )
+    assert updated == added.model_copy(update={"text": "I sail.", "expires_at": None, "updated_at": updated.updated_at})
     assert updated.updated_at > added.updated_at
     assert store.get("alice", added.id) == updated
     found = store.search("alice", "boats and sailing", k=1)[0]
@@ -199,9 +193,7 @@ def test_a_query_may_hold_anything(cook: PreferenceStore) -> None:
     assert len(cook.search("alice", "\ud800 \x00 " + "cook " * 3_000)) == 4
 
 
-@pytest.mark.parametrize(
-    "limits", [{"k": -1}, {"k": 1.5}, {"min_relevance": 1.1}, {"min_relevance": float("nan")}]
-)
+@pytest.mark.parametrize("limits", [{"k": -1}, {"k": 1.5}, {"min_relevance": 1.1}, {"min_relevance": float("nan")}])
 def test_limits_out_of_range_are_refused(store: PreferenceStore, limits: dict[str, Any]) -> None:
     for find in (store.search, store.retrieve):
         with pytest.raises(ConfigurationError, match=next(iter(limits))):
@@ -270,9 +262,7 @@ def test_another_users_id_is_as_unknown_as_any(store: PreferenceStore) -> None:
     assert store.list("alice") == [hers]
 
 
-@pytest.mark.parametrize(
-    "pattern", ["*", "%", "_", "a%", "alic_", "alice ", "ALICE", "' OR 1=1 --", "alice\u200b"]
-)
+@pytest.mark.parametrize("pattern", ["*", "%", "_", "a%", "alic_", "alice ", "ALICE", "' OR 1=1 --", "alice\u200b"])
 def test_a_pattern_as_user_is_just_a_name(store: PreferenceStore, pattern: str) -> None:
     store.add("alice", "I ski.")
     assert (store.count(pattern), store.search(pattern, "ski"), store.erase(pattern)) == (0, [], 0)
@@ -285,9 +275,7 @@ def test_a_pattern_as_user_is_just_a_name(store: PreferenceStore, pattern: str) 
 # Where it is
 
 
-@pytest.mark.parametrize(
-    "arguments", [{}, {"path": "a", "url": "http://b"}, {"url": "http://b", "client": 1}]
-)
+@pytest.mark.parametrize("arguments", [{}, {"path": "a", "url": "http://b"}, {"url": "http://b", "client": 1}])
 def test_exactly_one_place_is_named(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="path, url and client"):
         PreferenceStore(**arguments)
@@ -475,9 +463,7 @@ def test_a_process_that_only_keeps_preferences_imports_no_torch(tmp_path: Path) 
         "    store.add('alice', 'I ski.'); assert store.search('alice', 'ski')\n"
         "sys.exit(' '.join({'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)) or 0)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 

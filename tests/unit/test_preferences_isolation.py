@@ -1,0 +1,126 @@
+"""No operation ever returns, changes or counts another user's record, whatever the order and the names."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from langchain_core.embeddings import DeterministicFakeEmbedding
+
+from la_agents.errors import PreferenceNotFoundError
+from la_agents.preferences.schema import Preference
+from la_agents.preferences.store import PreferenceStore
+
+USERS = ["alice", "*", "%", "_", "👩‍🚀", "../x", "alice:0", "a@b.org' OR '1'='1", "é", "e\u0301"]
+PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
+
+users = st.sampled_from(USERS)
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(str.strip)
+places = st.integers(min_value=0, max_value=50)
+
+
+@dataclass
+class Model:
+    """What the store should hold: preferences by user and id, in plain dicts."""
+
+    kept: dict[str, dict[str, Preference]] = field(default_factory=lambda: {user: {} for user in USERS})
+
+    def put(self, *preferences: Preference) -> None:
+        for preference in preferences:
+            self.kept[preference.user_id][preference.id] = preference
+
+    def active(self, user: str) -> list[Preference]:
+        return [each for each in self.kept[user].values() if each.is_active()]
+
+    def everybody(self) -> list[Preference]:
+        return [each for mine in self.kept.values() for each in mine.values()]
+
+
+class Isolation(RuleBasedStateMachine):
+    """Several users at once on one store, against the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = PreferenceStore(Path(self.folder.name), embeddings=DeterministicFakeEmbedding(size=4))
+        self.model = Model()
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+    @rule(user=users, text=texts, scope=st.sampled_from(["always", "relevant"]), expired=st.booleans())
+    def add(self, user: str, text: str, scope: str, expired: bool) -> None:
+        self.model.put(self.store.add(user, text, scope=scope, expires_at=PAST if expired else None))  # type: ignore[arg-type]
+
+    @rule(user=users, items=st.lists(texts, max_size=4))
+    def add_many(self, user: str, items: list[str]) -> None:
+        self.model.put(*self.store.add_many(user, items))
+
+    @precondition(lambda self: self.model.everybody())
+    @rule(user=users, place=places, text=texts, forget=st.booleans())
+    def touch_any_id(self, user: str, place: int, text: str, forget: bool) -> None:
+        """Whoever's id it is: only who has it can change or forget it, and only their own."""
+        everybody = self.model.everybody()
+        id = everybody[place % len(everybody)].id
+        act = self.store.forget if forget else lambda u, i: self.store.update(u, i, text=text)
+        if id not in self.model.kept[user]:
+            try:
+                act(user, id)
+            except PreferenceNotFoundError:
+                return
+            raise AssertionError
+        result = act(user, id)
+        if forget:
+            assert result == self.model.kept[user].pop(id)
+        else:
+            self.model.put(result)
+
+    @rule(user=users)
+    def erase(self, user: str) -> None:
+        assert self.store.erase(user) == len(self.model.kept[user])
+        self.model.kept[user] = {}
+
+    @rule(giver=users, taker=users)
+    def copy(self, giver: str, taker: str) -> None:
+        file = io.StringIO()
+        assert self.store.export(giver, file) == len(self.model.kept[giver])
+        file.seek(0)
+        assert self.store.import_(taker, file) == len(self.model.kept[giver])
+        for each in [*self.model.kept[giver].values()]:
+            known = self.model.kept[taker].get(each.id)
+            if known is None or known.text != each.text:
+                self.model.put(each.model_copy(update={"user_id": taker}))
+
+    @rule(user=users, query=texts)
+    def find(self, user: str, query: str) -> None:
+        active = {each.id for each in self.model.active(user)}
+        found = self.store.search(user, query, k=1_000)
+        assert {scored.preference.id for scored in found} == active
+        assert {scored.preference.user_id for scored in found} <= {user}
+        for scored in self.store.retrieve(user, query, k=1_000, min_relevance=None):
+            assert scored.preference.id in active
+            assert scored.preference.user_id == user
+
+    @invariant()
+    def every_user_has_what_the_model_says(self) -> None:
+        for user in USERS:
+            expected = sorted(self.model.active(user), key=lambda each: (each.created_at, each.id))
+            assert self.store.list(user) == expected
+
+
+TestIsolation = Isolation.TestCase
+TestIsolation.settings = settings(
+    # An example costs a second on a real store: no shrinking, the failing steps are printed and short enough.
+    max_examples=12,
+    stateful_step_count=20,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
