@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gguf import MODEL_ARCH, GGUFWriter, TokenType, get_tensor_name_map
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     Gemma2Config,
@@ -39,7 +40,7 @@ from transformers import (
 
 from la_agents.models import LoadedModel
 
-__all__ = ["FAMILIES", "save_tiny_model", "tiny_model", "tiny_tokenizer"]
+__all__ = ["FAMILIES", "save_tiny_gguf", "save_tiny_model", "tiny_model", "tiny_tokenizer"]
 
 FAMILIES = ("llama", "qwen2", "qwen3", "pythia", "gemma", "mistral")
 
@@ -190,9 +191,7 @@ def _build(family: str, vocab_size: int) -> PreTrainedModel:
             )
         )
     if family == "mistral":
-        return MistralForCausalLM(
-            MistralConfig(**common, num_key_value_heads=2, sliding_window=SLIDING_WINDOW)
-        )
+        return MistralForCausalLM(MistralConfig(**common, num_key_value_heads=2, sliding_window=SLIDING_WINDOW))
     msg = f"Expected a family among {FAMILIES}, got {family!r}."
     raise ValueError(msg)
 
@@ -289,3 +288,50 @@ def save_tiny_model(family: str, folder: Path) -> Path:
     loaded.model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     return folder
+
+
+def save_tiny_gguf(path: Path) -> Path:
+    """Write the tiny llama as llama.cpp would, in float32: its tensor names, its order of query and key rows."""
+    loaded = tiny_model("llama")
+    config = loaded.model.config
+    writer = GGUFWriter(path, "llama")
+    writer.add_name("tiny llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    _add_gguf_tokenizer(writer, loaded.tokenizer)
+    names = get_tensor_name_map(MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    for name, weight in loaded.model.state_dict().items():
+        array = weight.numpy()
+        for part, num_heads in heads.items():
+            if part in name:  # rotary pairs lie side by side there, half a head apart here
+                array = array.reshape(num_heads, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _add_gguf_tokenizer(writer: GGUFWriter, tokenizer: PreTrainedTokenizerFast) -> None:
+    special = set(tokenizer.added_tokens_decoder)
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    kinds = [TokenType.CONTROL if index in special else TokenType.NORMAL for index in range(len(tokens))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([" ".join(pair) for pair in _merges(tokenizer.backend_tokenizer)])
+    writer.add_bos_token_id(tokenizer.bos_token_id)
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_pad_token_id(tokenizer.pad_token_id)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(tokenizer.chat_template)
