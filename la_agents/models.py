@@ -242,14 +242,20 @@ def _read_tokenizer(files: ModelFiles, where: dict[str, Any]) -> PreTrainedToken
 
 
 def _read_weights(files: ModelFiles, config: Any, dtype: torch.dtype, where: dict[str, Any]) -> PreTrainedModel:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    load: Any = AutoModelForCausalLM.from_pretrained
     try:
         with nullcontext() if files.is_hub else no_bars():  # a download shows its progress
-            model = AutoModelForCausalLM.from_pretrained(files.source, config=config, dtype=dtype, **where)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+            model, report = load(files.source, config=config, dtype=dtype, output_loading_info=True, **where)
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         msg = f"Expected readable weights for {files.name!r} at {files.source}, got: {error}"
         raise UnsupportedModelError(msg) from error
+    if report["missing_keys"]:  # transformers would go on with random numbers in their place
+        names = ", ".join(sorted(report["missing_keys"])[:5])
+        msg = f"Expected all weights of a causal language model in {files.source}, these are missing: {names}."
+        raise UnsupportedModelError(msg)
     if getattr(model, "_is_stateful", False):
         msg = f"Expected a model with a key-value cache, type {config.model_type!r} has none; choose another."
         raise UnsupportedModelError(msg)
