@@ -101,22 +101,26 @@ def divergence_scale(
     cap_, budget_ = _per_row(cap, reference).double(), _per_row(budget, reference).double()
 
     kl, _ = _family(start, d, cap_, log_z_0)
-    open_ = (kl > budget_) & (cap_ > 0)
+    exceeds = (kl > budget_) & (cap_ > 0)
     low, high = torch.zeros_like(cap_), cap_.clone()
     # KL is s^2 Var / 2 near 0: the first guess.
     _, variance = _family(start, d, low, log_z_0)
     s = (2 * budget_ / variance.clamp_min(1e-30)).sqrt()
     s = torch.where((s > low) & (s < high), s, 0.5 * (low + high))
+    # A budget of 0 has its answer, s = 0, already.
+    open_ = exceeds & (budget_ > 0)
     for _ in range(_MAX_ITERATIONS):
+        if not bool(open_.any()):
+            break
         kl, variance = _family(start, d, s, log_z_0)
         inside = kl <= budget_
-        low, high = torch.where(inside, s, low), torch.where(inside, high, s)
-        if not bool((open_ & ~(inside & (budget_ - kl <= tolerance)) & (high - low > 1e-12)).any()):
-            break
+        # Rows that are done stay as they are, so that no row's answer depends on how long its neighbours search.
+        low, high = torch.where(open_ & inside, s, low), torch.where(open_ & ~inside, s, high)
+        open_ = open_ & ~(inside & (budget_ - kl <= tolerance)) & (high - low > 1e-12)
         # Aim half the tolerance below the budget, so that a good step lands inside and ends the search.
         step = s + (budget_ - 0.5 * tolerance - kl) / (s * variance).clamp_min(1e-30)
         s = torch.where((step > low) & (step < high), step, 0.5 * (low + high))
-    return torch.where(open_, low, cap_)
+    return torch.where(exceeds, low, cap_)
 
 
 def nucleus(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0) -> Tensor:
