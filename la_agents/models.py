@@ -104,6 +104,7 @@ def load_model(
         return _as_given(model, changed=given != ("auto", "auto", None, None, False))
     target = _resolve_device(device)
     precision = _resolve_dtype(dtype, target)
+    _check_quantize(quantize, target)
     files = find_model(model, revision=revision, progress=progress)
     with _lock:
         key = _Key(files.source, files.revision, str(target), str(precision), quantize, trust_remote_code)
@@ -165,6 +166,17 @@ def _resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return resolved
 
 
+def _check_quantize(quantize: str | None, device: torch.device) -> None:
+    """Refuse here what `quantize_model` would refuse after minutes of loading."""
+    if quantize is None:
+        return
+    from la_agents.engine.quantization import SCHEMES
+
+    if quantize not in SCHEMES or device.type != "cpu":
+        msg = f"Expected quantize to be None, or one of {SCHEMES} on a CPU, got {quantize!r} on {device}; use None."
+        raise ConfigurationError(msg)
+
+
 def _load(
     files: ModelFiles, device: torch.device, dtype: torch.dtype, quantize: str | None, trust_remote_code: bool
 ) -> LoadedModel:
@@ -176,11 +188,11 @@ def _load(
     _check_causal(files, config)
     tokenizer = _read_tokenizer(files, where)
     model = _read_weights(files, config, dtype, where)
+    cast("torch.nn.Module", model).to(device)
     if quantize is not None:
         from la_agents.engine.quantization import quantize_model
 
         quantize_model(model, quantize)
-    cast("torch.nn.Module", model).to(device)
     logger.debug("loaded %s from %s on %s as %s", files.name, files.source, device, dtype)
     return LoadedModel(
         name=files.name,

@@ -100,6 +100,13 @@ def test_another_precision_is_another_copy(folders):
     assert second.dtype == second.model.dtype == torch.bfloat16
 
 
+def test_quantised_weights_are_another_copy(folders):
+    plain, quantised = (load_model(folders["llama"], device="cpu", quantize=scheme) for scheme in (None, "int8"))
+    assert (plain.quantization, quantised.quantization) == (None, "int8")
+    assert torch.equal(plain.model(TOKENS).logits, tiny_model("llama").model(TOKENS).logits)
+    assert not torch.equal(plain.model(TOKENS).logits, quantised.model(TOKENS).logits)
+
+
 def test_threads_that_ask_together_get_one_copy(folders):
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda _: load_model(folders["qwen2"], device="cpu"), range(8)))
@@ -225,7 +232,14 @@ def test_weights_of_which_some_are_missing_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"device": "warp"}, {"device": "cuda:99"}, {"dtype": "int3"}, {"model": " "}, {"revision": "main"}],
+    [
+        {"device": "warp"},
+        {"device": "cuda:99"},
+        {"dtype": "int3"},
+        {"quantize": "int1"},
+        {"model": " "},
+        {"revision": "main"},
+    ],
     ids=lambda arguments: next(iter(arguments.values())),
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, folders):
