@@ -86,6 +86,13 @@ class Runner:
         return logits, [cache.read(row, *span) for row, span in enumerate(spans)]
 
     @torch.inference_mode()
+    def score(self, tokens: Sequence[int]) -> Tensor:
+        """Logits after every token of one text [tokens, vocab]: what its likelihood is computed from."""
+        positions = self._tensor([list(range(len(tokens)))])
+        step = Step(positions, positions, len(tokens))
+        return self._forward(self._tensor([tokens]), step, self._new_cache(1, len(tokens)), all_logits=True)[0]
+
+    @torch.inference_mode()
     def decode(self, tokens: Sequence[int]) -> Tensor:
         """Append one token to every row; the logits that follow, [rows, vocab]."""
         longest = max(self.lengths) + 1
@@ -146,15 +153,16 @@ class Runner:
     def _tensor(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.long).to(self.device, non_blocking=True)
 
-    def _forward(self, ids: Tensor, step: Step, cache: SlotCache) -> Tensor:
+    def _forward(self, ids: Tensor, step: Step, cache: SlotCache, *, all_logits: bool = False) -> Tensor:
+        """Logits after the last column [rows, vocab], or after every column [rows, n, vocab]; float32."""
         cache.step = step
         out = self.model(
             input_ids=ids,
             position_ids=step.positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=0 if all_logits else 1,
             step=step,
         )
-        logits: Tensor = out.logits[:, -1].float()
-        return logits
+        logits: Tensor = out.logits.float()
+        return logits if all_logits else logits[:, -1]
