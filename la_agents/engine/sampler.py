@@ -72,8 +72,9 @@ class Sampler:
         if branches is not None:
             of_aligned = _shares(f_0, branches, batch, s, tokens[batch.aligned])
             shares = logits.new_zeros((len(members), of_aligned.shape[1])).index_copy(0, batch.aligned, of_aligned)
-        # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
-        divergence = divergence + 0 * final.amax(dim=-1)
+            # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
+            divergence = divergence.index_add(0, batch.aligned, 0 * branches.amax(dim=(1, 2)))
+        divergence = divergence + 0 * (reference.amax(dim=-1) + final.amax(dim=-1))
         # One transfer to the host a step; float64 holds token ids exactly.
         columns = [tokens, unmoved, divergence, scale]
         table = torch.cat([torch.stack([c.double() for c in columns], dim=1), shares.double()], dim=1).tolist()
@@ -149,8 +150,10 @@ def _choose(
     drawn = _draw(pi, first)
     # Maximal coupling: the reference draws the same token wherever it can, so that the expected number of changed
     # tokens is the total variation between the two policies and not the noise of two independent draws.
-    kept = second * _at(pi, drawn) <= _at(pi_0, drawn)
-    other = torch.where(kept, drawn, _draw((pi_0 - pi).clamp_min(0), first))
+    ratio = _at(pi_0, drawn).double() / _at(pi, drawn)
+    # Where it cannot, what is left of `second` is a fresh uniform for the rest of its policy; `first` would not be.
+    rest = (second - ratio) / (1 - ratio).clamp_min(1e-300)
+    other = torch.where(second <= ratio, drawn, _draw((pi_0 - pi).clamp_min(0), rest))
     return torch.where(batch.greedy, tokens, drawn), torch.where(batch.greedy, unmoved, other)
 
 
@@ -173,12 +176,13 @@ def _at(probabilities: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _shares(f_0: Tensor, branches: Tensor, batch: _Batch, s: Tensor, tokens: Tensor) -> Tensor:
-    """`s w_i (g_i[token] - E_pi_0[g_i])`, [A, K]: the first-order change of the token's log-probability by branch i.
+    """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [A, K]: the first-order change of the token's log-probability by branch i.
 
     Centring under the reference makes it independent of a constant added to a branch's logits, and additive.
     """
-    pi_0 = alignment.policy(f_0).exp().unsqueeze(1)
+    temperature = batch.temperature[batch.aligned]
+    pi_0 = alignment.policy(f_0, temperature).exp().unsqueeze(1)
     g = branches - f_0.unsqueeze(1)
     g = torch.where(torch.isfinite(g), g, 0.0)
     at_token = g.gather(-1, tokens[:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
-    return s.unsqueeze(-1) * batch.weights * (at_token - (pi_0 * g).sum(dim=-1))
+    return (s / temperature).unsqueeze(-1) * batch.weights * (at_token - (pi_0 * g).sum(dim=-1))

@@ -128,7 +128,7 @@ class TokenRecord:
         reference_id: What the reference alone would have chosen here, with the same randomness.
         divergence: KL(pi_s || pi_0) of this step, nats; 0 for an unaligned sequence.
         scale: The s that was used: 1 + strength, or less under a divergence budget.
-        shares: For each branch, `s w_i (g_i[token] - E_pi_0[g_i])`: the nats by which it raised the token.
+        shares: For each branch, `s w_i (g_i[token] - E_pi_0[g_i]) / T`: the nats by which it raised the token.
     """
 
     token_id: int
