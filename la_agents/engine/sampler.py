@@ -176,7 +176,7 @@ def _at(probabilities: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _shares(f_0: Tensor, branches: Tensor, batch: _Batch, s: Tensor, tokens: Tensor) -> Tensor:
-    """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [A, K]: the first-order change of the token's log-probability by branch i.
+    """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [A, K]: first-order change of the token's log-probability by branch i.
 
     Centring under the reference makes it independent of a constant added to a branch's logits, and additive.
     """

@@ -164,7 +164,7 @@ def test_draws_follow_the_aligned_policy_and_the_reference_its_own(which: int) -
 
 
 def test_the_references_other_choice_is_drawn_afresh() -> None:
-    """Where alignment took a token that the reference would not: tokens 2 and 3 are equally likely, and token 1 is not."""
+    """Where alignment takes token 1, the reference takes 2 or 3, which it finds equally likely."""
     policies = torch.tensor([[0.5, 1e-9, 0.25, 0.25], [0.5, 0.5, 1e-9, 1e-9]])
     one = {"num_branches": 1, "strength": 0.0, "principle_top_p": 1.0, "temperature": 1.0}
     records = sample([sequence(**one, seed=i) for i in range(2000)], policies.log(), [range(2)] * 2000)
@@ -227,7 +227,7 @@ def test_divergence_scale_and_shares_are_the_methods(seed: int, strength: float,
     assert record.scale == pytest.approx(1 + strength, abs=1e-5)
     moved = alignment.line(f_0, f, w, 1 + strength)
     assert record.divergence == pytest.approx(float(alignment.divergence(moved, f_0, t)), rel=1e-3, abs=1e-5)
-    # Shares are additive: together they are s times the slope of log pi_s(token) at the reference, by finite difference.
+    # Shares are additive: together they are s times the slope of log pi_s(token) at the reference.
     h = 1e-3
     step = h * alignment.direction(f_0, f, w).double()
     up, down = (torch.log_softmax((f_0.double() + sign * step) / t, dim=-1)[0, record.token_id] for sign in (1, -1))
