@@ -37,6 +37,7 @@ class Engine:
         limits: What to take on at once; by default `Limits()` with the model's context.
         prefix_cache_bytes: Bound of the prefix cache; 0 switches it off.
         share_prefixes: Whether rows of one request compute their common prefix once.
+        static_shapes: Decode in fixed shapes; None does so on CUDA, as graphs.
     """
 
     def __init__(
@@ -46,12 +47,20 @@ class Engine:
         *,
         prefix_cache_bytes: int = 256 * 2**20,
         share_prefixes: bool = True,
+        static_shapes: bool | None = None,
     ) -> None:
         self.loaded = loaded
         self.limits = limits or Limits(max_positions=loaded.max_positions)
         scheduler, condition = Scheduler(self.limits), threading.Condition()
         prefix_cache = PrefixCache(prefix_cache_bytes)
-        loop = Loop(loaded, scheduler, condition, prefix_cache, share_prefixes=share_prefixes)
+        loop = Loop(
+            loaded,
+            scheduler,
+            condition,
+            prefix_cache,
+            share_prefixes=share_prefixes,
+            static_shapes=static_shapes,
+        )
         self._worker = _Worker(loop, scheduler, condition)
         # Runs at exit too: a daemon thread inside torch while the interpreter goes down would crash it.
         self._finalizer = weakref.finalize(self, self._worker.close)

@@ -73,19 +73,26 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transform
 class SlotCache(Cache):
     """Keys and values of up to `num_rows` rows of up to `num_slots - 1` tokens.
 
-    Set `step` before each forward. Rows are addressed by their place in the batch.
+    Set `step` before each forward. Rows are addressed by their place in the batch. `num_moves` counts how often the
+    tensors were allocated anew, at other addresses.
     """
 
     def __init__(self, num_layers: int, num_rows: int, num_tokens: int) -> None:
         self.num_rows = num_rows
         self.num_slots = num_tokens + 1
         self.step: Step | None = None
+        self.num_moves = 0
         self._slots = [_SlotLayer(self) for _ in range(num_layers)]
         super().__init__(layers=[*self._slots])
 
     @property
     def scratch_slot(self) -> int:
         return self.num_slots - 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where keys and values are; only once something is stored."""
+        return self._slots[0].keys.device
 
     @property
     def num_bytes(self) -> int:
@@ -97,6 +104,7 @@ class SlotCache(Cache):
         slots = max(self.num_slots, -(-num_tokens // 256) * 256 + 1)
         if (rows, slots) != (self.num_rows, self.num_slots):
             self.num_rows, self.num_slots = rows, slots
+            self.num_moves += 1
             for layer in self._slots:
                 layer.resize()
 

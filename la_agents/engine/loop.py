@@ -51,6 +51,7 @@ class Loop:
         lock: Held while the scheduler's queues change.
         prefix_cache: Where prompts' prefixes are found again.
         share_prefixes: Whether rows of one sequence compute their common prefix once.
+        static_shapes: See `Runner`.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class Loop:
         prefix_cache: PrefixCache,
         *,
         share_prefixes: bool = True,
+        static_shapes: bool | None = None,
     ) -> None:
-        self.runner = Runner(loaded)
+        self.runner = Runner(loaded, static_shapes=static_shapes)
         self.sampler = Sampler()
         self.meter = Meter()
         self.prefix_cache = prefix_cache

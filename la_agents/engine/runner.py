@@ -11,6 +11,7 @@ from torch import Tensor
 
 from la_agents.engine.attention import ATTENTION, Step
 from la_agents.engine.kv_cache import KeyValues, SlotCache, concatenate
+from la_agents.engine.static_decoder import StaticDecoder
 from la_agents.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -34,9 +35,13 @@ class Runner:
     """Runs one model; owns the keys and values of the running rows.
 
     Rows are numbered 0, 1, ... in the order they joined; when rows leave, the last ones move into the gaps.
+
+    Args:
+        loaded: The model; its attention is switched to the slot cache's.
+        static_shapes: Decode in fixed shapes (`StaticDecoder`); None does so on CUDA, where they become graphs.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, *, static_shapes: bool | None = None) -> None:
         self.model = loaded.model
         self.device = loaded.device
         if not getattr(self.model, "_supports_attention_backend", False):
@@ -49,6 +54,8 @@ class Runner:
         self.num_layers = int(self.model.config.get_text_config().num_hidden_layers)
         self.lengths: list[int] = []
         self._cache = self._new_cache(1, 0)
+        static = self.device.type == "cuda" if static_shapes is None else static_shapes
+        self._static = StaticDecoder(self._forward) if static else None
 
     @property
     def num_rows(self) -> int:
@@ -97,9 +104,13 @@ class Runner:
         """Append one token to every row; the logits that follow, [rows, vocab]."""
         longest = max(self.lengths) + 1
         self._cache.reserve(self.num_rows, longest)
-        positions = self._tensor(self.lengths).unsqueeze(1)
-        num_keys = min(-(-longest // _KEY_MULTIPLE) * _KEY_MULTIPLE, self._cache.num_slots)
-        logits = self._forward(self._tensor(tokens).unsqueeze(1), Step(positions, positions, num_keys), self._cache)
+        if self._static is not None:
+            logits = self._static.decode(tokens, self.lengths, self._cache)
+        else:
+            positions = self._tensor(self.lengths).unsqueeze(1)
+            num_keys = min(-(-longest // _KEY_MULTIPLE) * _KEY_MULTIPLE, self._cache.num_slots)
+            step = Step(positions, positions, num_keys)
+            logits = self._forward(self._tensor(tokens).unsqueeze(1), step, self._cache)
         self.lengths = [length + 1 for length in self.lengths]
         return logits
 
@@ -138,8 +149,8 @@ class Runner:
                 moved[origin[last]] = row
                 origin[row] = origin[last]
             self.lengths.pop()
-        if not self.lengths:
-            self._cache = self._new_cache(1, 0)
+        if not self.lengths and self._static is None:
+            self._cache = self._new_cache(1, 0)  # gives the memory back; graphs would have to be captured anew
         return moved
 
     @torch.inference_mode()

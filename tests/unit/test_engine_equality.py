@@ -70,7 +70,9 @@ def make_request(seed: int, *, vocab: int, num_branches: int, strength: float = 
     return Request(
         reference=start + prompt(rng.randrange(3, 40)),
         branches=tuple(start + prompt(rng.randrange(3, 40)) for _ in range(num_branches)),
-        weights=tuple(rng.choice([0.5, 1.0, 1.5]) for _ in range(num_branches)) if num_branches > 1 else (1.0,) * num_branches,
+        weights=tuple(rng.choice([0.5, 1.0, 1.5]) for _ in range(num_branches))
+        if num_branches > 1
+        else (1.0,) * num_branches,
         sampling=Sampling(max_tokens=MAX_TOKENS),
         alignment=Alignment(strength=strength),
     )
@@ -78,21 +80,37 @@ def make_request(seed: int, *, vocab: int, num_branches: int, strength: float = 
 
 def mixed_requests(vocab: int) -> list[Request]:
     """Unaligned, joint and summed sequences, with and without a common prefix long enough to be shared."""
-    shapes = [(0, 1.0, 0), (1, 1.0, 0), (1, 2.5, 50), (3, 0.5, 70), (1, -1.0, 0), (2, 1.5, 0), (1, 0.0, 40), (0, 1.0, 90)]
+    shapes = [
+        (0, 1.0, 0),
+        (1, 1.0, 0),
+        (1, 2.5, 50),
+        (3, 0.5, 70),
+        (1, -1.0, 0),
+        (2, 1.5, 0),
+        (1, 0.0, 40),
+        (0, 1.0, 90),
+    ]
     return [
         make_request(seed, vocab=vocab, num_branches=k, strength=strength, shared=shared)
         for seed, (k, strength, shared) in enumerate(shapes)
     ]
 
 
-@pytest.mark.parametrize("share_prefixes", [True, False])
+WAYS = {
+    "sharing prefixes": {"share_prefixes": True, "prefix_cache_bytes": 2**24},
+    "sharing nothing": {"share_prefixes": False, "prefix_cache_bytes": 0},
+    "static shapes": {"static_shapes": True},  # what CUDA graphs replay
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_equals_separate_full_forwards(family: str, share_prefixes: bool) -> None:
+def test_greedy_equals_separate_full_forwards(family: str, way: str) -> None:
     loaded = tiny_model(family)
     requests = mixed_requests(loaded.model.config.vocab_size)
     expected = expected_answers(family)
     limits = Limits(prefill_budget=32, max_rows=9, max_positions=loaded.max_positions)
-    with Engine(loaded, limits, share_prefixes=share_prefixes, prefix_cache_bytes=2**24 if share_prefixes else 0) as engine:
+    with Engine(loaded, limits, **WAYS[way]) as engine:
         alone = [[r.token_id for r in engine.complete(request).records] for request in requests]
         with ThreadPoolExecutor(len(requests)) as pool:
             # More than fit at once: sequences join as others leave.
