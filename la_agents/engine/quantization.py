@@ -69,6 +69,11 @@ class Int8Linear(nn.Module):
         self.register_buffer("scale", scale / _LIMIT)  # the activations' 1 / 127 is folded in
         self.bias = linear.bias
 
+    @property
+    def channel_scale(self) -> Tensor:
+        """[out_features], what one unit of the weight is worth."""
+        return self.scale * _LIMIT
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features], in the dtype of `x`."""
         rows = x.reshape(-1, self.in_features)
