@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import threading
@@ -34,7 +35,7 @@ class Engine:
 
     Args:
         loaded: The model; its attention is switched to the engine's.
-        limits: What to take on at once; by default `Limits()` with the model's context.
+        limits: What to take on at once; its context is never longer than the model's.
         prefix_cache_bytes: Bound of the prefix cache; 0 switches it off.
         share_prefixes: Whether rows of one request compute their common prefix once.
         static_shapes: Decode in fixed shapes; None does so on CUDA, as graphs.
@@ -50,7 +51,8 @@ class Engine:
         static_shapes: bool | None = None,
     ) -> None:
         self.loaded = loaded
-        self.limits = limits or Limits(max_positions=loaded.max_positions)
+        self.limits = _limits_of(loaded, limits)
+        self._vocab_size = int(loaded.model.config.get_text_config().vocab_size)
         scheduler, condition = Scheduler(self.limits), threading.Condition()
         prefix_cache = PrefixCache(prefix_cache_bytes)
         loop = Loop(
@@ -69,10 +71,12 @@ class Engine:
         """Queue a request; returns at once.
 
         Raises:
+            ConfigurationError: a token id is not one of the model's.
             RequestTooLargeError: it could never run within the limits.
             EngineBusyError: the queue is full.
             EngineClosedError: the engine was closed or its loop died.
         """
+        self._check_tokens(request)
         deadline = None if request.timeout is None else time.monotonic() + request.timeout
         return self._worker.submit(Sequence(request, deadline=deadline))
 
@@ -83,6 +87,17 @@ class Engine:
             return generation.completion
         finally:
             generation.cancel()
+
+    def _check_tokens(self, request: Request) -> None:
+        # On a GPU an id out of range does not fail alone: it takes the whole device context down.
+        for prompt in request.prompts:
+            for token in (min(prompt), max(prompt)):
+                if not 0 <= token < self._vocab_size:
+                    msg = (
+                        f"Expected token ids from 0 to {self._vocab_size - 1}, got {token}; "
+                        "encode the prompt with the model's own tokenizer."
+                    )
+                    raise ConfigurationError(msg)
 
     def stats(self) -> Stats:
         """What the engine has done so far."""
@@ -116,6 +131,7 @@ class _Worker:
 
     def submit(self, sequence: Sequence) -> Generation:
         generation = Generation(sequence.cancel)
+        self._check_process()  # before the lock: in a fork, a thread that is not there may hold it
         with self._condition:
             self._check_alive()
             self._scheduler.submit(sequence)
@@ -153,10 +169,12 @@ class _Worker:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
-    def _check_alive(self) -> None:
+    def _check_process(self) -> None:
         if self._pid != os.getpid():
             msg = "Expected the process that made the engine, got a fork of it; load the model after forking, or spawn."
             raise EngineClosedError(msg)
+
+    def _check_alive(self) -> None:
         if self.ended is not None:
             msg = f"Expected a running engine, and it ended: {self.ended}"
             raise EngineClosedError(msg) from self.ended
@@ -170,17 +188,19 @@ class _Worker:
         except Exception as error:  # noqa: BLE001  # nothing is swallowed: every caller, now and later, gets it
             self.ended = error
         finally:
-            cause = self.ended or EngineClosedError("its thread was stopped.")
-            ended = EngineClosedError(f"Expected an answer, and the engine ended: {cause}")
-            ended.__cause__ = cause
             with self._condition:
-                self.ended = cause
-            self._loop.fail_all(ended)
+                self.ended = cause = self.ended or EngineClosedError("its thread was stopped.")
+            self._loop.fail_all(cause)
 
     def _wait_for_work(self) -> bool:
         with self._condition:
             self._condition.wait_for(lambda: self.ended is not None or not self._loop.idle)
             return self.ended is None
+
+
+def _limits_of(loaded: LoadedModel, limits: Limits | None) -> Limits:
+    limits = limits or Limits()
+    return dataclasses.replace(limits, max_positions=min(limits.max_positions, loaded.max_positions))
 
 
 _engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
@@ -198,7 +218,7 @@ def engine_for(loaded: LoadedModel, limits: Limits | None = None) -> Engine:
         engine = _engines.get(id(loaded))
         if engine is None or engine.closed:
             engine = _engines[id(loaded)] = Engine(loaded, limits)
-        elif limits is not None and limits != engine.limits:
+        elif limits is not None and _limits_of(loaded, limits) != engine.limits:
             msg = f"Expected the limits of the model's running engine, {engine.limits}, got {limits}; close it first."
             raise ConfigurationError(msg)
         return engine

@@ -94,16 +94,18 @@ class Generation:
                 await arrived.wait()
 
     def _take(self) -> Iterator[Chunk]:
-        """What has arrived; never waits."""
-        while self._events:
-            event = self._events[0]
+        """What has arrived; never waits. The last event stays, so that a second reader learns of it too."""
+        while True:
+            with self._arrived:
+                event = self._events[0] if self._events else None
+                if isinstance(event, Chunk):
+                    self._events.popleft()
             if isinstance(event, BaseException):
-                raise event  # and stays, so that a second reader learns of it too
-            self._events.popleft()
-            if isinstance(event, Completion):
+                raise event
+            if not isinstance(event, Chunk):
                 self._completion = event
-            else:
-                yield event
+                return
+            yield event
 
     @property
     def completion(self) -> Completion:

@@ -17,6 +17,9 @@ from la_agents.engine.attention import Step
 
 __all__ = ["KeyValues", "SlotCache", "concatenate"]
 
+_SHRINK_ABOVE = 4
+"""Times more room than needed that a cache may have before growing in one way makes it shrink in the other."""
+
 KeyValues = list[tuple[Tensor, Tensor]]
 """One row's keys and values, a pair a layer, each [kv_heads, tokens, head_dim]."""
 
@@ -50,13 +53,13 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transform
         self.values[step.rows, :, step.slots] = value_states.transpose(1, 2)
         return self.keys[:num_rows, :, : step.num_keys], self.values[:num_rows, :, : step.num_keys]
 
-    def resize(self) -> None:
-        if self.is_initialized:
-            self.keys, self.values = self._resized(self.keys), self._resized(self.values)
+    def resized(self, num_rows: int, num_slots: int) -> tuple[Tensor, Tensor]:
+        """Keys and values copied into tensors of another size, as far as they fit."""
+        return self._copied(self.keys, num_rows, num_slots), self._copied(self.values, num_rows, num_slots)
 
-    def _resized(self, old: Tensor) -> Tensor:
-        new = self._empty(old)
-        rows, slots = min(old.shape[0], new.shape[0]), min(old.shape[2], new.shape[2])
+    def _copied(self, old: Tensor, num_rows: int, num_slots: int) -> Tensor:
+        new = old.new_zeros((num_rows, old.shape[1], num_slots, old.shape[3]))
+        rows, slots = min(old.shape[0], num_rows), min(old.shape[2], num_slots)
         new[:rows, :, :slots] = old[:rows, :, :slots]
         return new
 
@@ -95,18 +98,32 @@ class SlotCache(Cache):
         return self._slots[0].keys.device
 
     @property
+    def tensors(self) -> list[tuple[Tensor, Tensor]]:
+        """Every layer's keys and values, [rows, kv_heads, slots, head_dim] each."""
+        return [(layer.keys, layer.values) for layer in self._slots]
+
+    @property
     def num_bytes(self) -> int:
         return sum(x.nbytes for layer in self._slots if layer.is_initialized for x in (layer.keys, layer.values))
 
     def reserve(self, num_rows: int, num_tokens: int) -> None:
-        """Make room; what is stored stays. Grows to the next power of two of rows and multiple of 256 tokens."""
-        rows = max(self.num_rows, 1 << (num_rows - 1).bit_length())
-        slots = max(self.num_slots, -(-num_tokens // 256) * 256 + 1)
-        if (rows, slots) != (self.num_rows, self.num_slots):
-            self.num_rows, self.num_slots = rows, slots
-            self.num_moves += 1
-            for layer in self._slots:
-                layer.resize()
+        """Make room; what the first `num_rows` rows store stays.
+
+        Grows to the next power of two of rows and multiple of 256 tokens. Many short rows after one long one do not
+        all get its length. If memory runs out, nothing has changed.
+        """
+        if num_rows <= self.num_rows and num_tokens < self.num_slots:
+            return
+        needed = (1 << (num_rows - 1).bit_length(), -(-num_tokens // 256) * 256 + 1)
+        rows, slots = max(self.num_rows, needed[0]), max(self.num_slots, needed[1])
+        if rows * slots > _SHRINK_ABOVE * needed[0] * needed[1]:
+            rows, slots = needed
+        layers = [layer for layer in self._slots if layer.is_initialized]
+        resized = [layer.resized(rows, slots) for layer in layers]
+        for layer, (keys, values) in zip(layers, resized, strict=True):
+            layer.keys, layer.values = keys, values
+        self.num_rows, self.num_slots = rows, slots
+        self.num_moves += 1
 
     def write(self, row: int, key_values: KeyValues, start: int = 0) -> None:
         """Fill row `row` from slot `start` on."""
@@ -120,6 +137,12 @@ class SlotCache(Cache):
     def read(self, row: int, start: int, stop: int) -> KeyValues:
         """A copy of row `row`'s tokens `start:stop`."""
         return [(x.keys[row, :, start:stop].clone(), x.values[row, :, start:stop].clone()) for x in self._slots]
+
+    def clear(self, row: int) -> None:
+        """Zero a row: what is beyond a row's length is masked, but a masked nan is still one."""
+        for layer in self._slots:
+            layer.keys[row] = 0
+            layer.values[row] = 0
 
     def move(self, source: int, target: int, num_tokens: int) -> None:
         """Copy one row onto another, to close the gap a finished row leaves."""

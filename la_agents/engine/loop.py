@@ -5,9 +5,10 @@ Single-threaded; `Engine` runs it. An error on one sequence ends that sequence a
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 import time
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from la_agents.engine.detokenizer import Detokenizer
 from la_agents.engine.generation import Chunk, Completion, Generation
-from la_agents.engine.kv_cache import concatenate
+from la_agents.engine.kv_cache import KeyValues, concatenate
 from la_agents.engine.prefill import Prefill, PrefillRow, plan_prefill
 from la_agents.engine.prefix_cache import PrefixCache
 from la_agents.engine.runner import Piece, Runner
@@ -25,12 +26,23 @@ from la_agents.engine.sampler import Sampler
 from la_agents.engine.scheduler import Scheduler
 from la_agents.engine.sequence import Sequence, Status, TokenRecord
 from la_agents.engine.stats import Meter
-from la_agents.errors import DeadlineExceededError, GenerationError, LaAgentsError, RequestTooLargeError
+from la_agents.errors import (
+    DeadlineExceededError,
+    EngineClosedError,
+    GenerationError,
+    LaAgentsError,
+    RequestTooLargeError,
+)
 
 if TYPE_CHECKING:
     from la_agents.models import LoadedModel
 
 __all__ = ["Loop"]
+
+_log = logging.getLogger(__name__)
+
+_Ready = tuple[Sequence, Tensor]
+"""A sequence and its rows' next logits [rows, vocab]."""
 
 
 @dataclass
@@ -81,10 +93,6 @@ class Loop:
         detokenizer = Detokenizer(self._loaded.tokenizer, sequence.request.sampling.stop)
         self._active[sequence] = _Active(sequence, generation, detokenizer)
 
-    def forget(self, sequence: Sequence) -> None:
-        """Undo `register` for a sequence that the scheduler refused."""
-        self._active.pop(sequence, None)
-
     @property
     def idle(self) -> bool:
         return not self._scheduler.waiting and not self._scheduler.admitted
@@ -96,29 +104,31 @@ class Loop:
             self.meter.add("steps")
             self._drop_ended()
             self._admit()
-            logits, rows = self._decode()
-            for sequence, first in self._prefill():
-                logits.append(first)
-                rows.append(sequence)
-            if rows:
-                self._hand_out(rows, self._sample(logits, rows))
+            ready = [*self._decode(), *self._prefill()]
+            if ready:
+                self._hand_out(self._sample(ready))
 
-    def fail_all(self, error: BaseException) -> None:
-        """End every sequence with `error`: the loop cannot go on."""
-        for active in list(self._active.values()):
+    def fail_all(self, cause: BaseException) -> None:
+        """End every sequence, because the loop cannot go on; whatever state it is in, every caller is told."""
+        for active in self._snapshot():
+            # Each its own: an error raised in several threads at once would mix up their tracebacks.
+            error = EngineClosedError(f"Expected an answer, and the engine ended: {cause}")
+            error.__cause__ = cause
+            with self._lock:
+                self._scheduler.remove(active.sequence)
+                del self._active[active.sequence]
             active.generation.post(error)
-            self._forget(active.sequence)
         self._prefills, self._running = [], []
+        self.runner.reset()
 
     # -- admission -------------------------------------------------------------------------------------------------
 
     def _drop_ended(self) -> None:
         now = time.monotonic()
-        for active in list(self._active.values()):
+        for active in self._snapshot():
             sequence = active.sequence
             if sequence.cancelled:
-                self.meter.add("cancelled")
-                self._finish([(active, "cancelled")])
+                self._finish(active, "cancelled")
             elif sequence.deadline is not None and now > sequence.deadline:
                 msg = (
                     f"Expected an answer within {sequence.request.timeout:g} s, got {sequence.num_generated} tokens "
@@ -130,17 +140,27 @@ class Loop:
         with self._lock:
             admitted = self._scheduler.admit()
         for sequence in admitted:
-            request = sequence.request
-            cached = []
-            for prompt in request.prompts:
-                # The last token is always computed: its logits are what prefill is for.
-                blocks = self.prefix_cache.find(prompt[:-1], salt=request.salt, num_public=request.num_public_tokens)
-                cached.append((blocks, len(blocks) * self.prefix_cache.block_size))
+            try:
+                cached = [self._find(sequence, prompt) for prompt in sequence.request.prompts]
+            except Exception as error:  # noqa: BLE001  # whatever it is, it reaches the caller it belongs to
+                self._fail(sequence, self._explain(sequence, error))
+                continue
             self._prefills.append(Prefill(sequence, cached, share=self._share_prefixes))
+
+    def _find(self, sequence: Sequence, prompt: tuple[int, ...]) -> tuple[list[KeyValues], int]:
+        """Cached parts of a prompt and how many tokens they cover."""
+        request = sequence.request
+        # The last token is always computed: its logits are what prefill is for.
+        blocks = self.prefix_cache.find(prompt[:-1], salt=request.salt, num_public=request.num_public_tokens)
+        return blocks, len(blocks) * self.prefix_cache.block_size
+
+    def _snapshot(self) -> list[_Active]:
+        with self._lock:
+            return list(self._active.values())
 
     # -- forwards --------------------------------------------------------------------------------------------------
 
-    def _prefill(self) -> list[tuple[Sequence, Tensor]]:
+    def _prefill(self) -> list[_Ready]:
         """Compute one budget's worth of prompts; the sequences that are ready, with their rows' first logits."""
         plan = plan_prefill(self._prefills, self._scheduler.limits.prefill_budget)
         if not plan:
@@ -148,7 +168,7 @@ class Loop:
         with self.meter.timed("prefill"):
             try:
                 self._run_pieces(plan)
-            except Exception as error:  # noqa: BLE001  # whatever it is, it reaches the caller it belongs to
+            except Exception as error:  # noqa: BLE001  # as above
                 self._run_pieces_apart(plan, error)
         ready = [p for p in self._prefills if p.done]
         self._prefills = [p for p in self._prefills if not p.done]
@@ -179,9 +199,7 @@ class Loop:
         """Move a prefilled sequence into the batch; its rows' logits, or None if there was no room after all."""
         sequence = prefill.sequence
         try:
-            rows = [concatenate(row.parts) for row in prefill.rows]
-            self._remember(sequence, [(row.tokens, kv) for row, kv in zip(prefill.rows, rows, strict=True)])
-            sequence.rows = self.runner.join(rows)
+            sequence.rows = self.runner.join([concatenate(row.parts) for row in prefill.rows])
         except Exception as error:  # noqa: BLE001  # as above
             self._fail(sequence, self._explain(sequence, error))
             return None
@@ -189,10 +207,10 @@ class Loop:
         self._running.append(sequence)
         return torch.stack([row.logits for row in prefill.rows])
 
-    def _decode(self) -> tuple[list[Tensor], list[Sequence]]:
+    def _decode(self) -> list[_Ready]:
         """The next logits of every running sequence."""
         if not self._running:
-            return [], []
+            return []
         tokens = [0] * self.runner.num_rows
         for sequence in self._running:
             for row in sequence.rows:
@@ -203,33 +221,40 @@ class Loop:
                 logits = self.runner.decode(tokens)
             except Exception:  # noqa: BLE001  # as above: each sequence is tried alone and keeps its own error
                 return self._decode_apart()
-        return [logits[s.rows] for s in self._running], list(self._running)
+        return [(s, logits[s.rows]) for s in self._running]
 
-    def _decode_apart(self) -> tuple[list[Tensor], list[Sequence]]:
-        alive: list[tuple[Tensor, Sequence]] = []
+    def _decode_apart(self) -> list[_Ready]:
+        alive: list[_Ready] = []
         failed: list[tuple[Sequence, LaAgentsError]] = []
         for sequence in self._running:
             try:
-                alive.append((self.runner.decode_alone(sequence.rows, sequence.records[-1].token_id), sequence))
+                alive.append((sequence, self.runner.decode_alone(sequence.rows, sequence.records[-1].token_id)))
             except Exception as error:  # noqa: BLE001  # as above
                 failed.append((sequence, self._explain(sequence, error)))
         for sequence, explained in failed:
             self._fail(sequence, explained)
-        return [logits for logits, _ in alive], [sequence for _, sequence in alive]
+        return alive
 
     # -- tokens ----------------------------------------------------------------------------------------------------
 
-    def _sample(self, logits: list[Tensor], sequences: list[Sequence]) -> list[TokenRecord]:
-        with self.meter.timed("sampler"):
-            members, first = [], 0
-            for sequence in sequences:
-                members.append((sequence, range(first, first + sequence.num_rows)))
-                first += sequence.num_rows
-            return self.sampler.sample(torch.cat(logits), members)
+    def _sample(self, ready: list[_Ready]) -> list[tuple[Sequence, TokenRecord]]:
+        """The next token of each sequence; those that cannot be sampled fail one by one."""
+        members, first = [], 0
+        for sequence, rows in ready:
+            members.append((sequence, range(first, first + len(rows))))
+            first += len(rows)
+        try:
+            with self.meter.timed("sampler"):
+                records = self.sampler.sample(torch.cat([rows for _, rows in ready]), members)
+        except Exception as error:  # noqa: BLE001  # as above
+            if len(ready) > 1:
+                return [record for one in ready for record in self._sample([one])]
+            self._fail(ready[0][0], self._explain(ready[0][0], error))
+            return []
+        return [(sequence, record) for (sequence, _), record in zip(ready, records, strict=True)]
 
-    def _hand_out(self, sequences: list[Sequence], records: list[TokenRecord]) -> None:
-        finished = []
-        for sequence, record in zip(sequences, records, strict=True):
+    def _hand_out(self, chosen: list[tuple[Sequence, TokenRecord]]) -> None:
+        for sequence, record in chosen:
             active = self._active[sequence]
             try:
                 reason = self._extend(active, record)
@@ -237,8 +262,9 @@ class Loop:
                 self._fail(sequence, self._explain(sequence, error))
                 continue
             if reason is not None:
-                finished.append((active, reason))
-        self._finish(finished)
+                self._finish(active, reason)
+            elif sequence.num_generated == 1:
+                self._remember(sequence)
 
     def _extend(self, active: _Active, record: TokenRecord) -> str | None:
         """Give a token to its caller; why the answer ends with it, if it does."""
@@ -260,14 +286,18 @@ class Loop:
 
     # -- endings ---------------------------------------------------------------------------------------------------
 
-    def _finish(self, endings: Iterable[tuple[_Active, str]]) -> None:
-        for active, reason in endings:
-            sequence = active.sequence
-            if sequence.rows and reason != "cancelled":
-                self._remember_rows(sequence)
-            active.generation.post(self._completion(active, reason))
-            self.meter.add("finished", reason != "cancelled")
-            self._forget(sequence)
+    def _finish(self, active: _Active, reason: str) -> None:
+        sequence = active.sequence
+        try:
+            completion = self._completion(active, reason)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._fail(sequence, self._explain(sequence, error))
+            return
+        if reason != "cancelled":
+            self._remember(sequence)
+        self.meter.add("cancelled" if reason == "cancelled" else "finished")
+        self._forget(sequence)
+        active.generation.post(completion)
 
     def _completion(self, active: _Active, reason: str) -> Completion:
         sequence, tail = active.sequence, active.detokenizer.flush()
@@ -283,12 +313,14 @@ class Loop:
 
     def _fail(self, sequence: Sequence, error: LaAgentsError) -> None:
         self.meter.add("failed")
-        self._active[sequence].generation.post(error)
+        generation = self._active[sequence].generation
+        if sequence in self._running:
+            self.runner.clear(sequence.rows)
         self._forget(sequence)
+        generation.post(error)
 
     def _forget(self, sequence: Sequence) -> None:
         """Take a sequence out of everything and close the gap its rows leave."""
-        self._active.pop(sequence, None)
         self._prefills = [p for p in self._prefills if p.sequence is not sequence]
         if sequence in self._running:
             self._running.remove(sequence)
@@ -297,27 +329,19 @@ class Loop:
                 other.rows = [moved.get(row, row) for row in other.rows]
         with self._lock:
             self._scheduler.remove(sequence)
+            del self._active[sequence]
 
-    def _remember_rows(self, sequence: Sequence) -> None:
-        """Keep prompt and answer for the conversation's next turn, as far as keys and values reach."""
-        answer = tuple(record.token_id for record in sequence.records)
-        rows = []
-        for prompt, row in zip(sequence.request.prompts, sequence.rows, strict=True):
-            tokens = (prompt + answer)[: self.runner.lengths[row]]
-            if self._missing(sequence, tokens):
-                rows.append((tokens, self.runner.read(row, len(tokens))))
-        self._remember(sequence, rows)
-
-    def _remember(
-        self, sequence: Sequence, rows: Iterable[tuple[tuple[int, ...], list[tuple[Tensor, Tensor]]]]
-    ) -> None:
-        request = sequence.request
-        for tokens, key_values in rows:
-            self.prefix_cache.insert(tokens, key_values, salt=request.salt, num_public=request.num_public_tokens)
-
-    def _missing(self, sequence: Sequence, tokens: tuple[int, ...]) -> bool:
-        request = sequence.request
-        return self.prefix_cache.missing(tokens, salt=request.salt, num_public=request.num_public_tokens)
+    def _remember(self, sequence: Sequence) -> None:
+        """Keep a running sequence's prompts, and its answer for the conversation's next turn, as far as rows reach."""
+        request, answer = sequence.request, tuple(record.token_id for record in sequence.records)
+        for prompt, row in zip(request.prompts, sequence.rows, strict=True):
+            tokens = (*prompt, *answer)[: self.runner.lengths[row]]
+            read = functools.partial(self.runner.read, row)
+            try:
+                self.prefix_cache.insert(tokens, read, salt=request.salt, num_public=request.num_public_tokens)
+            except Exception as error:  # noqa: BLE001  # the answer is worth more than the cache
+                _log.warning("the prefix cache was emptied: %s", error)
+                self.prefix_cache.clear()
 
     def _explain(self, sequence: Sequence, error: Exception) -> LaAgentsError:
         """The error for the caller, with the cause chained; what the prompt holds is not repeated."""

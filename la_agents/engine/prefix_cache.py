@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from la_agents.engine.kv_cache import KeyValues
 
@@ -37,32 +37,32 @@ class PrefixCache:
             if digest not in self._blocks:
                 break
             found.append(digest)
-        # Touched from the end, so that a prefix outlives what builds on it.
-        for digest in reversed(found):
-            self._blocks.move_to_end(digest)
+        self._touch(found)
         self.num_hit_tokens += len(found) * self.block_size
         self.num_looked_up_tokens += len(tokens)
         return [self._blocks[digest] for digest in found]
 
-    def insert(self, tokens: Sequence[int], key_values: KeyValues, *, salt: str = "", num_public: int = 0) -> None:
-        """Keep the whole blocks of a row whose keys and values cover `tokens` from the first one."""
+    def insert(
+        self, tokens: Sequence[int], read: Callable[[int, int], KeyValues], *, salt: str = "", num_public: int = 0
+    ) -> None:
+        """Keep the whole blocks of `tokens` that are new; `read(start, stop)` copies their keys and values."""
         if not self.max_bytes:
             return
-        for i, digest in enumerate(self._digests(tokens, salt, num_public)):
+        digests = list(self._digests(tokens, salt, num_public))
+        for i, digest in enumerate(digests):
             if digest not in self._blocks:
-                span = slice(i * self.block_size, (i + 1) * self.block_size)
-                block = [(keys[:, span].clone(), values[:, span].clone()) for keys, values in key_values]
+                block = read(i * self.block_size, (i + 1) * self.block_size)
                 self._blocks[digest] = block
                 self.num_bytes += _num_bytes(block)
+        self._touch(digests)
         while self.num_bytes > self.max_bytes:
             _, evicted = self._blocks.popitem(last=False)
             self.num_bytes -= _num_bytes(evicted)
 
-    def missing(self, tokens: Sequence[int], *, salt: str = "", num_public: int = 0) -> bool:
-        """Whether `insert` would add a block: lets the caller skip reading a row back."""
-        if not self.max_bytes:
-            return False
-        return any(digest not in self._blocks for digest in self._digests(tokens, salt, num_public))
+    def _touch(self, digests: Sequence[bytes]) -> None:
+        """Mark as just used; from the end, so that a prefix outlives what builds on it."""
+        for digest in reversed(digests):
+            self._blocks.move_to_end(digest)
 
     def clear(self) -> None:
         self._blocks.clear()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from la_agents.engine.attention import ATTENTION, Step
+from la_agents.engine.fused import FusedDecoder, can_fuse
 from la_agents.engine.kv_cache import KeyValues, SlotCache, concatenate
 from la_agents.engine.static_decoder import StaticDecoder
 from la_agents.errors import UnsupportedModelError
@@ -39,6 +40,7 @@ class Runner:
     Args:
         loaded: The model; its attention is switched to the slot cache's.
         static_shapes: Decode in fixed shapes (`StaticDecoder`); None does so on CUDA, where they become graphs.
+            On a CPU, a quantised model of a family that `FusedDecoder` knows is decoded by it.
     """
 
     def __init__(self, loaded: LoadedModel, *, static_shapes: bool | None = None) -> None:
@@ -56,6 +58,7 @@ class Runner:
         self._cache = self._new_cache(1, 0)
         static = self.device.type == "cuda" if static_shapes is None else static_shapes
         self._static = StaticDecoder(self._forward) if static else None
+        self._fused = FusedDecoder(self.model) if not static and can_fuse(self.model) else None
 
     @property
     def num_rows(self) -> int:
@@ -106,6 +109,8 @@ class Runner:
         self._cache.reserve(self.num_rows, longest)
         if self._static is not None:
             logits = self._static.decode(tokens, self.lengths, self._cache)
+        elif self._fused is not None:
+            logits = self._fused.decode(self._tensor(tokens), self._tensor(self.lengths), self._cache.tensors)
         else:
             positions = self._tensor(self.lengths).unsqueeze(1)
             num_keys = min(-(-longest // _KEY_MULTIPLE) * _KEY_MULTIPLE, self._cache.num_slots)
@@ -117,7 +122,7 @@ class Runner:
     @torch.inference_mode()
     def decode_alone(self, rows: Sequence[int], token: int) -> Tensor:
         """`decode` for one sequence's rows apart from the others: slower, to find out whose rows make it fail."""
-        pieces = [Piece([token], [self.read(row, self.lengths[row])], self.lengths[row]) for row in rows]
+        pieces = [Piece([token], [self.read(row, 0, self.lengths[row])], self.lengths[row]) for row in rows]
         logits, new = self.prefill(pieces)
         self._cache.reserve(self.num_rows, max(self.lengths) + 1)
         for row, key_values in zip(rows, new, strict=True):
@@ -154,9 +159,20 @@ class Runner:
         return moved
 
     @torch.inference_mode()
-    def read(self, row: int, num_tokens: int) -> KeyValues:
-        """A copy of a running row's first `num_tokens` keys and values."""
-        return self._cache.read(row, 0, num_tokens)
+    def read(self, row: int, start: int, stop: int) -> KeyValues:
+        """A copy of keys and values of a running row's tokens `start:stop`."""
+        return self._cache.read(row, start, stop)
+
+    @torch.inference_mode()
+    def clear(self, rows: Sequence[int]) -> None:
+        """Wipe rows about to leave after a failure, whose numbers may not be finite."""
+        for row in rows:
+            self._cache.clear(row)
+
+    def reset(self) -> None:
+        """Drop all rows and their memory."""
+        self.lengths = []
+        self._cache = self._new_cache(1, 0)
 
     def _new_cache(self, num_rows: int, num_tokens: int) -> SlotCache:
         return SlotCache(self.num_layers, num_rows, num_tokens)

@@ -41,6 +41,9 @@ class Sampling:
         if not isinstance(self.max_tokens, int):
             msg = f"Expected max_tokens to be an integer, got {self.max_tokens!r}."
             raise ConfigurationError(msg)
+        if self.seed is not None and not isinstance(self.seed, int):
+            msg = f"Expected seed to be an integer or None, got {self.seed!r}."
+            raise ConfigurationError(msg)
         if isinstance(self.stop, str) or not all(isinstance(s, str) and s for s in self.stop):
             msg = f"Expected stop to be a list of non-empty strings, got {self.stop!r}."
             raise ConfigurationError(msg)
@@ -162,20 +165,11 @@ class Sequence:
         return len(self.records)
 
     @property
-    def num_reserved_tokens(self) -> int:
-        """Cached tokens this sequence may come to hold, over all its rows."""
-        return sum(map(len, self.request.prompts)) + self.num_rows * self.request.sampling.max_tokens
-
-    @property
     def num_common_tokens(self) -> int:
         """Length of the prefix that all rows share, leaving each row at least its last token."""
         prompts = self.request.prompts
         shortest = min(map(len, prompts)) - 1
         return common_prefix(prompts, shortest)
-
-    def row_length(self, row: int) -> int:
-        """Tokens in row `row` of this sequence: its prompt and what was generated."""
-        return len(self.request.prompts[row]) + self.num_generated
 
     def cancel(self) -> None:
         """Ask for the sequence to end at the next step; from any thread."""
