@@ -296,7 +296,7 @@ def last_human_text(messages: Sequence[BaseMessage]) -> str:
 
 def _principle(scored: Any) -> Principle:
     preference = scored.preference
-    return Principle(preference.text, preference.weight, preference.id, scored.relevance, "user")
+    return Principle(preference.text, scored.weight, preference.id, scored.relevance, scored.layer)
 
 
 def _refuse(unknown: set[str], what: str, known: Sequence[str] | frozenset[str] | set[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from la_agents.cli import ask, chat, demo, doctor, prefs
+from la_agents.cli import ask, chat, demo, doctor, evaluate, prefs
 from la_agents.cli.options import ModelOption, Settings, StoreOption
 from la_agents.cli.terminal import note
 from la_agents.errors import LaAgentsError
@@ -48,6 +48,7 @@ app.command()(demo.demo)
 app.command()(ask.ask)
 app.command()(chat.chat)
 app.add_typer(prefs.app, name="prefs")
+app.add_typer(evaluate.app, name="evaluate")
 app.command()(doctor.doctor)
 
 

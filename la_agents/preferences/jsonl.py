@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -13,6 +13,9 @@ from typing import IO, Any, Literal
 from pydantic import AwareDatetime, Field
 
 from la_agents.errors import InvalidPreferenceError
+from la_agents.preferences.history import Change
+from la_agents.preferences.lifecycle import MAX_CHANGES, added
+from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, PreferenceDraft, Source, utc_now, validated
 
 __all__ = ["read_lines", "write_lines"]
@@ -30,39 +33,46 @@ class ImportedLine(PreferenceDraft):
     source: Source = "imported"
     created_at: AwareDatetime | None = None
     updated_at: AwareDatetime | None = None
+    num_said: int = Field(default=1, ge=1)
+    superseded_at: AwareDatetime | None = None
+    superseded_by: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    forgotten_at: AwareDatetime | None = None
+    history: list[Change] = Field(default_factory=list, max_length=MAX_CHANGES)
 
-    def preference(self, user: str) -> Preference:
+    def record(self, user: str) -> StoredPreference:
         """The preference it describes. Without an id it gets one of its text, so importing is idempotent."""
-        values = self.model_dump(exclude={"version"})
+        values = self.model_dump(exclude={"version", "history"})
         values["id"] = self.id or hashlib.blake2b(self.text.encode(), digest_size=8).hexdigest()
         values["created_at"] = self.created_at or utc_now()
         values["updated_at"] = self.updated_at or values["created_at"]
-        return Preference(user_id=user, **values)
+        preference = Preference(user_id=user, **values)
+        return StoredPreference(preference, changes=tuple(self.history) or added(preference).changes)
 
 
-def write_lines(target: PathOrFile, preferences: Sequence[Preference]) -> int:
+def write_lines(target: PathOrFile, records: Iterable[StoredPreference]) -> int:
     """Write the preferences and return their number; a path is replaced at the end, never half written."""
+    number = 0
     with _opened_for_writing(target) as file:
-        for preference in preferences:
-            values = {"version": _VERSION, **preference.model_dump(mode="json", exclude={"user_id"})}
+        for record in records:
+            values = {"version": _VERSION, **record.preference.model_dump(mode="json", exclude={"user_id"})}
+            values["history"] = [change.model_dump(mode="json", exclude_defaults=True) for change in record.changes]
             file.write(json.dumps(values, ensure_ascii=False) + "\n")
-    return len(preferences)
+            number += 1
+    return number
 
 
-def read_lines(source: PathOrFile, user: str) -> list[Preference]:
+def read_lines(source: PathOrFile, user: str) -> list[StoredPreference]:
     """Read all lines as preferences of this user; blank lines are passed over.
 
     Raises:
-        InvalidPreferenceError: a line is malformed, or repeats an id with other content; the message names
-            it.
+        InvalidPreferenceError: a line is malformed, or repeats an id with other content; the message names it.
     """
-    found: dict[str, Preference] = {}
+    found: dict[str, StoredPreference] = {}
     with _opened_for_reading(source) as lines:
         for where, values in _objects(lines):
-            line = validated(ImportedLine, values, where)
-            preference = line.preference(user)
-            known = found.setdefault(preference.id, preference)
-            if known is not preference and known.text != preference.text:
+            record = validated(ImportedLine, values, where).record(user)
+            known = found.setdefault(record.preference.id, record)
+            if known is not record and known.preference.text != record.preference.text:
                 msg = f"{where}Expected one preference an id, got another text under an id used above."
                 raise InvalidPreferenceError(msg)
     return list(found.values())

@@ -11,7 +11,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.preferences.records import StoredPreference, Vector
 from la_agents.preferences.schema import Preference, ScoredPreference
 
-__all__ = ["check_limits", "in_order", "most_similar"]
+__all__ = ["age", "check_limits", "cosines", "in_order", "most_similar"]
 
 
 def check_limits(k: int, min_relevance: float | None) -> None:
@@ -38,27 +38,28 @@ def most_similar(
     if not records:
         return []
     vectors = np.stack([record.vector for record in records if record.vector is not None])
-    relevances = _cosines(vectors, query)
+    relevances = cosines(vectors, query)
     floor = -math.inf if min_relevance is None else min_relevance
     found = [
         ScoredPreference(preference=record.preference, relevance=float(relevance))
         for record, relevance in zip(records, relevances, strict=True)
         if relevance >= floor
     ]
-    found.sort(key=lambda scored: (-(scored.relevance or 0.0), *_age(scored.preference)))
+    found.sort(key=lambda scored: (-(scored.relevance or 0.0), *age(scored.preference)))
     return found[:k]
 
 
 def in_order(records: Sequence[StoredPreference]) -> list[Preference]:
     """The preferences in the order in which they were stored."""
-    return sorted((record.preference for record in records), key=_age)
+    return sorted((record.preference for record in records), key=age)
 
 
-def _age(preference: Preference) -> tuple[float, str]:
+def age(preference: Preference) -> tuple[float, str]:
+    """What sorts the oldest first."""
     return preference.created_at.timestamp(), preference.id
 
 
-def _cosines(vectors: Vector, query: Vector) -> Vector:
+def cosines(vectors: Vector, query: Vector) -> Vector:
     """Cosine of each row of [n, dimension] with [dimension]; 0 where a vector is zero; in [-1, 1]."""
     norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
     cosines = np.divide(vectors @ query, norms, out=np.zeros_like(norms), where=norms > 0)

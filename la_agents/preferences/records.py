@@ -1,8 +1,8 @@
 """A preference as a Chroma record, and back.
 
-The text is the record's document and its embedding the record's vector, as any Chroma tool expects. The user
-stands in one metadata field, the only one that is filtered on; all the rest is one JSON field, so that a
-record costs few rows.
+The text is the record's document and its embedding the record's vector, as any Chroma tool expects. The user stands in
+one metadata field, the only one that is filtered on; all the rest is two JSON fields, so that a record costs few rows.
+What was superseded or forgotten names its user in another field: reading what applies does not read the history.
 """
 
 from __future__ import annotations
@@ -16,12 +16,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from la_agents.preferences.history import Change
 from la_agents.preferences.schema import Preference
 
-__all__ = ["USER_FIELD", "StoredPreference", "from_record", "metadata_of", "record_id", "user_digest"]
+__all__ = [
+    "ARCHIVE_FIELD",
+    "USER_FIELD",
+    "StoredPreference",
+    "from_record",
+    "metadata_of",
+    "owner_of",
+    "record_id",
+    "user_digest",
+]
 
 USER_FIELD = "user_id"
+ARCHIVE_FIELD = "archive_of"
 _JSON_FIELD = "preference"
+_HISTORY_FIELD = "history"
 _OUTSIDE_JSON = {"id", "user_id", "text"}
 
 Vector = NDArray[np.float32]
@@ -29,10 +41,17 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class StoredPreference:
-    """A preference with its embedding, [dimension], if it was asked for."""
+    """A preference as it lies in the store.
+
+    Attributes:
+        preference: As it is now.
+        vector: The embedding of its text, [dimension]; None if it was not asked for, or has to be made.
+        changes: What happened to it, the oldest first.
+    """
 
     preference: Preference
     vector: Vector | None = None
+    changes: tuple[Change, ...] = ()
 
 
 def user_digest(user: str) -> str:
@@ -45,13 +64,31 @@ def record_id(user: str, preference_id: str) -> str:
     return f"{user_digest(user)}:{preference_id}"
 
 
-def metadata_of(preference: Preference) -> dict[str, Any]:
-    """The record's metadata; the text and the id are kept beside it."""
-    rest = preference.model_dump(mode="json", exclude=_OUTSIDE_JSON)
-    return {USER_FIELD: preference.user_id, _JSON_FIELD: json.dumps(rest, ensure_ascii=False)}
+def owner_of(metadata: Mapping[str, Any]) -> str | None:
+    """Whose record it is, archived or not."""
+    owner = metadata.get(USER_FIELD) or metadata.get(ARCHIVE_FIELD)
+    return None if owner is None else str(owner)
 
 
-def from_record(record: str, text: str, metadata: Mapping[str, Any]) -> Preference:
+def metadata_of(record: StoredPreference) -> dict[str, Any]:
+    """The record's metadata; the text and the id are kept beside it. None takes a field away."""
+    preference = record.preference
+    rest = preference.model_dump(mode="json", exclude=_OUTSIDE_JSON, exclude_defaults=True)
+    changes = [change.model_dump(mode="json", exclude_defaults=True) for change in record.changes]
+    return {
+        USER_FIELD: None if preference.is_archived else preference.user_id,
+        ARCHIVE_FIELD: preference.user_id if preference.is_archived else None,
+        _JSON_FIELD: json.dumps(rest, ensure_ascii=False),
+        _HISTORY_FIELD: json.dumps(changes, ensure_ascii=False),
+    }
+
+
+def from_record(
+    record: str, text: str, metadata: Mapping[str, Any], vector: Vector | None = None, *, history: bool = True
+) -> StoredPreference:
     """Read a record's id, document and metadata back."""
     rest = json.loads(metadata[_JSON_FIELD])
-    return Preference(id=record.partition(":")[2], user_id=metadata[USER_FIELD], text=text, **rest)
+    preference = Preference(id=record.partition(":")[2], user_id=owner_of(metadata) or "", text=text, **rest)
+    noted = json.loads(metadata.get(_HISTORY_FIELD, "[]")) if history else []
+    changes = tuple(Change(**change) for change in noted)
+    return StoredPreference(preference, vector, changes)

@@ -19,6 +19,7 @@ __all__ = [
     "Scope",
     "ScoredPreference",
     "Source",
+    "State",
     "as_draft",
     "utc_now",
     "validated",
@@ -31,6 +32,10 @@ Scope = Literal["always", "relevant"]
 
 Source = Literal["explicit", "inferred", "imported"]
 """`explicit`: said by the user. `inferred`: concluded from behaviour. `imported`: from elsewhere."""
+
+
+State = Literal["active", "superseded", "expired", "forgotten"]
+"""Only an `active` preference applies; the others stay in the history until they are erased."""
 
 
 def utc_now() -> datetime:
@@ -77,7 +82,10 @@ class PreferenceDraft(BaseModel):
         scope: Whether it applies to every call or to similar queries only.
         weight: Its share in the alignment, finite and >= 0; 1 is the usual one, 0 switches it off.
         expires_at: From when on it no longer applies, with a time zone; None for never.
-        source: How it came to be known.
+        source: How it came to be known. In a contradiction, what is inferred gives way.
+        confidence: How sure whoever inferred or imported it was, in [0, 1]; kept, and shown.
+        half_life_days: Days without being said again after which its weight has halved; None for never.
+        locked: In a shared layer: no user's own preference overrules it.
         metadata: Anything JSON can hold, kept and never read.
     """
 
@@ -88,6 +96,9 @@ class PreferenceDraft(BaseModel):
     weight: Weight = 1.0
     expires_at: AwareDatetime | None = None
     source: Source = "explicit"
+    confidence: float = Field(default=1.0, ge=0.0, le=1.0)
+    half_life_days: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    locked: bool = False
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -98,17 +109,49 @@ class Preference(PreferenceDraft):
         id: Unique among the user's own preferences.
         user_id: Whose it is.
         created_at: When it was first stored, UTC.
-        updated_at: When it was last changed, UTC.
+        updated_at: When it was last changed or said again, UTC.
+        num_said: How often it was said, restatements included.
+        superseded_at: When another one took its place; `superseded_by` is that one's id.
+        forgotten_at: When it was forgotten.
     """
 
     id: str
     user_id: str
     created_at: AwareDatetime
     updated_at: AwareDatetime
+    num_said: int = Field(default=1, ge=1)
+    superseded_at: AwareDatetime | None = None
+    superseded_by: str | None = None
+    forgotten_at: AwareDatetime | None = None
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it was superseded or forgotten: kept for the history alone."""
+        return self.superseded_at is not None or self.forgotten_at is not None
+
+    @property
+    def state(self) -> State:
+        """What it is now."""
+        return self.state_at(utc_now())
+
+    def state_at(self, at: datetime) -> State:
+        """What it is at that time, if nothing else happens to it."""
+        if self.forgotten_at is not None:
+            return "forgotten"
+        if self.superseded_at is not None:
+            return "superseded"
+        return "active" if self.expires_at is None or at < self.expires_at else "expired"
 
     def is_active(self, at: datetime | None = None) -> bool:
         """Whether it applies at that time (default: now)."""
-        return self.expires_at is None or (at or utc_now()) < self.expires_at
+        return self.state_at(at or utc_now()) == "active"
+
+    def effective_weight(self, at: datetime | None = None) -> float:
+        """The weight after decay: w * 2 ** -(days since it was last said / half_life_days)."""
+        if self.half_life_days is None:
+            return self.weight
+        days = max(0.0, ((at or utc_now()) - self.updated_at).total_seconds() / 86_400)
+        return float(self.weight * 2.0 ** -(days / self.half_life_days))
 
 
 class ScoredPreference(BaseModel):
@@ -117,12 +160,19 @@ class ScoredPreference(BaseModel):
     Attributes:
         preference: What was found.
         relevance: Cosine similarity to the query in [-1, 1]; None if it applies whatever the query is.
+        layer: "user", or the name of the shared layer that it came from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preference: Preference
     relevance: float | None
+    layer: str = "user"
+
+    @property
+    def weight(self) -> float:
+        """The preference's weight after decay."""
+        return self.preference.effective_weight()
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

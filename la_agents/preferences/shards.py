@@ -1,9 +1,7 @@
 """The store's layout on Chroma: a root collection that records the settings, and shards with the records.
 
-A user's records all lie in one shard, chosen by a stable hash of the user id, because Chroma filters metadata
-by
-scanning: what a query costs follows the size of the shard and not of the store. A shard is made when its
-    first user
+A user's records all lie in one shard, chosen by a stable hash of the user id, because Chroma filters metadata by
+scanning: what a query costs follows the size of the shard and not of the store. A shard is made when its first user
 comes. Nothing here knows what a preference says.
 """
 
@@ -18,11 +16,13 @@ import numpy as np
 
 from la_agents.errors import StoreMismatchError
 from la_agents.preferences.records import (
+    ARCHIVE_FIELD,
     USER_FIELD,
     StoredPreference,
     Vector,
     from_record,
     metadata_of,
+    owner_of,
     record_id,
     user_digest,
 )
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.collection_configuration import CreateHNSWConfiguration
     from chromadb.api.models.Collection import Collection
-    from chromadb.api.types import GetResult, Include
+    from chromadb.api.types import GetResult, Include, Where
 
     from la_agents.preferences.connection import Connection
 
@@ -50,12 +50,13 @@ _INDEX: CreateHNSWConfiguration = {"space": "cosine", "max_neighbors": 8, "ef_co
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a store was made with, recorded in its root collection and never changed.
+    """What a store was made with, recorded in its root collection; changed by `maintenance.rebuild` alone.
 
     Attributes:
         embeddings: Identity of the embedding model.
         dimension: Length of its vectors.
         num_shards: Number of shards that users are spread over.
+        generation: How often the shards were written anew, each time under new names.
         format: Version of this layout.
     """
 
@@ -63,6 +64,12 @@ class Settings:
     dimension: int
     num_shards: int = NUM_SHARDS
     format: int = _FORMAT
+    generation: int = 0
+
+    def shard_name(self, root: str, shard: int) -> str:
+        """The collection's name of a shard, by number."""
+        generation = f"g{self.generation}-" if self.generation else ""
+        return f"{root}-{generation}{shard:04d}"
 
 
 class Shards:
@@ -85,18 +92,36 @@ class Shards:
         self._open: dict[str, Collection] = {}
         self._lock = threading.RLock()
 
-    def read(self, user: str, ids: Sequence[str] | None = None, *, vectors: bool = False) -> list[StoredPreference]:
-        """Return the user's records, all or those of the given preference ids, in no order."""
+    def read(
+        self,
+        user: str,
+        ids: Sequence[str] | None = None,
+        *,
+        vectors: bool = False,
+        archived: bool = False,
+        history: bool = True,
+    ) -> list[StoredPreference]:
+        """Return the user's records, all or those of the given preference ids, in no order.
+
+        Args:
+            user: Whose.
+            ids: Preference ids; of all that the user has, archived or not.
+            vectors: Whether to read the embeddings.
+            archived: Whether to return, without ids, what was superseded or forgotten too.
+            history: Whether to read what happened to them.
+        """
         shard = self._shard(user)
         if shard is None or (ids is not None and not ids):
             return []
         include: Include = ["documents", "metadatas", "embeddings"] if vectors else ["documents", "metadatas"]
+        own: Where = {USER_FIELD: user}
         with self._connection.errors():
             if ids is None:
-                result = shard.get(where={USER_FIELD: user}, include=include)
+                where: Where = {"$or": [own, {ARCHIVE_FIELD: user}]} if archived else own
+                result = shard.get(where=where, include=include)
             else:
                 result = shard.get(ids=[record_id(user, each) for each in ids], include=include)
-        return _records(result, user)
+        return _records(result, user, history)
 
     def write(self, user: str, records: Sequence[StoredPreference]) -> None:
         """Add or replace records, each with its vector: all of them or, on error, none."""
@@ -108,7 +133,7 @@ class Shards:
                 ids=[record_id(user, record.preference.id) for record in records],
                 embeddings=np.stack(vectors),
                 documents=[record.preference.text for record in records],
-                metadatas=[metadata_of(record.preference) for record in records],
+                metadatas=[metadata_of(record) for record in records],
             )
 
     def delete(self, user: str, ids: Sequence[str]) -> None:
@@ -144,7 +169,7 @@ class Shards:
                 return None
             if dimension is not None:
                 self.check_dimension(dimension)
-            name = f"{self._name}-{int(user_digest(user), 16) % settings.num_shards:04d}"
+            name = settings.shard_name(self._name, int(user_digest(user), 16) % settings.num_shards)
             return self._collection(client, name, create=dimension is not None)
 
     def _known_settings(self, client: ClientAPI, offer: Settings | None = None) -> Settings | None:
@@ -192,14 +217,14 @@ class Shards:
         return found
 
 
-def _records(result: GetResult, user: str) -> list[StoredPreference]:
+def _records(result: GetResult, user: str, history: bool) -> list[StoredPreference]:
     """Read Chroma's columns. A record of anybody else is dropped here, whatever the filter let through."""
     ids, texts, metadatas = result["ids"], result["documents"] or [], result["metadatas"] or []
     vectors: Iterable[Vector | None] = [None] * len(ids)
     if result["embeddings"] is not None:
         vectors = np.asarray(result["embeddings"], dtype=np.float32)
     return [
-        StoredPreference(from_record(record, text, metadata), vector)
+        from_record(record, text, metadata, vector, history=history)
         for record, text, metadata, vector in zip(ids, texts, metadatas, vectors, strict=True)
-        if metadata[USER_FIELD] == user
+        if owner_of(metadata) == user
     ]

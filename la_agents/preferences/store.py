@@ -9,31 +9,35 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import numpy as np
-
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences import jsonl
 from la_agents.preferences.aio import async_twin
 from la_agents.preferences.connection import Connection
+from la_agents.preferences.consolidation import Consolidator, RuleConsolidator, consolidated, new_record
 from la_agents.preferences.embeddings import BundledEmbeddings, embeddings_identity
-from la_agents.preferences.ranking import check_limits, in_order, most_similar
-from la_agents.preferences.records import StoredPreference, Vector, user_digest
+from la_agents.preferences.history import Change
+from la_agents.preferences.lifecycle import forgotten, last_undoable, undone, updated, version_at
+from la_agents.preferences.limits import Limits
+from la_agents.preferences.ranking import age, check_limits, in_order, most_similar
+from la_agents.preferences.records import StoredPreference, user_digest
 from la_agents.preferences.schema import (
     Preference,
     PreferenceDraft,
     Scope,
     ScoredPreference,
+    Source,
     as_draft,
     utc_now,
-    validated,
 )
 from la_agents.preferences.shards import Shards
+from la_agents.preferences.vectorizer import Vectorizer
 from la_agents.users import as_user_id
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MIN_RELEVANCE", "PreferenceStore", "Preferences", "ScoredPreferences"]
 
+Changes = list[Change]
 Preferences = list[Preference]  # named out here, because a method of the store is called `list`
 ScoredPreferences = list[ScoredPreference]
 
@@ -71,21 +76,23 @@ _WRITERS = tuple(threading.RLock() for _ in range(64))
 class PreferenceStore:
     """Keeps, finds and forgets the preferences of many users; safe to share between threads.
 
-    Nothing is opened, made or loaded before the first use. Every operation has an async twin: `aadd` for
-    `add`.
+    Nothing is opened, made or loaded before the first use. Every operation has an async twin: `aadd` for `add`.
 
-    Every operation raises UserNotSpecifiedError for a missing, blank or invalid user, StoreUnavailableError
-    if the store cannot be used, and StoreMismatchError if it was written with another embedding model. On any
-    error nothing is written.
+    Every operation raises UserNotSpecifiedError for a missing, blank or invalid user, StoreUnavailableError if the
+    store cannot be used, and StoreMismatchError if it was written with another embedding model. On any error nothing is
+    written.
 
     Args:
         path: Folder of an embedded store. One process at a time; several use a server.
         url: A Chroma server, such as `http://host:8000`.
         client: A chromadb client of your own, for anything else; it is not closed with the store.
         embeddings: Any LangChain Embeddings; default the bundled all-MiniLM-L6-v2.
-        embeddings_name: What the store records as the identity of `embeddings`, if its class and model name
-            do not tell it apart.
+        embeddings_name: What the store records as the identity of `embeddings`, if its class and model name do not
+        tell it
+            apart.
         name: Prefix of the Chroma collections, for several stores in one place.
+        consolidator: Judges what an added preference has to do with those that are known; default `RuleConsolidator`.
+        limits: Bounds for each user.
 
     Raises:
         ConfigurationError: not exactly one of path, url and client is given.
@@ -100,10 +107,15 @@ class PreferenceStore:
         embeddings: Embeddings | None = None,
         embeddings_name: str | None = None,
         name: str = "la-agents-preferences",
+        consolidator: Consolidator | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._connection = Connection(path, url, client)
-        self._embeddings = embeddings or BundledEmbeddings()
-        self._shards = Shards(self._connection, name, embeddings_name or embeddings_identity(self._embeddings))
+        embeddings = embeddings or BundledEmbeddings()
+        self._vectorizer = Vectorizer(embeddings)
+        self._shards = Shards(self._connection, name, embeddings_name or embeddings_identity(embeddings))
+        self._consolidator = consolidator or RuleConsolidator()
+        self._limits = limits or Limits()
         self.name = name
 
     @property
@@ -119,41 +131,69 @@ class PreferenceStore:
         scope: Scope = "relevant",
         weight: float = 1.0,
         expires_at: datetime | None = None,
+        source: Source = "explicit",
+        confidence: float = 1.0,
+        half_life_days: float | None = None,
         metadata: Mapping[str, Any] | None = None,
+        consolidate: bool = True,
     ) -> Preference:
-        """Store one preference and return it; when this returns, it outlives the process.
+        """Store one preference and return it as it is known now; when this returns, it outlives the process.
+
+        With `consolidate`, what was said before is not stored twice: the one that is known is refreshed, or merged
+        with the new wording, and returned. What it contradicts is superseded; see `history` and `undo`. A preference
+        that is only inferred supersedes nothing that was said, and is kept as superseded itself.
 
         Raises:
-            InvalidPreferenceError: text, weight, scope, expires_at or metadata is out of its limits.
+            InvalidPreferenceError: a value is out of its limits, or the user has too many.
         """
-        draft = {"text": text, "scope": scope, "weight": weight, "expires_at": expires_at}
-        return self._add(as_user_id(user), [as_draft({**draft, "metadata": dict(metadata or {})})])[0]
+        draft = {
+            "text": text,
+            "scope": scope,
+            "weight": weight,
+            "expires_at": expires_at,
+            "source": source,
+            "confidence": confidence,
+            "half_life_days": half_life_days,
+            "metadata": dict(metadata or {}),
+        }
+        return self._add(as_user_id(user), [as_draft(draft)], consolidate)[0]
 
-    def add_many(self, user: object, items: Iterable[str | Mapping[str, Any] | PreferenceDraft]) -> Preferences:
+    def add_many(
+        self,
+        user: object,
+        items: Iterable[str | Mapping[str, Any] | PreferenceDraft],
+        *,
+        consolidate: bool = True,
+    ) -> Preferences:
         """Store several, embedded in one batch: all of them or, on error, none.
 
         Args:
             user: Whose they are.
             items: Bare texts, mappings of `add`'s arguments, or drafts.
+            consolidate: As in `add`, one after the other.
+
+        Returns:
+            For each item the preference as which it is known now; one that says the same as another is that one.
 
         Raises:
-            InvalidPreferenceError: an item is not valid (the message gives its position, from 0), or there
-                are more than Chroma writes at once (5,461 embedded).
+            InvalidPreferenceError: an item is not valid (the message gives its position, from 0), or there are more
+            than
+                Chroma writes at once (5,461 embedded).
         """
         user = as_user_id(user)
         if isinstance(items, (str, Mapping)):
             msg = f"Expected a list of preferences, got a single {type(items).__name__}; wrap it in a list."
             raise InvalidPreferenceError(msg)
         drafts = [as_draft(item, f"item {index}: ") for index, item in enumerate(items)]
-        return self._add(user, drafts) if drafts else []
+        return self._add(user, drafts, consolidate) if drafts else []
 
     def get(self, user: object, id: str) -> Preference:
-        """Return one preference, expired or not.
+        """Return one preference in whatever state.
 
         Raises:
             PreferenceNotFoundError: this user has none with this id.
         """
-        return self._existing(as_user_id(user), id)
+        return self._existing(as_user_id(user), id).preference
 
     def update(
         self,
@@ -164,12 +204,15 @@ class PreferenceStore:
         scope: Scope | Unset = UNSET,
         weight: float | Unset = UNSET,
         expires_at: datetime | Unset | None = UNSET,
+        source: Source | Unset = UNSET,
+        confidence: float | Unset = UNSET,
+        half_life_days: float | Unset | None = UNSET,
         metadata: Mapping[str, Any] | Unset = UNSET,
     ) -> Preference:
         """Change what is given, keep the rest, and return the preference as it is now.
 
         Raises:
-            PreferenceNotFoundError: this user has none with this id.
+            PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
             InvalidPreferenceError: a new value is out of its limits.
             ConfigurationError: nothing to change is given.
         """
@@ -179,6 +222,9 @@ class PreferenceStore:
             "scope": scope,
             "weight": weight,
             "expires_at": expires_at,
+            "source": source,
+            "confidence": confidence,
+            "half_life_days": half_life_days,
             "metadata": metadata,
         }
         changes = {field: value for field, value in given.items() if value is not UNSET}
@@ -186,33 +232,76 @@ class PreferenceStore:
             msg = f"Expected at least one of {', '.join(given)} to change, got none."
             raise ConfigurationError(msg)
         with _writer(user):
-            old = self._existing(user, id)
-            changed = validated(Preference, {**old.model_dump(), **changes, "updated_at": utc_now()})
+            changed = updated(self._current(user, id), changes, utc_now())
             self._write(user, [changed])
-        return changed
+        return changed.preference
 
     def forget(self, user: object, id: str) -> Preference:
-        """Remove one preference and return what it was.
+        """Let one preference apply no more and return what it was; `undo` brings it back, `erase` leaves nothing.
+
+        Raises:
+            PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
+        """
+        user = as_user_id(user)
+        with _writer(user):
+            record = self._current(user, id)
+            self._write(user, [forgotten(record, utc_now())])
+        return record.preference
+
+    def history(self, user: object, id: str) -> Changes:
+        """Return what happened to a preference, the oldest first: when, why, by what, and what was there before.
 
         Raises:
             PreferenceNotFoundError: this user has none with this id.
         """
+        return [*self._existing(as_user_id(user), id).changes]
+
+    def undo(self, user: object, id: str) -> Preferences:
+        """Take back the latest change of a preference that still stands, and return what is different now.
+
+        What was superseded, forgotten or changed is as it was before. A consolidation is undone as if it had not been
+        asked for: what was merged into another preference becomes one of its own. Given the id of a preference that
+        superseded others, these come back. Again, it takes back the change before.
+
+        Raises:
+            PreferenceNotFoundError: this user has none with this id.
+            ConfigurationError: there is nothing to undo.
+        """
         user = as_user_id(user)
         with _writer(user):
-            gone = self._existing(user, id)
-            self._shards.delete(user, [gone.id])
-        return gone
+            restored = self._undone(user, self._existing(user, id))
+            self._write(user, restored)
+        return [record.preference for record in restored]
 
-    def list(self, user: object, *, scope: Scope | None = None) -> Preferences:
-        """Return the user's active preferences, the oldest first; expired ones are left out."""
-        active = self._active(as_user_id(user))
+    def list(self, user: object, *, scope: Scope | None = None, as_of: datetime | None = None) -> Preferences:
+        """Return the user's active preferences, the oldest first.
+
+        Args:
+            user: Whose.
+            scope: Only those of this scope.
+            as_of: As the memory was at this time; erased ones are gone from the past too.
+        """
+        active = self._active(as_user_id(user), as_of=as_of)
         return in_order([record for record in active if scope in (None, record.preference.scope)])
+
+    def archive(self, user: object) -> Preferences:
+        """Return the user's superseded, expired and forgotten preferences, the oldest first."""
+        records = self._shards.read(as_user_id(user), archived=True, history=False)
+        return in_order([record for record in records if not record.preference.is_active()])
 
     def count(self, user: object) -> int:
         """Return how many active preferences the user has."""
         return len(self._active(as_user_id(user)))
 
-    def search(self, user: object, query: str, *, k: int = 5, min_relevance: float | None = None) -> ScoredPreferences:
+    def search(
+        self,
+        user: object,
+        query: str,
+        *,
+        k: int = 5,
+        min_relevance: float | None = None,
+        as_of: datetime | None = None,
+    ) -> ScoredPreferences:
         """Return the user's active preferences of any scope by similarity to the query, best first.
 
         Args:
@@ -220,54 +309,65 @@ class PreferenceStore:
             query: Natural language; nothing resembles blank text.
             k: At most so many.
             min_relevance: Least cosine similarity, in [-1, 1]; None for any.
+            as_of: As the memory was at this time.
 
         Raises:
             ConfigurationError: k or min_relevance is out of its limits.
         """
         check_limits(k, min_relevance)
-        return self._similar(query, self._active(as_user_id(user), vectors=True), k, min_relevance)
+        return self._similar(query, self._active(as_user_id(user), vectors=True, as_of=as_of), k, min_relevance)
 
     def retrieve(
-        self, user: object, query: str, *, k: int = 5, min_relevance: float | None = DEFAULT_MIN_RELEVANCE
+        self,
+        user: object,
+        query: str,
+        *,
+        k: int = 5,
+        min_relevance: float | None = DEFAULT_MIN_RELEVANCE,
+        as_of: datetime | None = None,
     ) -> ScoredPreferences:
         """Return what a call with this query needs: every `always` preference, then the relevant, best first.
 
-        Preferences of weight 0 are switched off and left out. The query is embedded only if there is a
-        `relevant` preference to compare it with.
+        Preferences of weight 0 are switched off and left out. The query is embedded only if there is a `relevant`
+        preference to compare it with.
 
         Args:
             user: Whose to use.
             query: The question at hand; with blank text there are only the `always` ones.
             k: At most so many `relevant` ones.
             min_relevance: Least cosine similarity of those; see DEFAULT_MIN_RELEVANCE. None for any.
+            as_of: As the memory was at this time.
 
         Raises:
             ConfigurationError: k or min_relevance is out of its limits.
         """
         check_limits(k, min_relevance)
-        active = [each for each in self._active(as_user_id(user), vectors=True) if each.preference.weight > 0]
-        always = in_order([record for record in active if record.preference.scope == "always"])
-        others = [record for record in active if record.preference.scope == "relevant"]
+        active = self._active(as_user_id(user), vectors=True, as_of=as_of)
+        weighty = [record for record in active if record.preference.weight > 0]
+        always = in_order([record for record in weighty if record.preference.scope == "always"])
+        others = [record for record in weighty if record.preference.scope == "relevant"]
         fixed = [ScoredPreference(preference=preference, relevance=None) for preference in always]
         return fixed + self._similar(query, others, k, min_relevance)
 
     def erase(self, user: object) -> int:
-        """Remove everything the user has, expired ones too, and return how many that were."""
+        """Remove everything the user has, in whatever state, with its history, and return how many that were."""
         user = as_user_id(user)
         with _writer(user):
-            ids = [record.preference.id for record in self._shards.read(user)]
+            ids = [record.preference.id for record in self._shards.read(user, archived=True, history=False)]
             self._shards.delete(user, ids)
         return len(ids)
 
     def export(self, user: object, path_or_file: jsonl.PathOrFile) -> int:
-        """Write everything the user has, expired ones too, as JSON lines, and return how many."""
-        return jsonl.write_lines(path_or_file, in_order(self._shards.read(as_user_id(user))))
+        """Write everything the user has, with its history, as JSON lines, and return how many."""
+        records = self._shards.read(as_user_id(user), archived=True)
+        return jsonl.write_lines(path_or_file, sorted(records, key=lambda record: age(record.preference)))
 
     def import_(self, user: object, path_or_file: jsonl.PathOrFile) -> int:
         """Store the preferences of a JSON lines file as this user's and return how many lines it has.
 
-        Ids are kept, so that importing a file again changes nothing and importing a changed one updates.
-        Whose they were makes no difference: another user's records are never touched.
+        Ids are kept, so that importing a file again changes nothing and importing a changed one updates. Whose they
+        were makes no difference: another user's records are never touched. Nothing is consolidated: they come as they
+        went.
 
         Raises:
             InvalidPreferenceError: a line is malformed (the message gives its number); nothing was written.
@@ -275,8 +375,9 @@ class PreferenceStore:
         user = as_user_id(user)
         imported = jsonl.read_lines(path_or_file, user)
         with _writer(user):
-            known = {record.preference.id: record.preference for record in self._shards.read(user)}
-            new = [each for each in imported if each.id not in known or _draft(known[each.id]) != _draft(each)]
+            known = {each.preference.id: each for each in self._shards.read(user, vectors=True, archived=True)}
+            new = [record for record in imported if not _is_known(record, known)]
+            self._check_total(user, new, [*known.values()])
             self._write(user, new)
         return len(imported)
 
@@ -285,7 +386,10 @@ class PreferenceStore:
     aget = async_twin(get)
     aupdate = async_twin(update)
     aforget = async_twin(forget)
+    ahistory = async_twin(history)
+    aundo = async_twin(undo)
     alist = async_twin(list)
+    aarchive = async_twin(archive)
     acount = async_twin(count)
     asearch = async_twin(search)
     aretrieve = async_twin(retrieve)
@@ -308,66 +412,109 @@ class PreferenceStore:
     def __repr__(self) -> str:
         return f"PreferenceStore({self.location!r})"
 
-    def _add(self, user: str, drafts: Sequence[PreferenceDraft]) -> Preferences:
+    def _add(self, user: str, drafts: Sequence[PreferenceDraft], consolidate: bool) -> Preferences:
         most = self._shards.max_batch_size()
         if len(drafts) > most:
             msg = f"Expected at most {most} preferences at once, got {len(drafts)}; add them in parts."
             raise InvalidPreferenceError(msg)
-        now = utc_now()
-        added = [
-            _stored(draft, user, now + timedelta(microseconds=index))  # keeps their order
-            for index, draft in enumerate(drafts)
-        ]
-        self._write(user, added)
-        return added
-
-    def _write(self, user: str, preferences: Sequence[Preference]) -> None:
-        """Embed all, then write in as few operations as Chroma takes."""
-        if not preferences:
-            return
-        vectors = self._embed([preference.text for preference in preferences])
-        records = [StoredPreference(*pair) for pair in zip(preferences, vectors, strict=True)]
-        size = self._shards.max_batch_size()
+        vectors = self._vectorizer.documents([draft.text for draft in drafts])
+        self._shards.check_dimension(vectors.shape[1])
         with _writer(user):
-            for start in range(0, len(records), size):
-                self._shards.write(user, records[start : start + size])
+            now = utc_now()
+            times = [now + timedelta(microseconds=index) for index in range(len(drafts))]  # keeps their order
+            new = [
+                new_record(_stored(draft, user, at), vector)
+                for draft, at, vector in zip(drafts, times, vectors, strict=True)
+            ]
+            known = self._shards.read(user, vectors=True, archived=True)
+            written, ids = new, [record.preference.id for record in new]
+            if consolidate:
+                active = [record for record in known if record.preference.is_active(now)]
+                written, ids = consolidated(new, active, self._consolidator)
+            self._check_total(user, written, known)
+            self._write(user, written)
+        now_known = {record.preference.id: record.preference for record in written}
+        return [now_known[id] for id in ids]
 
-    def _existing(self, user: str, id: str) -> Preference:
-        if isinstance(id, str) and (found := self._shards.read(user, [id])):
-            return found[0].preference
+    def _undone(self, user: str, record: StoredPreference) -> Sequence[StoredPreference]:
+        """The records to write so that the latest change of this one is taken back."""
+        now = utc_now()
+        index = last_undoable(record)
+        if index is None:
+            archived = self._shards.read(user, archived=True)
+            replaced = [each for each in archived if each.preference.superseded_by == record.preference.id]
+            return [undone(each, now) for each in replaced] or [undone(record, now)]  # the latter raises
+        change = record.changes[index]
+        restored = [undone(record, now)]
+        if change.kind == "merged" and change.said is not None:
+            draft = PreferenceDraft(**{**_draft(record.preference), "text": change.said})
+            restored.append(new_record(_stored(draft, user, now), self._vectorizer.documents([change.said])[0]))
+        return restored
+
+    def _check_total(self, user: str, written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> None:
+        self._limits.check_weights(written)
+        after = {record.preference.id: record for record in (*known, *written)}
+        self._limits.check_total([*after.values()])
+
+    def _write(self, user: str, records: Sequence[StoredPreference]) -> None:
+        """Embed what has no vector, then write in as few operations as Chroma takes."""
+        if not records:
+            return
+        self._limits.check_weights(records)
+        bare = [index for index, record in enumerate(records) if record.vector is None]
+        complete = [*records]
+        if bare:
+            vectors = self._vectorizer.documents([records[index].preference.text for index in bare])
+            for index, vector in zip(bare, vectors, strict=True):
+                complete[index] = replace(records[index], vector=vector)
+        size = self._shards.max_batch_size()
+        for start in range(0, len(complete), size):
+            self._shards.write(user, complete[start : start + size])
+
+    def _existing(self, user: str, id: str) -> StoredPreference:
+        if isinstance(id, str) and (found := self._shards.read(user, [id], vectors=True)):
+            return found[0]
         msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
         raise PreferenceNotFoundError(msg)
 
-    def _active(self, user: str, *, vectors: bool = False) -> Sequence[StoredPreference]:
+    def _current(self, user: str, id: str) -> StoredPreference:
+        """One that may be changed: neither forgotten nor superseded."""
+        record = self._existing(user, id)
+        if record.preference.is_archived:
+            state = record.preference.state
+            msg = f"Expected a preference that stands, got one that was {state}; undo(user, id) brings it back."
+            raise PreferenceNotFoundError(msg)
+        return record
+
+    def _active(self, user: str, *, vectors: bool = False, as_of: datetime | None = None) -> Sequence[StoredPreference]:
+        if as_of is not None:
+            return self._active_at(user, as_of, vectors)
         now = utc_now()
-        return [record for record in self._shards.read(user, vectors=vectors) if record.preference.is_active(now)]
+        records = self._shards.read(user, vectors=vectors, history=False)
+        return [record for record in records if record.preference.is_active(now)]
+
+    def _active_at(self, user: str, at: datetime, vectors: bool) -> Sequence[StoredPreference]:
+        """What was active at a time; wordings that were changed since are embedded again."""
+        if at.tzinfo is None:
+            msg = f"Expected as_of with a time zone, got {at.isoformat()}; add tzinfo=timezone.utc, say."
+            raise ConfigurationError(msg)
+        then = []
+        for record in self._shards.read(user, vectors=vectors, archived=True):
+            preference = version_at(record, at)
+            if preference is not None and preference.is_active(at):
+                same = preference.text == record.preference.text
+                vector = record.vector if same or not vectors else self._vectorizer.documents([preference.text])[0]
+                then.append(replace(record, preference=preference, vector=vector))
+        return then
 
     def _similar(
         self, query: str, candidates: Sequence[StoredPreference], k: int, min_relevance: float | None
     ) -> ScoredPreferences:
         if not candidates or not k or not query.strip():
             return []
-        vectors = self._checked([self._embeddings.embed_query(_valid_unicode(query))], 1)
-        self._shards.check_dimension(vectors.shape[1])
-        return most_similar(candidates, vectors[0], k, min_relevance)
-
-    def _embed(self, texts: Sequence[str]) -> Vector:
-        """Embed [n] texts as [n, dimension]."""
-        return self._checked(self._embeddings.embed_documents([*texts]), len(texts))
-
-    def _checked(self, vectors: Sequence[Sequence[float]], num_texts: int) -> Vector:
-        """Make sure that there is a proper vector for each text: embeddings may be anybody's."""
-        try:
-            array = np.asarray(vectors, dtype=np.float32)
-        except ValueError:  # of unequal lengths
-            array = np.empty(0, dtype=np.float32)
-        if array.ndim != 2 or len(array) != num_texts or not array.size or not np.isfinite(array).all():
-            msg = (
-                f"Expected {type(self._embeddings).__name__} to give {num_texts} vectors of equal "
-                "length and finite numbers, got something else; check the embedding model."
-            )
-            raise ConfigurationError(msg)
-        return array
+        vector = self._vectorizer.query(query)
+        self._shards.check_dimension(len(vector))
+        return most_similar(candidates, vector, k, min_relevance)
 
 
 def _writer(user: str) -> threading.RLock:
@@ -382,6 +529,11 @@ def _draft(preference: PreferenceDraft) -> dict[str, Any]:
     return preference.model_dump(include=_DRAFT_FIELDS)
 
 
-def _valid_unicode(text: str) -> str:
-    """A query is a message of the user's, and may hold lone surrogates; tokenizers refuse them."""
-    return text.encode("utf-8", "replace").decode()
+def _is_known(record: StoredPreference, known: Mapping[str, StoredPreference]) -> bool:
+    old = known.get(record.preference.id)
+    return old is not None and _content(old.preference) == _content(record.preference)
+
+
+def _content(preference: Preference) -> dict[str, Any]:
+    """All that an import can change; when it was changed is not part of it."""
+    return preference.model_dump(exclude={"updated_at", "created_at"})

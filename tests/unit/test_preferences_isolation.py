@@ -35,6 +35,9 @@ class Model:
         for preference in preferences:
             self.kept[preference.user_id][preference.id] = preference
 
+    def forget(self, user: str, id: str) -> None:
+        self.kept[user][id] = self.kept[user][id].model_copy(update={"forgotten_at": PAST})
+
     def active(self, user: str) -> list[Preference]:
         return [each for each in self.kept[user].values() if each.is_active()]
 
@@ -57,11 +60,11 @@ class Isolation(RuleBasedStateMachine):
 
     @rule(user=users, text=texts, scope=st.sampled_from(["always", "relevant"]), expired=st.booleans())
     def add(self, user: str, text: str, scope: str, expired: bool) -> None:
-        self.model.put(self.store.add(user, text, scope=scope, expires_at=PAST if expired else None))  # type: ignore[arg-type]
+        self.model.put(self.store.add(user, text, scope=scope, expires_at=PAST if expired else None, consolidate=False))  # type: ignore[arg-type]
 
     @rule(user=users, items=st.lists(texts, max_size=4))
     def add_many(self, user: str, items: list[str]) -> None:
-        self.model.put(*self.store.add_many(user, items))
+        self.model.put(*self.store.add_many(user, items, consolidate=False))
 
     @precondition(lambda self: self.model.everybody())
     @rule(user=users, place=places, text=texts, forget=st.booleans())
@@ -70,7 +73,8 @@ class Isolation(RuleBasedStateMachine):
         everybody = self.model.everybody()
         id = everybody[place % len(everybody)].id
         act = self.store.forget if forget else lambda u, i: self.store.update(u, i, text=text)
-        if id not in self.model.kept[user]:
+        mine = self.model.kept[user].get(id)
+        if mine is None or mine.forgotten_at is not None:
             try:
                 act(user, id)
             except PreferenceNotFoundError:
@@ -78,9 +82,21 @@ class Isolation(RuleBasedStateMachine):
             raise AssertionError
         result = act(user, id)
         if forget:
-            assert result == self.model.kept[user].pop(id)
+            assert result == mine
+            self.model.forget(user, id)
         else:
             self.model.put(result)
+
+    @rule(user=users, text=texts)
+    def say_again(self, user: str, text: str) -> None:
+        """The same words twice are one preference, and one of this user's."""
+        first = self.store.add(user, text)
+        again = self.store.add(user, text)
+        assert again.id == first.id
+        assert again.num_said == first.num_said + 1
+        before = self.model.kept[user].get(first.id)
+        assert before is None or before.is_active()
+        self.model.put(again)
 
     @rule(user=users)
     def erase(self, user: str) -> None:
@@ -95,7 +111,7 @@ class Isolation(RuleBasedStateMachine):
         assert self.store.import_(taker, file) == len(self.model.kept[giver])
         for each in [*self.model.kept[giver].values()]:
             known = self.model.kept[taker].get(each.id)
-            if known is None or known.text != each.text:
+            if known is None or (known.text, known.forgotten_at is None) != (each.text, each.forgotten_at is None):
                 self.model.put(each.model_copy(update={"user_id": taker}))
 
     @rule(user=users, query=texts)

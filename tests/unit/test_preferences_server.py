@@ -61,11 +61,11 @@ def test_the_main_operations(url: str, tmp_path: Path) -> None:
         assert [scored.preference for scored in found] == [always, vegetarian]
         changed = store.update("alice", brief.id, text="I love crime novels.")
         assert store.forget("alice", always.id) == always
-        assert store.export("alice", tmp_path / "alice.jsonl") == 2
+        assert store.export("alice", tmp_path / "alice.jsonl") == 3
     with PreferenceStore(url=url) as store:
         assert store.list("alice") == [vegetarian, changed]
-        assert store.erase("alice") == 2
-        assert store.import_("alice", tmp_path / "alice.jsonl") == 2
+        assert store.erase("alice") == 3
+        assert store.import_("alice", tmp_path / "alice.jsonl") == 3
         assert (store.count("alice"), store.count("bob")) == (2, 1)
 
 

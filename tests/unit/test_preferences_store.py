@@ -231,6 +231,9 @@ CALLS: list[tuple[str, Callable[[PreferenceStore, Any], object]]] = [
     ("get", lambda s, u: s.get(u, "1")),
     ("update", lambda s, u: s.update(u, "1", weight=2)),
     ("forget", lambda s, u: s.forget(u, "1")),
+    ("history", lambda s, u: s.history(u, "1")),
+    ("undo", lambda s, u: s.undo(u, "1")),
+    ("archive", lambda s, u: s.archive(u)),
     ("list", lambda s, u: s.list(u)),
     ("count", lambda s, u: s.count(u)),
     ("search", lambda s, u: s.search(u, "ski")),
@@ -437,7 +440,7 @@ async def test_async_twins_do_what_the_sync_ones_do(store: PreferenceStore, tmp_
     assert await store.aretrieve("alice", "mountains") == store.retrieve("alice", "mountains")
     assert await store.aexport("alice", tmp_path / "a.jsonl") == await store.acount("alice") == 2
     await store.aforget("alice", added.id)
-    assert await store.aerase("alice") == 1
+    assert await store.aerase("alice") == 2
     assert await store.aimport("alice", tmp_path / "a.jsonl") == 2
 
 

@@ -1,0 +1,126 @@
+"""How a stored preference changes over its life: pure functions from record to record, each noted in its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from la_agents.errors import ConfigurationError
+from la_agents.preferences.history import Change, ChangeKind
+from la_agents.preferences.records import StoredPreference
+from la_agents.preferences.schema import Preference, PreferenceDraft, validated
+
+__all__ = [
+    "MAX_CHANGES",
+    "added",
+    "forgotten",
+    "last_undoable",
+    "refreshed",
+    "superseded",
+    "undone",
+    "updated",
+    "version_at",
+]
+
+MAX_CHANGES = 200
+"""How many changes a preference remembers; beyond, the oldest are dropped, so that no record grows without bound."""
+
+_CHOSEN = ("scope", "weight", "expires_at", "confidence", "half_life_days", "metadata")
+
+
+def added(preference: Preference) -> StoredPreference:
+    """A new preference, with the first entry of its history."""
+    return StoredPreference(
+        preference, changes=(Change(at=preference.created_at, kind="added", why=preference.source),)
+    )
+
+
+def refreshed(record: StoredPreference, again: Preference, why: str, *, restated: bool) -> StoredPreference:
+    """The preference said again.
+
+    The wording that says more stays. What the new one chooses (scope, weight, ...) is taken over where it is not the
+    default, unless it is only inferred and the old one is not.
+    """
+    old = record.preference
+    values: dict[str, Any] = {"num_said": old.num_said + again.num_said}
+    if not (again.source == "inferred" and old.source != "inferred"):
+        values |= _choices(again)
+        values["source"] = again.source if old.source == "inferred" else old.source
+        if restated and len(again.text) >= len(old.text):
+            values["text"] = again.text
+    kind: ChangeKind = "merged" if restated else "refreshed"
+    return _changed(record, again.created_at, values, kind=kind, why=why, said=again.text)
+
+
+def superseded(record: StoredPreference, by: str, at: datetime, why: str) -> StoredPreference:
+    """The preference with another in its place."""
+    values = {"superseded_at": at, "superseded_by": by}
+    return _changed(record, at, values, kind="superseded", why=why, by=by)
+
+
+def forgotten(record: StoredPreference, at: datetime) -> StoredPreference:
+    """The preference as forgotten by its user."""
+    return _changed(record, at, {"forgotten_at": at}, kind="forgotten", why="by its user")
+
+
+def updated(record: StoredPreference, values: Mapping[str, Any], at: datetime) -> StoredPreference:
+    """The preference with values changed by its user.
+
+    Raises:
+        InvalidPreferenceError: a new value is out of its limits.
+    """
+    return _changed(record, at, values, kind="updated", why="by its user")
+
+
+def undone(record: StoredPreference, at: datetime) -> StoredPreference:
+    """The preference as it was before its latest change that still stands.
+
+    Raises:
+        ConfigurationError: nothing but its addition is left.
+    """
+    index = last_undoable(record)
+    if index is None:
+        msg = "Expected a change to undo, got a preference that is as it was first added; see history(user, id)."
+        raise ConfigurationError(msg)
+    change = record.changes[index]
+    marked = (*record.changes[:index], change.model_copy(update={"undone": True}), *record.changes[index + 1 :])
+    before = {field: value for field, value in change.before.items() if field != "updated_at"}
+    return _changed(replace(record, changes=marked), at, before, kind="undone", why=f"{change.kind} taken back")
+
+
+def last_undoable(record: StoredPreference) -> int | None:
+    """The position of the latest change that is neither the addition, nor taken back, nor a taking back."""
+    kept = [i for i, c in enumerate(record.changes) if c.kind not in ("added", "undone") and not c.undone]
+    return kept[-1] if kept else None
+
+
+def version_at(record: StoredPreference, at: datetime) -> Preference | None:
+    """The preference as it was at a time, from the history; None if it was not there yet."""
+    if record.preference.created_at > at:
+        return None
+    values = record.preference.model_dump()
+    for change in reversed(record.changes):
+        if change.at > at:
+            values |= change.before
+    return validated(Preference, values)
+
+
+def _choices(draft: PreferenceDraft) -> dict[str, Any]:
+    fields = PreferenceDraft.model_fields
+    return {f: v for f in _CHOSEN if (v := getattr(draft, f)) != fields[f].get_default(call_default_factory=True)}
+
+
+def _changed(record: StoredPreference, at: datetime, values: Mapping[str, Any], **about: Any) -> StoredPreference:
+    old = record.preference
+    new = validated(Preference, {**old.model_dump(), "updated_at": at, **values})
+    was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
+    before = {field: was[field] for field in was if was[field] != now[field]}
+    vector = record.vector if new.text == old.text else None
+    return StoredPreference(new, vector, _bounded((*record.changes, Change(at=at, before=before, **about))))
+
+
+def _bounded(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """The addition and the latest others."""
+    return changes if len(changes) <= MAX_CHANGES else (*changes[:1], *changes[1 - MAX_CHANGES :])

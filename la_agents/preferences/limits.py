@@ -1,0 +1,51 @@
+"""How much one user may store: bounds against a memory that is filled up or shouted over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from la_agents.errors import ConfigurationError, InvalidPreferenceError
+from la_agents.preferences.records import StoredPreference
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds for each user, checked before anything is written.
+
+    Attributes:
+        max_records: Preferences, those in the history included.
+        max_weight: Weight of one preference.
+        max_total_weight: Weights of the active preferences, added up.
+    """
+
+    max_records: int = 10_000
+    max_weight: float = 10.0
+    max_total_weight: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        if self.max_records < 1 or self.max_weight <= 0 or self.max_total_weight <= 0:
+            msg = f"Expected limits above 0, got {self}."
+            raise ConfigurationError(msg)
+
+    def check_weights(self, written: Sequence[StoredPreference]) -> None:
+        """Raise InvalidPreferenceError if one of these is heavier than allowed."""
+        heaviest = max((record.preference.weight for record in written), default=0.0)
+        if heaviest > self.max_weight:
+            msg = f"weight: Expected at most {self.max_weight:g}, got {heaviest:g}; give limits= to allow more."
+            raise InvalidPreferenceError(msg)
+
+    def check_total(self, records: Sequence[StoredPreference]) -> None:
+        """Raise InvalidPreferenceError if one user's records, as they would be, are too many or weigh too much."""
+        if len(records) > self.max_records:
+            msg = (
+                f"Expected at most {self.max_records} preferences of a user, history included, got {len(records)}; "
+                "erase some, or give limits= to allow more."
+            )
+            raise InvalidPreferenceError(msg)
+        total = sum(record.preference.weight for record in records if record.preference.is_active())
+        if total > self.max_total_weight:
+            msg = f"Expected a total weight of at most {self.max_total_weight:g} for a user, got {total:g}; lower some."
+            raise InvalidPreferenceError(msg)
