@@ -212,7 +212,7 @@ def _read_config(files: ModelFiles, where: dict[str, Any]) -> Any:
     try:
         return AutoConfig.from_pretrained(files.source, **where)
     except (OSError, ValueError, KeyError) as error:
-        if files.is_hub:
+        if files.is_hub and isinstance(error, OSError):
             raise files.not_on_hub(str(error).splitlines()[0]) from error
         msg = f"Expected a readable config.json in {files.source}, got: {error}"
         raise UnsupportedModelError(msg) from error
@@ -220,12 +220,7 @@ def _read_config(files: ModelFiles, where: dict[str, Any]) -> Any:
 
 def _check_causal(files: ModelFiles, config: Any) -> None:
     """Refuse what generates differently: encoders, encoder-decoders, recurrent models without a KV cache."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
-    )
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED,
-    )
+    from transformers.models.auto import modeling_auto as known
 
     if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
         return
@@ -233,9 +228,9 @@ def _check_causal(files: ModelFiles, config: Any) -> None:
     reason = None
     if getattr(config, "is_encoder_decoder", False):
         reason = "an encoder-decoder"
-    elif kind not in CAUSAL:
+    elif kind not in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         reason = "no causal language model"
-    elif kind in MASKED and not getattr(config, "is_decoder", False):
+    elif kind in known.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
         reason = "a masked language model"
     if reason is not None:
         msg = f"Expected a causal language model, {files.name!r} of type {kind!r} is {reason}; choose another."
