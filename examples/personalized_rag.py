@@ -13,9 +13,9 @@ from la_agents import ChatLinearAlignment, PreferenceStore
 from la_agents.preferences.embeddings import BundledEmbeddings
 
 DOCUMENTS = [
-    "The museum opens at ten in the morning and closes at six. It is closed on Mondays.",
-    "A ticket costs twelve euros. Children under fourteen enter free.",
-    "The cafe on the second floor serves soup, bread and cake.",
+    "The sea near the harbour is home to seals, crabs and many gulls.",
+    "Boats leave at ten in the morning. A ticket costs twelve euros; children under fourteen go free.",
+    "The museum of the town is closed on Mondays.",
 ]
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     """Ask one question about the documents for two users."""
     with tempfile.TemporaryDirectory() as folder:
         documents = Chroma(
-            "museum",
+            "town",
             BundledEmbeddings(),
             persist_directory=str(Path(folder) / "documents"),
             collection_metadata={"hnsw:space": "cosine"},
@@ -36,16 +36,16 @@ def main() -> None:
         documents.add_texts(DOCUMENTS)
 
         store = PreferenceStore(path=Path(folder) / "preferences")
-        store.add("alice", "Talk like a pirate.", scope="always")
+        store.add("alice", "Talk like a pirate: say arr, ye and matey.", scope="always")
         store.add("bob", "Answer in one short sentence.", scope="always")
 
-        prompt = ChatPromptTemplate.from_template("{facts}\n\nAnswer from the text above. {question}")
+        prompt = ChatPromptTemplate.from_template("{facts}\n\n{question}")
         llm = ChatLinearAlignment(preferences=store, strength=1.0, max_tokens=48)
         facts = documents.as_retriever(search_kwargs={"k": 1}) | join
         chain = {"facts": facts, "question": RunnablePassthrough()} | prompt | llm | StrOutputParser()
 
         for user in ("alice", "bob"):
-            answer = chain.invoke("How much is a ticket?", config={"configurable": {"user_id": user}})
+            answer = chain.invoke("Tell me about the sea here.", config={"configurable": {"user_id": user}})
             print(f"{user}: {answer}\n")
 
 

@@ -7,17 +7,17 @@ from langchain_core.prompts import ChatPromptTemplate
 
 from la_agents import ChatLinearAlignment, PreferenceStore
 
-QUESTION = "Which tea wakes me up?"
+QUESTION = "Tell me about the sea."
 
 
 def main() -> None:
     """Ask the same question for two users."""
     with tempfile.TemporaryDirectory() as folder:
         store = PreferenceStore(path=folder)
-        store.add("alice", "Talk like a pirate.", scope="always")
+        store.add("alice", "Talk like a pirate: say arr, ye and matey.", scope="always")
         store.add("bob", "Answer in one short sentence.", scope="always")
 
-        prompt = ChatPromptTemplate([("system", "You help in a tea shop."), ("human", "{question}")])
+        prompt = ChatPromptTemplate([("system", "You are a guide in a small harbour town."), ("human", "{question}")])
         llm = ChatLinearAlignment(preferences=store, strength=1.0, max_tokens=48)  # the one line that changed
         chain = prompt | llm | StrOutputParser()
 

@@ -6,14 +6,14 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from la_agents import ChatLinearAlignment, PreferenceStore
 
-QUESTIONS = ["How do I make tea?", "And how do I keep it warm?"]
+QUESTIONS = ["Tell me about the sea.", "And who lives in it?"]
 
 
 def main() -> None:
     """Ask two questions in a row and print the answers as they are written."""
     with tempfile.TemporaryDirectory() as folder:
         store = PreferenceStore(path=folder)
-        store.add("alice", "Talk like a pirate.", scope="always")
+        store.add("alice", "Talk like a pirate: say arr, ye and matey.", scope="always")
         llm = ChatLinearAlignment(preferences=store, strength=1.0, max_tokens=48)
 
         history: list[BaseMessage] = []

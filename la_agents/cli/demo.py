@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-QUESTION = "What should I do on a rainy Sunday?"
-PREFERENCES = {"alice": "Talk like a pirate.", "bob": "Be concise."}
+QUESTION = "Tell me about the sea."
+PREFERENCES = {
+    "alice": "Use simple words for a small child.",
+    "bob": "Use the technical terms of an oceanographer.",
+}
 
 _CLOSING = """\
 unaligned: the preference is not used. prompted: it is in the prompt. aligned: it is in the prompt, and each
@@ -30,7 +33,7 @@ token is pushed the way it points. Yours: la-agents prefs add TEXT --user NAME, 
 def demo(
     ctx: typer.Context,
     strength: StrengthOption = None,
-    max_tokens: MaxTokensOption = 64,
+    max_tokens: MaxTokensOption = 56,
     model: ModelOption = None,
 ) -> None:
     """Ask one question for two users with opposite preferences, and show what alignment does."""

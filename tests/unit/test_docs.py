@@ -1,0 +1,50 @@
+"""The documentation: it builds without a warning, and the README's first lines are commands that exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+    return folder
+
+
+def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
+    fetched = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=[\"']?(https?://[^\"' >]+)")
+    for page in site.rglob("*.html"):
+        own = [url for url in fetched.findall(page.read_text()) if "canonical" not in url]
+        assert own == [], page
+
+
+def test_the_command_line_reference_comes_from_the_program(site: Path) -> None:
+    page = (site / "reference" / "cli.html").read_text()
+    for command in ("demo", "ask", "chat", "doctor", "prefs add", "prefs erase"):
+        assert f"la-agents {command}" in page
+
+
+def test_the_public_names_are_in_the_reference(site: Path) -> None:
+    import la_agents
+
+    pages = "".join(page.read_text() for page in (site / "reference").glob("*.html"))
+    for name in la_agents.__all__:
+        assert name in pages
+
+
+def test_the_make_targets_that_the_readme_names_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))
+    assert {"demo", "test"} <= named <= targets
