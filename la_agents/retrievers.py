@@ -50,9 +50,7 @@ class PreferenceRetriever(BaseRetriever):
         return super().invoke(input, config, **self._with_user(config, kwargs))
 
     @override
-    async def ainvoke(
-        self, input: str, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> list[Document]:
+    async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
         return await super().ainvoke(input, config, **self._with_user(config, kwargs))
 
     def _with_user(self, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -54,9 +54,7 @@ def _check_text(user_id: str) -> None:
             raise UserNotSpecifiedError(msg)
 
 
-def find_user(
-    call: object = None, config: RunnableConfig | None = None, default: object = None
-) -> str | None:
+def find_user(call: object = None, config: RunnableConfig | None = None, default: object = None) -> str | None:
     """Return the user that a call names, or None if it names none.
 
     The first that is not None counts: the call's own argument (also by `bind`), then

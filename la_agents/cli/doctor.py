@@ -104,8 +104,9 @@ def _store(settings: Settings) -> Finding:
         return Finding("store", f"{where} (none yet; the first `la-agents prefs add` makes it)")
     try:
         with settings.open_store() as store:
-            store.count("nobody")  # the least that opens it
+            num_flagged = store.stats().num_flagged
     except LaAgentsError as error:
         remedy = f"chroma run, at {where}" if settings.is_server else "la-agents --store with another folder"
         return Finding("store", f"{where}: {error}", remedy)
-    return Finding("store", f"{where} ({'Chroma server' if settings.is_server else 'embedded'}, opens)")
+    suspicious = f"; {num_flagged} preferences look like an attempt on the prompt" if num_flagged else ""
+    return Finding("store", f"{where} ({'Chroma server' if settings.is_server else 'embedded'}, opens{suspicious})")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from la_agents.cli.options import JsonOption, StoreOption, UserOption, settings_of
-from la_agents.cli.terminal import answer, clean, console, note, print_json
+from la_agents.cli.terminal import answer, clean, console, counting_bar, note, print_json
 
 if TYPE_CHECKING:
+    from la_agents.preferences.maintenance import Purged
     from la_agents.preferences.schema import Preference, ScoredPreference
     from la_agents.preferences.store import PreferenceStore
 
@@ -46,15 +49,47 @@ def add(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, user: UserOption, as_json: JsonOption = False, store: StoreOption = None) -> None:
+def list_(
+    ctx: typer.Context,
+    user: UserOption,
+    everything: Annotated[bool, typer.Option("--all", help="Superseded, expired and forgotten ones too.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
     """Show what is stored about a user."""
-    preferences = _open(ctx, store).list(user)
+    opened = _open(ctx, store)
+    preferences = opened.list(user) + (opened.archive(user) if everything else [])
     if as_json:
-        print_json([preference.model_dump(mode="json") for preference in preferences])
+        print_json([{**preference.model_dump(mode="json"), "state": preference.state} for preference in preferences])
     elif preferences:
-        _table(("id", "scope", "weight", "preference"), [_row(preference) for preference in preferences])
+        header = ("id", "scope", "weight", *(("state",) if everything else ()), "preference")
+        _table(header, [_row(preference, state=everything) for preference in preferences])
+        _note_flags(preferences)
     else:
         note(f"Nothing is stored about {user}. Add with: la-agents prefs add TEXT --user {user}")
+
+
+@app.command()
+def history(
+    ctx: typer.Context, id: IdArgument, user: UserOption, as_json: JsonOption = False, store: StoreOption = None
+) -> None:
+    """Show what happened to a preference, the oldest first."""
+    changes = _open(ctx, store).history(user, id)
+    if as_json:
+        print_json([change.model_dump(mode="json") for change in changes])
+        return
+    rows = [
+        (f"{c.at:%Y-%m-%d %H:%M}", f"{c.kind}{' (taken back)' * c.undone}", c.why, c.by or "", _before(c.before))
+        for c in changes
+    ]
+    _table(("when", "what", "why", "by", "before"), rows)
+
+
+@app.command()
+def undo(ctx: typer.Context, id: IdArgument, user: UserOption, store: StoreOption = None) -> None:
+    """Take back the latest change of a preference: merged, superseded, updated or forgotten."""
+    for preference in _open(ctx, store).undo(user, id):
+        answer(f"{preference.id}  {preference.state}  {preference.text}")
 
 
 @app.command()
@@ -95,7 +130,7 @@ def update(
 
 @app.command()
 def forget(ctx: typer.Context, id: IdArgument, user: UserOption, store: StoreOption = None) -> None:
-    """Forget one preference."""
+    """Forget one preference; undo brings it back."""
     _open(ctx, store).forget(user, id)
     note(f"Forgot {id}.")
 
@@ -105,12 +140,73 @@ def erase(
     ctx: typer.Context,
     user: UserOption,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Leave no byte of it in the store's files either.")] = False,
     store: StoreOption = None,
 ) -> None:
-    """Erase everything that is stored about a user."""
+    """Erase everything that is stored about a user, history included."""
     if not yes:
         typer.confirm(clean(f"Erase everything that is stored about {user}?"), abort=True, err=True)
-    note(f"Erased {_open(ctx, store).erase(user)} preferences of {user}.")
+    opened = _open(ctx, store)
+    note(f"Erased {opened.erase(user)} preferences of {user}, history included.")
+    if purge:
+        with counting_bar("Writing the store anew") as progress:
+            receipt = opened.purge(progress=progress)
+        note(_receipt(receipt))
+
+
+@app.command("purge")
+def purge_(ctx: typer.Context, store: StoreOption = None) -> None:
+    """Write the store's files anew, without a byte of what was erased."""
+    with counting_bar("Writing the store anew") as progress:
+        receipt = _open(ctx, store).purge(progress=progress)
+    note(_receipt(receipt))
+
+
+@app.command()
+def verify(
+    ctx: typer.Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what is amiss.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Check the whole store: records readable, in their places, indexed. Exit status 1 if something is amiss."""
+    with counting_bar("Checking") as progress:
+        found = _open(ctx, store).verify(repair=repair, progress=progress)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        answer(f"{found.num_records} records")
+        for name in ("unreadable", "misplaced", "unindexed"):
+            ids = getattr(found, name)
+            answer(f"{len(ids)} {name}{': ' if ids else ''}{' '.join(ids)}")
+        note("Repaired." if found.repaired else "Sound." if found.is_sound else "Mend with --repair.")
+    if not found.is_sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def migrate(
+    ctx: typer.Context,
+    shards: Annotated[int, typer.Option("--shards", help="How many; about one for each 8 thousand preferences.")],
+    store: StoreOption = None,
+) -> None:
+    """Spread the users over another number of shards."""
+    with counting_bar("Writing") as progress:
+        num_written = _open(ctx, store).migrate(shards, progress=progress)
+    note(f"Wrote {num_written} preferences into {shards} shards.")
+
+
+@app.command()
+def stats(ctx: typer.Context, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """Count users, preferences by state, and those that look like an attempt on the prompt."""
+    found = asdict(_open(ctx, store).stats())
+    if as_json:
+        print_json(found)
+        return
+    for state, number in found.pop("states").items():
+        answer(f"{state:<12} {number}")
+    for name, number in found.items():
+        answer(f"{name.removeprefix('num_'):<12} {'unknown' if number is None else number}")
 
 
 @app.command("export")
@@ -150,11 +246,32 @@ def _relevance(found: ScoredPreference) -> str:
     return "" if found.relevance is None else f"{found.relevance:.2f}"
 
 
-def _row(preference: Preference) -> tuple[str, ...]:
-    return preference.id, preference.scope, f"{preference.weight:g}", preference.text
+def _row(preference: Preference, *, state: bool = False) -> tuple[str, ...]:
+    states = (preference.state,) if state else ()
+    return preference.id, preference.scope, f"{preference.weight:g}", *states, preference.text
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _before(values: Mapping[str, Any]) -> str:
+    """What a change replaced, in a line; times are in the history anyway."""
+    return ", ".join(f"{name}: {value}" for name, value in values.items() if value is not None and name[-3:] != "_at")
+
+
+def _note_flags(preferences: list[Preference]) -> None:
+    from la_agents.preferences.screening import flags
+
+    for preference in preferences:
+        if reasons := flags(preference.text):
+            note(f"Look at {preference.id}: it {' and '.join(reasons)}. It is used as data only.")
+
+
+def _receipt(purged: Purged) -> str:
+    return (
+        f"Purged: {purged.num_kept} preferences of others kept, {purged.num_bytes_before:,} bytes before, "
+        f"{purged.num_bytes_after:,} after. Backups and snapshots are not reached."
+    )
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Ids and texts are wrapped, never cut: an id is there to be copied."""
     from rich.table import Table
     from rich.text import Text
@@ -162,7 +279,7 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     table = Table(*header, box=None, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
-        column.no_wrap = column.header == "id"
+        column.no_wrap = column.header in ("id", "by")
     for row in rows:
         table.add_row(*(Text(clean(cell)) for cell in row))
     console().print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from la_agents.progress import Progress as Report
 
-__all__ = ["answer", "clean", "console", "conversion_bar", "note", "print_json", "spinner"]
+__all__ = ["answer", "clean", "console", "conversion_bar", "counting_bar", "note", "print_json", "spinner"]
 
 
 def answer(text: str, *, end: str = "\n") -> None:
@@ -76,3 +76,22 @@ def conversion_bar() -> Iterator[Report]:
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+@contextmanager
+def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for work that counts; appears with the first report."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console(stderr=True), transient=True)
+    task = bar.add_task(text, total=None)
+
+    def report(done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        bar.stop()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from la_agents.errors import ConfigurationError, StoreUnavailableError
+from la_agents.preferences.folder_locks import FolderLocks
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
+_FOLDERS = FolderLocks()
 _OPENING = threading.Lock()  # Chroma's table of open folders is not safe to fill from two threads
 
 
 class Connection:
     """Opens and closes one client.
 
-    Clients of one folder share Chroma's system within the process, so several stores may stand on one folder.
+    Clients of one folder share Chroma's system within the process, so several stores may stand on one folder. Another
+    process is kept out: two would corrupt the index.
 
     Args:
         path: Folder of an embedded Chroma; made when first used.
@@ -39,19 +42,19 @@ class Connection:
         if len(given) != 1:
             msg = f"Expected exactly one of path, url and client, got {' and '.join(given) or 'none'}."
             raise ConfigurationError(msg)
-        self._folder = None if path is None else _checked_folder(path)
+        self.folder = None if path is None else _checked_folder(path)
         self._server = None if url is None else _checked_server(url)
         self._client = client
         self._owned = client is None
         self._closed = False
         self._lock = threading.Lock()
-        self.location = str(self._folder or url or "the given client")
+        self.location = str(self.folder or url or "the given client")
 
     def open(self) -> ClientAPI:
         """Return the client, connecting at the first call.
 
         Raises:
-            StoreUnavailableError: closed already, not reachable, or not a Chroma folder.
+            StoreUnavailableError: closed already, not reachable, no Chroma folder, or open in another process.
         """
         with self._lock:
             if self._closed:
@@ -69,6 +72,8 @@ class Connection:
         if client is not None and self._owned:
             with _OPENING:
                 cast("Client", client).close()
+                if self.folder is not None:
+                    _FOLDERS.release(self.folder)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -93,7 +98,13 @@ class Connection:
                     host, port, ssl = self._server
                     _check_heartbeat(host, port, ssl)
                     return chromadb.HttpClient(host, port, ssl=ssl, settings=settings)
-                return chromadb.PersistentClient(str(self._folder), settings=settings)
+                assert self.folder is not None  # one of the three was given
+                _FOLDERS.hold(self.folder)
+                try:
+                    return chromadb.PersistentClient(str(self.folder), settings=settings)
+                except BaseException:
+                    _FOLDERS.release(self.folder)
+                    raise
         except ValueError as error:  # Chroma's word for "no server" and for "open already, with other settings"
             msg = (
                 f"Expected to open a store at {self.location}, got: {error}; start the server with "

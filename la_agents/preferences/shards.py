@@ -8,9 +8,11 @@ comes. Nothing here knows what a preference says.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -41,6 +43,8 @@ NUM_SHARDS = 128
 """Shards of a new store. A million records make shards of 8 thousand: 3 ms a user. More would cost open
 files: an index has 5, and Chroma keeps indexes open up to a fifth of the process's limit, often 1,024."""
 
+T = TypeVar("T")
+
 _FORMAT = 1
 # The graph is never searched: a search filtered down to one user's few records may miss some, so those are
 # read and compared exactly. A sparse graph is quicker to build (3 x the records per second at 8 thousand a
@@ -68,8 +72,7 @@ class Settings:
 
     def shard_name(self, root: str, shard: int) -> str:
         """The collection's name of a shard, by number."""
-        generation = f"g{self.generation}-" if self.generation else ""
-        return f"{root}-{generation}{shard:04d}"
+        return f"{root}.g{self.generation}.{shard:04d}" if self.generation else f"{root}-{shard:04d}"
 
 
 class Shards:
@@ -86,7 +89,7 @@ class Shards:
 
     def __init__(self, connection: Connection, name: str, embeddings: str) -> None:
         self._connection = connection
-        self._name = name
+        self.name = name
         self._embeddings = embeddings
         self._settings: Settings | None = None
         self._open: dict[str, Collection] = {}
@@ -110,25 +113,24 @@ class Shards:
             archived: Whether to return, without ids, what was superseded or forgotten too.
             history: Whether to read what happened to them.
         """
-        shard = self._shard(user)
-        if shard is None or (ids is not None and not ids):
-            return []
         include: Include = ["documents", "metadatas", "embeddings"] if vectors else ["documents", "metadatas"]
         own: Where = {USER_FIELD: user}
-        with self._connection.errors():
-            if ids is None:
-                where: Where = {"$or": [own, {ARCHIVE_FIELD: user}]} if archived else own
-                result = shard.get(where=where, include=include)
-            else:
-                result = shard.get(ids=[record_id(user, each) for each in ids], include=include)
-        return _records(result, user, history)
+        where: Where = {"$or": [own, {ARCHIVE_FIELD: user}]} if archived else own
+        wanted = None if ids is None else [record_id(user, each) for each in ids]
+        if wanted == []:
+            return []
+
+        def get(shard: Collection) -> GetResult:
+            return shard.get(where=where, include=include) if wanted is None else shard.get(ids=wanted, include=include)
+
+        result = self._on_shard(user, get)
+        return [] if result is None else _records(result, user, history)
 
     def write(self, user: str, records: Sequence[StoredPreference]) -> None:
         """Add or replace records, each with its vector: all of them or, on error, none."""
         vectors = [record.vector for record in records if record.vector is not None]
-        shard = self._shard(user, dimension=len(vectors[0]))
-        assert shard is not None  # a dimension was given
-        with self._connection.errors():
+
+        def upsert(shard: Collection) -> None:
             shard.upsert(
                 ids=[record_id(user, record.preference.id) for record in records],
                 embeddings=np.stack(vectors),
@@ -136,12 +138,12 @@ class Shards:
                 metadatas=[metadata_of(record) for record in records],
             )
 
+        self._on_shard(user, upsert, dimension=len(vectors[0]))
+
     def delete(self, user: str, ids: Sequence[str]) -> None:
         """Remove records by preference id; unknown ones are passed over."""
-        shard = self._shard(user)
-        if shard is not None and ids:
-            with self._connection.errors():
-                shard.delete(ids=[record_id(user, each) for each in ids])
+        if ids:
+            self._on_shard(user, lambda shard: shard.delete(ids=[record_id(user, each) for each in ids]))
 
     def max_batch_size(self) -> int:
         """How many records one `write` can hold."""
@@ -159,6 +161,68 @@ class Shards:
             )
             raise StoreMismatchError(msg)
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the files are; None if they are a server's or somebody else's."""
+        return self._connection.folder
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Chroma's errors as this library's."""
+        return self._connection.errors()
+
+    def client(self) -> ClientAPI:
+        """The open client."""
+        return self._connection.open()
+
+    def settings(self) -> Settings | None:
+        """What the store records; None if there is none yet."""
+        with self._lock, self._connection.errors():
+            return self._known_settings(self._connection.open())
+
+    def switch(self, settings: Settings) -> None:
+        """Record other settings: from here on, every call uses their shards."""
+        with self._lock, self._connection.errors():
+            root = self._collection(self._connection.open(), self.name, create=False)
+            assert root is not None  # there were settings to change
+            root.modify(metadata=asdict(settings))
+            self._forget()
+
+    def collection(self, name: str, *, create: bool) -> Collection:
+        """A shard by its name."""
+        with self._lock:
+            found = self._collection(self._connection.open(), name, create=create)
+        assert found is not None or not create
+        return cast("Collection", found)
+
+    def _on_shard(self, user: str, act: Callable[[Collection], T], dimension: int | None = None) -> T | None:
+        """Do something on the user's collection, which is made if a dimension is given; None if there is none.
+
+        If the shards were written anew since they were last looked up, it is done on the new one.
+        """
+        from chromadb.errors import NotFoundError
+
+        with self._connection.errors():
+            for is_last in (False, True):
+                shard = self._shard(user, dimension)
+                try:
+                    return None if shard is None else act(shard)
+                except NotFoundError:
+                    if is_last or not self._was_switched():
+                        raise
+        raise AssertionError  # the second round returns or raises
+
+    def _was_switched(self) -> bool:
+        """Look the settings up again, and say whether they are others."""
+        with self._lock:
+            before = self._settings
+            self._forget()
+            now = self._known_settings(self._connection.open())
+            return now is not None and now != before
+
+    def _forget(self) -> None:
+        self._settings = None
+        self._open.clear()
+
     def _shard(self, user: str, dimension: int | None = None) -> Collection | None:
         """The collection of this user, made if a dimension is given; None if there is none yet."""
         with self._lock, self._connection.errors():
@@ -169,14 +233,14 @@ class Shards:
                 return None
             if dimension is not None:
                 self.check_dimension(dimension)
-            name = settings.shard_name(self._name, int(user_digest(user), 16) % settings.num_shards)
+            name = settings.shard_name(self.name, int(user_digest(user), 16) % settings.num_shards)
             return self._collection(client, name, create=dimension is not None)
 
     def _known_settings(self, client: ClientAPI, offer: Settings | None = None) -> Settings | None:
         """What the store records, once it exists; an offer makes it exist. The first to make it decides."""
         if self._settings is None:
             metadata = None if offer is None else asdict(offer)
-            root = self._collection(client, self._name, create=offer is not None, metadata=metadata)
+            root = self._collection(client, self.name, create=offer is not None, metadata=metadata)
             self._settings = None if root is None else self._read_settings(root.metadata or {})
         return self._settings
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -25,6 +26,7 @@ from la_agents.preferences.embeddings import BundledEmbeddings, embeddings_ident
 from la_agents.preferences.history import Change
 from la_agents.preferences.lifecycle import forgotten, last_undoable, undone, updated, version_at
 from la_agents.preferences.limits import Limits
+from la_agents.preferences.maintenance import Maintenance, Progress, Purged, Stats, Verified
 from la_agents.preferences.ranking import age, check_limits, in_order, most_similar
 from la_agents.preferences.records import StoredPreference, user_digest
 from la_agents.preferences.schema import (
@@ -114,6 +116,7 @@ class PreferenceStore:
         embeddings = embeddings or BundledEmbeddings()
         self._vectorizer = Vectorizer(embeddings)
         self._shards = Shards(self._connection, name, embeddings_name or embeddings_identity(embeddings))
+        self._maintenance = Maintenance(self._shards, self._vectorizer)
         self._consolidator = consolidator or RuleConsolidator()
         self._limits = limits or Limits()
         self.name = name
@@ -381,6 +384,47 @@ class PreferenceStore:
             self._write(user, new)
         return len(imported)
 
+    def stats(self) -> Stats:
+        """Count users, preferences by state, and those that look suspicious. Reads the whole store."""
+        return self._maintenance.stats()
+
+    def verify(self, *, repair: bool = False, progress: Progress | None = None) -> Verified:
+        """Check that all records can be read, lie where calls look for them and have their vectors.
+
+        Args:
+            repair: Mend what is amiss, as `Verified` says, by writing the shards anew.
+            progress: Called with records done, and all.
+        """
+        with _everybody():
+            found = self._maintenance.verify(progress)
+            if repair and not found.is_sound:
+                self._maintenance.rebuild(progress=progress)
+                found.repaired = True
+        return found
+
+    def migrate(self, num_shards: int, *, progress: Progress | None = None) -> int:
+        """Spread the users over another number of shards and return how many records were written.
+
+        About one shard for each 8 thousand preferences is right; a new store has 128. On a server, stop writing
+        meanwhile.
+
+        Raises:
+            ConfigurationError: num_shards is not within [1, 4096].
+        """
+        with _everybody():
+            return self._maintenance.rebuild(num_shards, progress)
+
+    def purge(self, *, progress: Progress | None = None) -> Purged:
+        """Write the store's folder anew so that no byte of what was erased, stays in any file.
+
+        Copies elsewhere (backups, snapshots, the disk's freed blocks) are not reached.
+
+        Raises:
+            ConfigurationError: the store is not in a folder of this process.
+        """
+        with _everybody():
+            return self._maintenance.purge(progress)
+
     aadd = async_twin(add)
     aadd_many = async_twin(add_many)
     aget = async_twin(get)
@@ -396,6 +440,10 @@ class PreferenceStore:
     aerase = async_twin(erase)
     aexport = async_twin(export)
     aimport = async_twin(import_)
+    astats = async_twin(stats)
+    averify = async_twin(verify)
+    amigrate = async_twin(migrate)
+    apurge = async_twin(purge)
 
     def close(self) -> None:
         """Let go of the folder or the connection; any later operation raises StoreUnavailableError."""
@@ -519,6 +567,15 @@ class PreferenceStore:
 
 def _writer(user: str) -> threading.RLock:
     return _WRITERS[int(user_digest(user), 16) % len(_WRITERS)]
+
+
+@contextmanager
+def _everybody() -> Iterator[None]:
+    """No writer of this process works on any store meanwhile."""
+    with ExitStack() as stack:
+        for lock in _WRITERS:
+            stack.enter_context(lock)
+        yield
 
 
 def _stored(draft: PreferenceDraft, user: str, at: datetime) -> Preference:
