@@ -79,7 +79,7 @@ def test_the_prompt_is_the_one_smollm2_was_trained_on(bundled_model):
         "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
         "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"
     )
-    principle = "\n\nPlease adhere to the following principle: Be brief."
+    principle = "\n\nBe brief."
     assert prompts.reference.text == f"<|im_start|>system\n{PERSONA}{turns}"
     assert prompts.branches[0].text == f"<|im_start|>system\n{PERSONA}{principle}{turns}"
 

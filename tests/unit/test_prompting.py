@@ -126,7 +126,7 @@ def test_the_prompts_differ_by_the_principle_alone(family, placement, system):
     messages = [SystemMessage(system), *messages] if system else messages
     prompts = builder(family, placement=placement).build(messages, as_principles(["Answer in French."]))
     (branch,) = prompts.branches
-    added = "\n\nPlease adhere to the following principle: Answer in French."
+    added = "\n\nAnswer in French."
     assert branch.text.count(added) == 1
     assert branch.text.replace(added, "") == prompts.reference.text
     assert system is None or system in branch.text[: branch.text.index(added)]
@@ -168,13 +168,16 @@ def test_the_end_of_the_human_turn_shares_more_of_the_prompt_than_the_system_tex
 
 def test_placement_user_without_a_human_turn_uses_the_system_text():
     prompts = builder("llama", placement="user").build([SystemMessage("Greet.")], as_principles(["Be brief."]))
-    assert "system\nGreet.\n\nPlease adhere to the following principle: Be brief.<|im_end|>" in prompts.branches[0].text
+    assert "system\nGreet.\n\nBe brief.<|im_end|>" in prompts.branches[0].text
 
 
 def test_joint_holds_all_principles_in_one_branch_of_their_mean_weight():
     principles = [Principle("Be brief.", 1.0), Principle("Not this.", 0.0), Principle(" Be kind. ", 2.0)]
+    wording = Wording(many="Follow these:\n{principles}\nAlways!", item="- {principle}")
+    prompts = builder("llama", wording=wording).build([HumanMessage("Hi")], principles, "joint")
+    assert "Follow these:\n- Be brief.\n- Be kind.\nAlways!<|im_end|>" in prompts.branches[0].text
     prompts = builder("llama").build([HumanMessage("Hi")], principles, "joint")
-    assert "principles:\n- Be brief.\n- Be kind.<|im_end|>" in prompts.branches[0].text
+    assert "\n\nBe brief.\nBe kind.<|im_end|>" in prompts.branches[0].text
     assert "Not this." not in prompts.branches[0].text
     assert (prompts.branch_principles, prompts.weights) == (((0, 2),), (1.5,))
 
@@ -183,8 +186,8 @@ def test_sum_gives_each_principle_a_branch_and_its_own_weight():
     principles = [Principle("Be brief.", 1.0), Principle("Not this.", 0.0), Principle("Be kind.", 2.0)]
     prompts = builder("llama").build([HumanMessage("Hi")], principles, "sum")
     assert (prompts.branch_principles, prompts.weights) == (((0,), (2,)), (1.0, 2.0))
-    assert "principle: Be brief.<|im_end|>" in prompts.branches[0].text
-    assert "principle: Be kind.<|im_end|>" in prompts.branches[1].text
+    assert "\n\nBe brief.<|im_end|>" in prompts.branches[0].text
+    assert "\n\nBe kind.<|im_end|>" in prompts.branches[1].text
 
 
 @pytest.mark.parametrize("compose", ["joint", "sum"])
@@ -232,7 +235,7 @@ def test_a_raw_text_is_continued_as_it_stands_after_the_principles(family):
     bos = tokenizer.bos_token if family == "gemma" else ""
     assert prompts.reference.text == bos + "Once upon a time"
     assert list(prompts.reference.token_ids) == tokenizer.encode("Once upon a time")
-    assert prompts.branches[0].text == f"{bos}Please adhere to the following principle: Be dark.\n\nOnce upon a time"
+    assert prompts.branches[0].text == f"{bos}Be dark.\n\nOnce upon a time"
 
 
 @pytest.mark.parametrize("raw", [None, True, False])
