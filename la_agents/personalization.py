@@ -99,8 +99,8 @@ class Personalized(BaseModel):
     """Bundled alias, local folder, `.gguf` file, hub id, or a `LoadedModel`."""
     device: str = "auto"
     dtype: str = "auto"
-    quantize: str | None = None
-    """Weight quantisation: "int8" or None."""
+    quantize: str | None = "auto"
+    """Weight quantisation: "int8", None, or "auto" (int8 for the bundled model on a CPU)."""
     preferences: Any = None
     """A `PreferenceStore`; None aligns with `principles` alone."""
     principles: Sequence[str | Principle] = Field(default_factory=tuple)

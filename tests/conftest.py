@@ -19,7 +19,15 @@ os.environ.setdefault("LA_AGENTS_CACHE", str(Path(__file__).parents[1] / ".cache
 
 @pytest.fixture(scope="session")
 def bundled_model() -> LoadedModel:
-    """SmolLM2-135M-Instruct, float32 on CPU, loaded once per session."""
+    """SmolLM2-135M-Instruct as users get it by default on a CPU, loaded once per session."""
     from la_agents.models import load_model
 
-    return load_model(device="cpu", dtype="float32")
+    return load_model(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def plain_model() -> LoadedModel:
+    """The same in plain float32, for tests that call the model itself: it must never meet an engine."""
+    from la_agents.models import load_model
+
+    return load_model(device="cpu", quantize=None)

@@ -27,23 +27,28 @@ TRICKY = [
 ]
 
 
-def test_the_alias_resolves_to_a_finished_copy(bundled_model):
+def test_the_alias_resolves_to_a_finished_copy(bundled_model, plain_model):
     files = find_model(DEFAULT_MODEL)
     assert is_converted(Path(files.source))
     assert not files.is_hub
     assert load_model(device="cpu", dtype="float32") is bundled_model
+    assert load_model(device="cpu", quantize=None) is plain_model is not bundled_model
 
 
-def test_what_was_loaded_is_smollm2(bundled_model):
-    assert sum(parameter.numel() for parameter in bundled_model.model.parameters()) == 134_515_008
-    assert bundled_model.name == DEFAULT_MODEL
-    assert bundled_model.max_positions == 8192
-    assert (bundled_model.dtype, str(bundled_model.device)) == (torch.float32, "cpu")
-    assert bundled_model.eos_token_ids == {bundled_model.tokenizer.convert_tokens_to_ids("<|im_end|>")}
+def test_int8_is_the_default_on_a_cpu(bundled_model, plain_model):
+    assert (bundled_model.quantization, plain_model.quantization) == ("int8", None)
 
 
-def test_the_head_is_still_tied_to_the_embeddings(bundled_model):
-    model = bundled_model.model
+def test_what_was_loaded_is_smollm2(plain_model):
+    assert sum(parameter.numel() for parameter in plain_model.model.parameters()) == 134_515_008
+    assert plain_model.name == DEFAULT_MODEL
+    assert plain_model.max_positions == 8192
+    assert (plain_model.dtype, str(plain_model.device)) == (torch.float32, "cpu")
+    assert plain_model.eos_token_ids == {plain_model.tokenizer.convert_tokens_to_ids("<|im_end|>")}
+
+
+def test_the_head_is_still_tied_to_the_embeddings(plain_model):
+    model = plain_model.model
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
@@ -102,11 +107,11 @@ def test_a_preference_cannot_end_the_system_turn(bundled_model):
     assert forgery in prompts.branches[0].text
 
 
-def test_the_model_knows_its_language(bundled_model):
+def test_the_model_knows_its_language(plain_model):
     """Wrongly permuted or scaled weights would predict nothing: the capital must come out on top."""
-    prompts = PromptBuilder(bundled_model.tokenizer).build([HumanMessage("What is the capital of France?")])
+    prompts = PromptBuilder(plain_model.tokenizer).build([HumanMessage("What is the capital of France?")])
     answer = "The capital of France is"
-    ids = [*prompts.reference.token_ids, *bundled_model.tokenizer.encode(answer)]
+    ids = [*prompts.reference.token_ids, *plain_model.tokenizer.encode(answer)]
     with torch.inference_mode():
-        logits = bundled_model.model(torch.tensor([ids])).logits[0, -1]
-    assert bundled_model.tokenizer.decode(logits.argmax().item()) == " Paris"
+        logits = plain_model.model(torch.tensor([ids])).logits[0, -1]
+    assert plain_model.tokenizer.decode(logits.argmax().item()) == " Paris"

