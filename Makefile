@@ -33,10 +33,10 @@ types: $(READY)  ## mypy --strict on the library
 
 docs: $(READY)  ## build the site into site/; a warning is an error
 	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "Open site/index.html"
+	@echo "Open site/index.html (its search needs a server: python3 -m http.server --directory site)"
 
 clean:  ## remove everything that make made, the environment included
-	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Expected Python 3.10 or newer, got %s; run make again with PYTHON=python3.12, say." % sys.version.split()[0])'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -48,11 +49,9 @@ def demo(
 
 
 def _introduce(loaded: LoadedModel) -> str:
-    millions = sum(parameter.numel() for parameter in loaded.model.parameters()) / 1e6
-    return (
-        f"The model is {loaded.name}, a {millions:.0f}M model: look at its manner, do not expect wisdom.\n"
-        "A larger one: --model."
-    )
+    size = re.search(r"\d+(\.\d+)?[mb](?![a-z])", loaded.name, re.IGNORECASE)
+    kind = f"a {size[0].upper()} model" if size else "a model"
+    return f"This is {loaded.name}, {kind}: look at its manner, do not expect wisdom. Another: --model."
 
 
 def _compare(loaded: LoadedModel, decoding: Decoding) -> list[comparison.Comparison]:
