@@ -40,7 +40,7 @@ class PreferenceRetriever(BaseRetriever):
     """At most so many `relevant` preferences; the `always` ones come on top."""
 
     min_relevance: float | None = Field(default=DEFAULT_MIN_RELEVANCE, ge=-1.0, le=1.0)
-    """Least cosine similarity to the query; None for any."""
+    """Least relevance to the query; None for any."""
 
     user_id: str | None = None
     """The user of calls that name none."""

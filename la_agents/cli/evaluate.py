@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,13 @@ from la_agents.cli.options import JsonOption
 from la_agents.cli.terminal import answer, print_json
 
 __all__ = ["app"]
+
+_COSINE_FLOOR = 0.25
+"""Lets about as many own preferences through as the store's threshold does, so that the wrong ones can be compared."""
+
+_LEGEND = """\
+@k: the own preference is among the first k. found: it is among 5 and above the threshold. Where it is not stored:
+alarm: anything is returned; wrong: something of another topic is."""
 
 app = typer.Typer(help="Measure how well the memory does its work.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,3 +45,33 @@ def consolidation(
         answer(split)
         for name, value in report.items():
             answer(f"  {name:<24} {value:g}" if isinstance(value, int) else f"  {name:<24} {value:.3f}")
+
+
+@app.command()
+def retrieval(
+    folder: Annotated[Path, typer.Argument(help="PrefEval's topics, one JSON list a file.", file_okay=False)],
+    min_relevance: Annotated[float | None, typer.Option("--min-relevance", help="Default: the store's.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How often a question finds its own preference among 10, 30 and 100, and how often it gets a wrong one."""
+    from la_agents.evaluation.retrieval import Questions, by_cosine, by_relevance, measure, read_topics
+    from la_agents.preferences.embeddings import BundledEmbeddings
+    from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE
+
+    data = Questions(read_topics(folder), BundledEmbeddings())
+    floor = DEFAULT_MIN_RELEVANCE if min_relevance is None else min_relevance
+    ways = {"cosine": (by_cosine, _COSINE_FLOOR), "la-agents": (by_relevance, floor)}
+    rows = [
+        {"way": name, **asdict(measure(data, way, least, size))}
+        for size in (10, 30, 100)
+        for name, (way, least) in ways.items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    answer(f"{len(data.questions)} questions")
+    answer("held way            @1     @3     @5  found  alarm  wrong")
+    for row in rows:
+        figures = [*row["recall_at"].values(), row["found"], row["false_alarm"], row["wrong_topic"]]
+        answer(f"{row['num_preferences']:>4} {row['way']:<10} {' '.join(f'{value:6.3f}' for value in figures)}")
+    answer(_LEGEND)

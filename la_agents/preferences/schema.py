@@ -159,7 +159,9 @@ class ScoredPreference(BaseModel):
 
     Attributes:
         preference: What was found.
-        relevance: Cosine similarity to the query in [-1, 1]; None if it applies whatever the query is.
+        relevance: Similarity to the query in [-1, 1]: of `search` the cosine, of `retrieve` see
+        `ranking.most_relevant`;
+            None if it applies whatever the query is.
         layer: "user", or the name of the shared layer that it came from.
     """
 

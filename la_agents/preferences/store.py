@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,7 +27,16 @@ from la_agents.preferences.history import Change
 from la_agents.preferences.lifecycle import forgotten, last_undoable, undone, updated, version_at
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.maintenance import Maintenance, Progress, Purged, Stats, Verified
-from la_agents.preferences.ranking import age, check_limits, in_order, most_similar
+from la_agents.preferences.ranking import (
+    Query,
+    age,
+    check_limits,
+    estimate_tokens,
+    in_order,
+    most_relevant,
+    most_similar,
+    within_budget,
+)
 from la_agents.preferences.records import StoredPreference, user_digest
 from la_agents.preferences.schema import (
     Preference,
@@ -52,14 +61,13 @@ Changes = list[Change]
 Preferences = list[Preference]  # named out here, because a method of the store is called `list`
 ScoredPreferences = list[ScoredPreference]
 
-DEFAULT_MIN_RELEVANCE = 0.25
-"""Least cosine similarity to the query for a `relevant` preference to be used.
+DEFAULT_MIN_RELEVANCE = 0.22
+"""Least relevance (see `ranking.most_relevant`) for a `relevant` preference to be used.
 
-Chosen on 489 preferences of 10 PrefEval topics with the bundled embeddings. A question and its own preference
-have median 0.35 (5th percentile 0.14), a question and one of another topic 95th percentile 0.24. Among 10
-preferences, 0.25 lets 78% of the own ones through and 0.4 foreign ones a call; 0.20 gives 87% and 0.8, 0.30
-gives 67% and 0.2. A wrong principle costs more than a missing one, and what must never be missing has the
-scope `always`.
+Chosen with `la-agents evaluate retrieval` on 489 preferences of 10 PrefEval topics with the bundled embeddings. Of a
+user with 10 preferences, 77% of the questions get their own one, and of the questions whose own one is not stored 25%
+get one of another topic; 0.18 gives 83% and 40%, 0.24 gives 72% and 21%. A wrong principle costs more than a missing
+one, and what must never be missing has the scope `always`.
 """
 
 
@@ -327,6 +335,8 @@ class PreferenceStore:
         *,
         k: int = 5,
         min_relevance: float | None = DEFAULT_MIN_RELEVANCE,
+        max_tokens: int | None = None,
+        count_tokens: Callable[[str], int] = estimate_tokens,
         as_of: datetime | None = None,
     ) -> ScoredPreferences:
         """Return what a call with this query needs: every `always` preference, then the relevant, best first.
@@ -338,19 +348,23 @@ class PreferenceStore:
             user: Whose to use.
             query: The question at hand; with blank text there are only the `always` ones.
             k: At most so many `relevant` ones.
-            min_relevance: Least cosine similarity of those; see DEFAULT_MIN_RELEVANCE. None for any.
+            min_relevance: Least relevance of those; see DEFAULT_MIN_RELEVANCE. None for any.
+            max_tokens: How many tokens all texts together may have; what does not fit is left out, the least relevant
+                first. None for any number.
+            count_tokens: How to count them; by default an estimate.
             as_of: As the memory was at this time.
 
         Raises:
-            ConfigurationError: k or min_relevance is out of its limits.
+            ConfigurationError: k, min_relevance or max_tokens is out of its limits.
         """
-        check_limits(k, min_relevance)
+        check_limits(k, min_relevance, max_tokens)
         active = self._active(as_user_id(user), vectors=True, as_of=as_of)
         weighty = [record for record in active if record.preference.weight > 0]
         always = in_order([record for record in weighty if record.preference.scope == "always"])
         others = [record for record in weighty if record.preference.scope == "relevant"]
         fixed = [ScoredPreference(preference=preference, relevance=None) for preference in always]
-        return fixed + self._similar(query, others, k, min_relevance)
+        found = fixed + self._relevant(query, others, k, min_relevance)
+        return within_budget(found, max_tokens, count_tokens)
 
     def erase(self, user: object) -> int:
         """Remove everything the user has, in whatever state, with its history, and return how many that were."""
@@ -554,6 +568,15 @@ class PreferenceStore:
                 vector = record.vector if same or not vectors else self._vectorizer.documents([preference.text])[0]
                 then.append(replace(record, preference=preference, vector=vector))
         return then
+
+    def _relevant(
+        self, query: str, candidates: Sequence[StoredPreference], k: int, min_relevance: float | None
+    ) -> ScoredPreferences:
+        if not candidates or not k or not query.strip():
+            return []
+        vector = self._vectorizer.query(query)
+        self._shards.check_dimension(len(vector))
+        return most_relevant(candidates, Query(query, vector, self._vectorizer.common()), k, min_relevance)
 
     def _similar(
         self, query: str, candidates: Sequence[StoredPreference], k: int, min_relevance: float | None

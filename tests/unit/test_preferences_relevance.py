@@ -1,29 +1,74 @@
-"""The default threshold does on real questions what its description says."""
+"""Retrieval on real questions: better than the plain way, as the threshold's description says, without repetition."""
 
 from __future__ import annotations
 
-import json
-import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+import pytest
 
+from la_agents.errors import ConfigurationError
+from la_agents.evaluation.retrieval import Questions, by_cosine, by_relevance, measure, read_topics
 from la_agents.preferences.embeddings import BundledEmbeddings
-from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE
+from la_agents.preferences.ranking import estimate_tokens
+from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from tests.data_folder import data_folder
 
 
-def test_the_default_threshold_lets_own_preferences_through_and_few_others() -> None:
-    topics = [json.loads(path.read_text()) for path in sorted(data_folder("prefeval").glob("*.json"))]
-    items = [(topic, item) for topic, items in enumerate(topics) for item in items[:20]]
-    embeddings = BundledEmbeddings()
-    questions = np.array(embeddings.embed_documents([item["question"] for _, item in items]))
-    preferences = np.array(embeddings.embed_documents([item["preference"] for _, item in items]))
-    cosines = questions @ preferences.T
-    chosen = random.Random(0)
-    own, foreign = [], []
-    for index, (topic, _) in enumerate(items):
-        others = [other for other, (its, _) in enumerate(items) if its != topic]
-        own.append(cosines[index, index] >= DEFAULT_MIN_RELEVANCE)
-        foreign.append(np.sum(cosines[index, chosen.sample(others, 9)] >= DEFAULT_MIN_RELEVANCE))
-    assert np.mean(own) > 0.70
-    assert np.mean(foreign) < 0.60
+def test_questions_find_their_preferences_more_often_and_wrong_ones_less() -> None:
+    data = Questions(read_topics(data_folder("prefeval")), BundledEmbeddings())
+    ours = measure(data, by_relevance, DEFAULT_MIN_RELEVANCE, 10)
+    plain = measure(data, by_cosine, 0.25, 10)
+    assert ours.recall_at[1] > plain.recall_at[1] + 0.01
+    assert ours.recall_at[3] > plain.recall_at[3]
+    assert ours.recall_at[5] > 0.97
+    assert ours.found > 0.75
+    assert ours.false_alarm < plain.false_alarm - 0.03
+    assert ours.wrong_topic < min(0.28, plain.wrong_topic - 0.05)
+
+
+@pytest.mark.parametrize("content", [None, "[]", "{", '[{"question": "?"}]'])
+def test_a_folder_without_topics_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "topic.json").write_text(content)
+    with pytest.raises(ConfigurationError, match="topics"):
+        read_topics(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PreferenceStore]:
+    with PreferenceStore(tmp_path) as store:
+        wordings = ["I want vegetarian recipes.", "I want vegetarian recipes!!", "Vegetarian recipes are what I want."]
+        store.add_many("alice", [*wordings, "I cook for two people."], consolidate=False)
+        yield store
+
+
+def test_three_wordings_of_one_wish_do_not_fill_the_list(store: PreferenceStore) -> None:
+    query = "Which vegetarian recipes can I cook tonight?"
+    plain = [s.preference.text for s in store.search("alice", query, k=2)]
+    found = [s.preference.text for s in store.retrieve("alice", query, k=2, min_relevance=None)]
+    assert "I cook for two people." not in plain
+    assert "I cook for two people." in found
+    assert len(store.retrieve("alice", query, k=9, min_relevance=None)) == 4
+
+
+def test_a_token_budget_is_kept(store: PreferenceStore) -> None:
+    store.add("alice", "Always answer in French, with care and in whole sentences.", scope="always")
+    query = "Which vegetarian recipes can I cook tonight?"
+    everything = [s.preference.text for s in store.retrieve("alice", query, k=9, min_relevance=None)]
+    for budget in (0, 6, 20, 25, 1_000):
+        found = [s.preference.text for s in store.retrieve("alice", query, k=9, min_relevance=None, max_tokens=budget)]
+        assert sum(map(estimate_tokens, found)) <= budget
+        assert found == [text for text in everything if text in found]
+        assert (found == everything) == (budget == 1_000)
+    options: dict[str, Any] = {"max_tokens": 2, "count_tokens": lambda text: 1}
+    assert len(store.retrieve("alice", query, k=9, min_relevance=None, **options)) == 2
+    with pytest.raises(ConfigurationError, match="max_tokens"):
+        store.retrieve("alice", query, max_tokens=-1)
+
+
+def test_no_budget_cuts_what_fits_a_later_one(store: PreferenceStore) -> None:
+    assert estimate_tokens("") == 0
+    assert estimate_tokens("a b c d e") == 5
+    assert estimate_tokens("日本語で") == 3
