@@ -28,8 +28,7 @@ __all__ = [
 # Chosen with `la-agents evaluate retrieval`; recall is flat around these values.
 _SHARED_WORD_WEIGHT = 0.04
 _MAX_SHARED_WORDS = 2
-_REPETITION_WEIGHT = 10.0
-_REPETITION_COSINE = 0.88
+_COPY_COSINE = 0.88
 _MAX_DIVERSE = 50
 
 
@@ -84,9 +83,8 @@ def most_relevant(
 
     The relevance of preference p to question q is `cos(q, p) - mean over everyday questions of cos(., p)`, so that a
     preference that is a little like everything is not found for everything, plus 0.04 for each of up to two words that
-    both are about. Whoever is next is the one with the greatest relevance less a half of how far it goes beyond a
-    cosine of 0.7 with one that was chosen (maximal marginal relevance): three wordings of one wish do not fill the
-    list.
+    both are about. What has a cosine above 0.88 with one that was chosen comes after all others (maximal marginal
+    relevance): wordings of one wish do not fill the list.
 
     Args:
         records: Candidates with their vectors.
@@ -137,7 +135,7 @@ def _diverse(best: Sequence[tuple[StoredPreference, float]], k: int) -> list[Sco
     closest = np.zeros(len(candidates))
     chosen: list[int] = []
     while len(chosen) < min(k, len(candidates)):
-        marginal = relevances - _REPETITION_WEIGHT * np.maximum(0.0, closest - _REPETITION_COSINE)
+        marginal = relevances - 2.0 * (closest > _COPY_COSINE)
         marginal[chosen] = -math.inf
         chosen.append(int(np.argmax(marginal)))
         closest = np.maximum(closest, units @ units[chosen[-1]])
