@@ -16,8 +16,8 @@ The divergence KL(pi_s || pi_0) grows with s, so the solution under the constrai
 nats per token) is the largest admissible s. What remains is masked to the nucleus of f(1), the *support*.
 
 Shapes, everywhere: `reference [batch, vocab]`, `branches [batch, k, vocab]`, `weights [batch, k]`; a scale, a budget
-or a temperature is a number or `[batch]`. All arithmetic is float32 (the root search float64), whatever comes in. A
-logit of -inf means "impossible"; 0 * -inf counts as 0, so that the ends of the line are the branches exactly.
+or a temperature is a number or `[batch]`. All arithmetic is float32, whatever comes in. A logit of -inf means
+"impossible"; 0 * -inf counts as 0, so that the ends of the line are the branches exactly.
 """
 
 from __future__ import annotations
@@ -25,11 +25,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["direction", "divergence", "divergence_scale", "line", "nucleus", "policy", "support"]
+__all__ = [
+    "direction",
+    "divergence",
+    "divergence_scale",
+    "line",
+    "nucleus",
+    "nucleus_head",
+    "policy",
+    "relative_entropy",
+    "support",
+]
 
 _NEG_INF = float("-inf")
 _FIRST_TOP_K = 64
 _MAX_ITERATIONS = 60
+_ROUNDING = 1e-6  # nats; of float32, so that branches that say the same are not taken to diverge
 
 
 def direction(reference: Tensor, branches: Tensor, weights: Tensor) -> Tensor:
@@ -37,10 +48,16 @@ def direction(reference: Tensor, branches: Tensor, weights: Tensor) -> Tensor:
 
     A token that is impossible in both branches is not pushed (0); one that a principle alone forbids is pushed to -inf.
     """
-    f_0 = reference.float().unsqueeze(1)
-    g = torch.where(torch.isneginf(f_0) & torch.isneginf(branches), 0.0, branches.float() - f_0)
-    w = weights.float().unsqueeze(-1)
-    return torch.where(w == 0, 0.0, w * g).sum(dim=1)
+    f_0, w = reference.float(), weights.float()
+    total = torch.zeros_like(f_0)
+    for i in range(branches.shape[1]):
+        total += w[:, i : i + 1] * (branches[:, i].float() - f_0)
+    if _all_finite(total):
+        return total
+    g = torch.where(
+        torch.isneginf(f_0).unsqueeze(1) & torch.isneginf(branches), 0.0, branches.float() - f_0.unsqueeze(1)
+    )
+    return torch.where(w.unsqueeze(-1) == 0, 0.0, w.unsqueeze(-1) * g).sum(dim=1)
 
 
 def line(reference: Tensor, branches: Tensor, weights: Tensor, scale: float | Tensor) -> Tensor:
@@ -51,22 +68,38 @@ def line(reference: Tensor, branches: Tensor, weights: Tensor, scale: float | Te
     token impossible in a branch that takes part is impossible.
     """
     s, w = _per_row(scale, reference).float(), weights.float()
-    total = _term(1.0 - s * w.sum(dim=1), reference.float())
-    for i in range(branches.shape[1]):
-        total = total + _term(s * w[:, i], branches[:, i].float())
+    coefficients = torch.cat([(1.0 - s * w.sum(dim=1)).unsqueeze(1), s.unsqueeze(1) * w], dim=1)
+    terms = [reference.float(), *(branch.float() for branch in branches.unbind(dim=1))]
+    total = coefficients[:, :1] * terms[0]
+    for i, term in enumerate(terms[1:], start=1):
+        total += coefficients[:, i : i + 1] * term
+    if _all_finite(total):
+        return total
+    exact = (
+        torch.where(c == 0, 0.0, c * f) for c, f in zip(coefficients.unsqueeze(-1).unbind(dim=1), terms, strict=True)
+    )
+    total = torch.stack(list(exact)).sum(dim=0)
     return torch.where(torch.isfinite(total), total, _NEG_INF)
 
 
 def policy(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """`log pi = log_softmax(f / T)`, shape [batch, vocab], float32; T > 0."""
-    return torch.log_softmax(logits.float() / _per_row(temperature, logits).unsqueeze(-1), dim=-1)
+    t = _per_row(temperature, logits)
+    logits = logits.float() if bool((t == 1).all()) else logits.float() / t.unsqueeze(-1)
+    return torch.log_softmax(logits, dim=-1)
 
 
 def divergence(logits: Tensor, reference: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """`KL(pi || pi_0)` in nats, shape [batch], over the whole vocabulary; >= 0, inf where pi leaves pi_0's support."""
-    log_pi, log_pi_0 = policy(logits, temperature), policy(reference, temperature)
-    terms = torch.where(torch.isneginf(log_pi), 0.0, log_pi.exp() * (log_pi - log_pi_0))
-    return terms.sum(dim=-1).clamp_min(0.0)
+    return relative_entropy(policy(logits, temperature), policy(reference, temperature))
+
+
+def relative_entropy(log_pi: Tensor, log_pi_0: Tensor) -> Tensor:
+    """`divergence` of two policies that are known already, as log-probabilities [batch, vocab]."""
+    total = _dot(log_pi.exp(), log_pi - log_pi_0)
+    if not _all_finite(total):
+        total = torch.where(torch.isneginf(log_pi), 0.0, log_pi.exp() * (log_pi - log_pi_0)).sum(dim=-1)
+    return total.clamp_min(0.0)
 
 
 def divergence_scale(
@@ -81,45 +114,37 @@ def divergence_scale(
 ) -> Tensor:
     """The largest s <= cap with `KL(pi_s || pi_0) <= budget`, shape [batch], float64.
 
-    With `a = f_0 / T` and `d = direction / T`, pi_s is an exponential family in s: `KL(s) = s E_s[d] - A(s) + A(0)` for
-    the log-partition A, and `dKL/ds = s Var_s[d] >= 0`. Hence one root, found for all rows at once by Newton steps that
-    fall back to bisection when they leave the bracket. A row whose cap is within its budget (or <= 0) returns its cap.
+    With `d = direction / T`, pi_s is an exponential family in s: `KL(s) = s E_s[d] - A(s)` for the log-partition
+    `A(s) = log E_0[exp(s d)]`, and `dKL/ds = s Var_s[d] >= 0`. Hence one root, found for all rows at once by Newton
+    steps on sqrt(KL), which is almost linear in s, that fall back to bisection when they leave the bracket. A row whose
+    cap is within its budget (or <= 0) returns its cap.
 
     Args:
         cap: The scale wanted, `1 + strength`.
         budget: delta, nats per token, >= 0; inf switches the constraint off.
         tolerance: How far below the budget the divergence may end, in nats.
     """
-    t = _per_row(temperature, reference).double().unsqueeze(-1)
-    a = reference.double() / t
-    d = direction(reference, branches, weights).double() / t
-    # Tokens that some branch forbids have probability 0 at every s > 0; they must not meet 0 * inf below.
-    alive = torch.isfinite(a) & torch.isfinite(d)
-    d = torch.where(alive, d, 0.0)
-    start = torch.where(alive, a, _NEG_INF)
-    log_z_0 = torch.logsumexp(a, dim=-1)
+    family = _Family(policy(reference, temperature), direction(reference, branches, weights), temperature)
     cap_, budget_ = _per_row(cap, reference).double(), _per_row(budget, reference).double()
-
-    kl, _ = _family(start, d, cap_, log_z_0)
-    exceeds = (kl > budget_) & (cap_ > 0)
+    kl, variance = family.at(cap_)
+    exceeds = (kl > budget_ + _ROUNDING) & (cap_ > 0)
     low, high = torch.zeros_like(cap_), cap_.clone()
-    # KL is s^2 Var / 2 near 0: the first guess.
-    _, variance = _family(start, d, low, log_z_0)
-    s = (2 * budget_ / variance.clamp_min(1e-30)).sqrt()
-    s = torch.where((s > low) & (s < high), s, 0.5 * (low + high))
     # A budget of 0 has its answer, s = 0, already.
     open_ = exceeds & (budget_ > 0)
+    # Half the tolerance below the budget, so that a good step lands inside and ends the search.
+    goal = (budget_ - 0.5 * torch.minimum(budget_.new_tensor(tolerance), budget_)).sqrt()
+    s = cap_
     for _ in range(_MAX_ITERATIONS):
         if not bool(open_.any()):
             break
-        kl, variance = _family(start, d, s, log_z_0)
+        root = kl.clamp_min(1e-30).sqrt()
+        step = s + 2 * root * (goal - root) / (s * variance).clamp_min(1e-30)
+        s = torch.where((step > low) & (step < high), step, 0.5 * (low + high))
+        kl, variance = family.at(s)
         inside = kl <= budget_
         # Rows that are done stay as they are, so that no row's answer depends on how long its neighbours search.
         low, high = torch.where(open_ & inside, s, low), torch.where(open_ & ~inside, s, high)
         open_ = open_ & ~(inside & (budget_ - kl <= tolerance)) & (high - low > 1e-12)
-        # Aim half the tolerance below the budget, so that a good step lands inside and ends the search.
-        step = s + (budget_ - 0.5 * tolerance - kl) / (s * variance).clamp_min(1e-30)
-        s = torch.where((step > low) & (step < high), step, 0.5 * (low + high))
     return torch.where(exceeds, low, cap_)
 
 
@@ -127,29 +152,32 @@ def nucleus(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0
     """The top-p nucleus of `softmax(f / T)` as a mask, shape [batch, vocab], bool; never empty.
 
     In descending order a token is dropped if the mass before it is >= p, so the token that crosses p stays; equal
-    probabilities rank by token id. Exactly the set that sorting the vocabulary gives, but on a CPU only a head that
-    surely covers p is sorted: a full sort costs more than everything else of a step. p >= 1 keeps all that is possible.
+    probabilities rank by token id. p >= 1 keeps all that is possible.
     """
-    p_ = _per_row(p, logits).unsqueeze(-1)
-    probabilities = policy(logits, temperature).exp()
-    vocab = probabilities.shape[-1]
-    if bool((p_ >= 1).all()):
+    if bool((_per_row(p, logits) >= 1).all()):
         return torch.isfinite(logits)
-    k = vocab if probabilities.is_cuda else min(_FIRST_TOP_K, vocab)
-    while True:
-        head = probabilities.topk(k, dim=-1).values
-        mass = head.cumsum(dim=-1)
-        if k == vocab or bool(((mass[:, -1:] >= p_) | (p_ >= 1)).all()):
-            break
-        k = min(8 * k, vocab)
-    before = torch.cat([torch.zeros_like(mass[:, :1]), mass[:, :-1]], dim=-1)
-    kept = (before < p_).sum(dim=-1, keepdim=True).clamp_min(1)
-    threshold = head.gather(-1, kept - 1)
-    mask = probabilities > threshold
-    ties = probabilities == threshold
-    wanted = kept - mask.sum(dim=-1, keepdim=True)
-    mask |= ties & (ties.cumsum(dim=-1) <= wanted)
-    return torch.where(p_ >= 1, torch.isfinite(logits), mask)
+    tokens, kept = nucleus_head(logits, p, temperature)
+    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, tokens, kept)
+
+
+def nucleus_head(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
+    """The nucleus as token ids in descending order and which of them are in it, each [batch, k].
+
+    Exactly the set that sorting the vocabulary gives. A full sort would cost more than everything else of a step, so on
+    a CPU only a head that covers p is sorted; where equal probabilities straddle its edge, the sort decides after all.
+    """
+    probabilities = policy(logits, temperature).exp_()
+    p_ = _per_row(p, logits).unsqueeze(-1)
+    k = probabilities.shape[-1] if probabilities.is_cuda else _FIRST_TOP_K
+    while k < probabilities.shape[-1]:
+        head, tokens = probabilities.topk(k, dim=-1)
+        kept = _kept(head, p_)
+        cut = kept[:, :-1] & ~kept[:, 1:] & (head[:, :-1] == head[:, 1:])
+        if not bool(kept[:, -1].any() | cut.any()):
+            return tokens, kept
+        k = probabilities.shape[-1] if bool(cut.any()) else 8 * k
+    head, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
+    return tokens, torch.where(p_ >= 1, torch.isfinite(logits.gather(-1, tokens)), _kept(head, p_))
 
 
 def support(
@@ -163,20 +191,50 @@ def support(
     return nucleus(line(reference, branches, weights, 1.0), p, mask_temperature)
 
 
-def _family(start: Tensor, d: Tensor, s: Tensor, log_z_0: Tensor) -> tuple[Tensor, Tensor]:
-    """KL(pi_s || pi_0) and Var_s[d] of the family `softmax(start + s d)`, each [batch]."""
-    logits = start + s.unsqueeze(-1) * d
-    log_z = torch.logsumexp(logits, dim=-1)
-    p = (logits - log_z.unsqueeze(-1)).exp()
-    mean = (p * d).sum(dim=-1)
-    variance = (p * (d - mean.unsqueeze(-1)) ** 2).sum(dim=-1)
-    return s * mean - log_z + log_z_0, variance
+class _Family:
+    """The policies `pi_s` along the line, as the exponential family `pi_0 exp(s d - A(s))`.
+
+    float32 suffices because the numbers that matter are small: log-probabilities, and d centred under pi_0.
+    """
+
+    def __init__(self, log_pi_0: Tensor, direction_: Tensor, temperature: float | Tensor) -> None:
+        d = direction_ / _per_row(temperature, direction_).unsqueeze(-1)
+        if not _all_finite(d):
+            # Tokens that some branch forbids have probability 0 at every s > 0; they must not meet 0 * inf.
+            alive = torch.isfinite(d) & torch.isfinite(log_pi_0)
+            log_pi_0, d = torch.where(alive, log_pi_0, _NEG_INF), torch.where(alive, d, 0.0)
+        self._log_pi_0 = log_pi_0
+        self._d = d - _dot(log_pi_0.exp(), d).unsqueeze(-1)
+        self._top = log_pi_0.argmax(dim=-1, keepdim=True)
+
+    def at(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """KL(pi_s || pi_0) and Var_s[d], each [batch], float64."""
+        logits = torch.addcmul(self._log_pi_0, s.to(self._d.dtype).unsqueeze(-1), self._d)
+        pi = torch.log_softmax(logits, dim=-1)
+        log_z = (logits - pi).gather(-1, self._top).squeeze(-1).double()
+        pi = pi.exp_()
+        mean = _dot(pi, self._d)
+        variance = _dot(pi, (self._d - mean.unsqueeze(-1)).square_())
+        return (s * mean.double() - log_z).clamp_min(0.0), variance.double()
 
 
-def _term(coefficient: Tensor, logits: Tensor) -> Tensor:
-    """`c * f` a row, with 0 * -inf = 0."""
-    c = coefficient.unsqueeze(-1)
-    return torch.where(c == 0, 0.0, c * logits)
+def _kept(head: Tensor, p: Tensor) -> Tensor:
+    """Which of the probabilities `head`, in descending order from the greatest, are in the nucleus."""
+    mass = head.cumsum(dim=-1)
+    before = torch.cat([torch.zeros_like(mass[:, :1]), mass[:, :-1]], dim=-1)
+    kept = before < p
+    kept[:, 0] = True
+    return kept
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """Inner products of rows, [batch]; without a tensor of the vocabulary's size in between."""
+    return torch.bmm(x.unsqueeze(1), y.unsqueeze(2)).view(-1)
+
+
+def _all_finite(x: Tensor) -> bool:
+    """Whether no element is inf or nan, in one pass: a sum shows either."""
+    return bool(torch.isfinite(x.sum()))
 
 
 def _per_row(value: float | Tensor, like: Tensor) -> Tensor:

@@ -17,6 +17,11 @@ _GREEDY_MASK_TEMPERATURE = 0.5
 """T_m under greedy decoding, where the authors' scripts sample at this temperature."""
 
 
+_SEQUENCES_IN_CACHE = 2
+
+_Member = tuple[Sequence, tuple[int, ...]]
+
+
 @dataclass(frozen=True)
 class _Batch:
     """Which rows belong together, and every sequence's settings, as tensors; valid until the batch changes.
@@ -24,6 +29,9 @@ class _Batch:
     S sequences, of which A are aligned, with at most K branches; absent branches point at the reference with weight 0.
     """
 
+    members: list[_Member]
+    rows: Tensor  # [R], all rows of the S sequences
+    owners: Tensor  # [R], which of the S each belongs to
     reference: Tensor  # [S]
     aligned: Tensor  # [A], places among the S
     branches: Tensor  # [A, K]
@@ -36,6 +44,7 @@ class _Batch:
     top_p: Tensor  # [S]
     greedy: Tensor  # [S]
     any_budget: bool
+    any_mask: bool
     all_greedy: bool
 
 
@@ -43,8 +52,8 @@ class Sampler:
     """Chooses each sequence's next token; remembers the tensors that describe the batch while it stays the same."""
 
     def __init__(self) -> None:
-        self._members: list[tuple[Sequence, tuple[int, ...]]] = []
-        self._batch: _Batch | None = None
+        self._members: list[_Member] = []
+        self._batches: list[_Batch] = []
 
     def sample(self, logits: Tensor, rows: SequenceOf[tuple[Sequence, SequenceOf[int]]]) -> list[TokenRecord]:
         """One record a sequence, in order.
@@ -54,37 +63,40 @@ class Sampler:
             rows: For each sequence, where its rows are: the reference first, then its branches.
         """
         members = [(sequence, tuple(numbers)) for sequence, numbers in rows]
-        if self._batch is None or members != self._members or self._batch.reference.device != logits.device:
-            self._batch, self._members = _describe(members, logits.device), members
-        batch = self._batch
-        reference = logits[batch.reference]
-        final = reference
-        divergence = scale = torch.zeros(len(members), device=logits.device)
-        branches = None
-        if batch.aligned.numel():
-            f_0, branches = reference[batch.aligned], logits[batch.branches]
-            f_s, s, kl = _align(f_0, branches, batch)
-            final = reference.index_copy(0, batch.aligned, f_s)
-            divergence = divergence.index_copy(0, batch.aligned, kl)
-            scale = scale.index_copy(0, batch.aligned, s)
-        tokens, unmoved = _choose(final, reference, batch, members)
-        shares = logits.new_zeros((len(members), 0))
-        if branches is not None:
-            of_aligned = _shares(f_0, branches, batch, s, tokens[batch.aligned])
-            shares = logits.new_zeros((len(members), of_aligned.shape[1])).index_copy(0, batch.aligned, of_aligned)
-            # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
-            divergence = divergence.index_add(0, batch.aligned, 0 * branches.amax(dim=(1, 2)))
-        divergence = divergence + 0 * (reference.amax(dim=-1) + final.amax(dim=-1))
-        # One transfer to the host a step; float64 holds token ids exactly.
-        columns = [tokens, unmoved, divergence, scale]
-        table = torch.cat([torch.stack([c.double() for c in columns], dim=1), shares.double()], dim=1).tolist()
-        return [
-            TokenRecord(int(token), int(own), kl, s, tuple(rest[: sequence.num_rows - 1]))
-            for (sequence, _), (token, own, kl, s, *rest) in zip(members, table, strict=True)
-        ]
+        if members != self._members:
+            # On a CPU a few sequences at a time: what lies between two operations then stays in the processor's cache.
+            size = len(members) if logits.is_cuda else _SEQUENCES_IN_CACHE
+            parts = [members[i : i + size] for i in range(0, len(members), size)]
+            self._batches = [_describe(part, logits.device) for part in parts]
+            self._members = members
+        return [record for batch in self._batches for record in _sample(logits, batch)]
 
 
-def _describe(members: SequenceOf[tuple[Sequence, tuple[int, ...]]], device: torch.device) -> _Batch:
+def _sample(logits: Tensor, batch: _Batch) -> list[TokenRecord]:
+    members = batch.members
+    reference = logits[batch.reference]
+    if batch.aligned.numel():
+        step = _align(reference[batch.aligned], logits[batch.branches], batch)
+        final = reference.index_copy(0, batch.aligned, step.final)
+        tokens, unmoved = _choose(final, reference, batch)
+        of_aligned = torch.cat(
+            [step.divergence.unsqueeze(1), step.scale.unsqueeze(1), step.shares(tokens, batch)], dim=1
+        )
+        facts = logits.new_zeros((len(members), of_aligned.shape[1])).index_copy(0, batch.aligned, of_aligned)
+    else:
+        tokens, unmoved = _choose(reference, reference, batch)
+        facts = logits.new_zeros((len(members), 2))
+    # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
+    finite = torch.zeros_like(facts[:, 0]).index_add(0, batch.owners, 0 * logits[batch.rows].amax(dim=-1))
+    # One transfer to the host; float64 holds token ids exactly.
+    table = torch.cat([torch.stack([tokens, unmoved, finite], dim=1).double(), facts.double()], dim=1).tolist()
+    return [
+        TokenRecord(int(token), int(own), kl + nan, s, tuple(rest[: sequence.num_rows - 1]))
+        for (sequence, _), (token, own, nan, kl, s, *rest) in zip(members, table, strict=True)
+    ]
+
+
+def _describe(members: SequenceOf[_Member], device: torch.device) -> _Batch:
     aligned = [(i, s, rows) for i, (s, rows) in enumerate(members) if len(rows) > 1]
     k = max((len(rows) - 1 for _, _, rows in aligned), default=0)
     samplings = [s.request.sampling for s, _ in members]
@@ -98,6 +110,9 @@ def _describe(members: SequenceOf[tuple[Sequence, tuple[int, ...]]], device: tor
 
     budgets = [float("inf") if a.max_divergence is None else a.max_divergence for a in alignments]
     return _Batch(
+        members=list(members),
+        rows=integers([row for _, rows in members for row in rows]),
+        owners=integers([i for i, (_, rows) in enumerate(members) for _ in rows]),
         reference=integers([rows[0] for _, rows in members]),
         aligned=integers([i for i, _, _ in aligned]),
         branches=integers([[*rows[1:], *[rows[0]] * (k + 1 - len(rows))] for _, _, rows in aligned]),
@@ -114,6 +129,7 @@ def _describe(members: SequenceOf[tuple[Sequence, tuple[int, ...]]], device: tor
         top_p=floats([s.top_p for s in samplings]),
         greedy=torch.tensor([s.temperature == 0 for s in samplings], device=device),
         any_budget=any(b < float("inf") for b in budgets),
+        any_mask=any(a.principle_top_p < 1 for a in alignments),
         all_greedy=all(s.temperature == 0 for s in samplings),
     )
 
@@ -125,31 +141,63 @@ def _mask_temperature(sequence: Sequence) -> float:
     return sequence.request.sampling.temperature or _GREEDY_MASK_TEMPERATURE
 
 
-def _align(f_0: Tensor, branches: Tensor, batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """f(s) inside the support [A, vocab], s [A] and the divergence of pi_s before masking [A]."""
+@dataclass(frozen=True)
+class _Step:
+    """One aligned step of A sequences."""
+
+    f_0: Tensor  # [A, vocab]
+    branches: Tensor  # [A, K, vocab]
+    log_pi_0: Tensor  # [A, vocab]
+    final: Tensor  # [A, vocab], f(s) inside the support, -inf outside
+    scale: Tensor  # [A]
+    divergence: Tensor  # [A], of pi_s before the mask
+
+    def shares(self, tokens: Tensor, batch: _Batch) -> Tensor:
+        """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [A, K]: first-order change of log pi(token) by branch i.
+
+        Centring under the reference makes it independent of a constant added to a branch's logits, and additive.
+        """
+        pi_0 = self.log_pi_0.exp().unsqueeze(1)
+        g = self.branches - self.f_0.unsqueeze(1)
+        mean = torch.matmul(g, pi_0.transpose(1, 2)).squeeze(-1)
+        at_token = g.gather(-1, tokens[batch.aligned][:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
+        factor = (self.scale / batch.temperature[batch.aligned]).unsqueeze(-1) * batch.weights
+        return factor * torch.where(torch.isfinite(at_token - mean), at_token - mean, 0.0)
+
+
+def _align(f_0: Tensor, branches: Tensor, batch: _Batch) -> _Step:
     temperature = batch.temperature[batch.aligned]
     s = batch.cap
     if batch.any_budget:
         s = alignment.divergence_scale(f_0, branches, batch.weights, batch.cap, batch.budget, temperature).float()
     f_s = alignment.line(f_0, branches, batch.weights, s)
-    kl = alignment.divergence(f_s, f_0, temperature)
-    allowed = alignment.support(f_0, branches, batch.weights, batch.support_p, batch.mask_temperature)
-    return f_s.masked_fill(~allowed, float("-inf")), s, kl
+    log_pi_0 = alignment.policy(f_0, temperature)
+    kl = alignment.relative_entropy(alignment.policy(f_s, temperature), log_pi_0)
+    final = f_s
+    if batch.any_mask:
+        f_1 = alignment.line(f_0, branches, batch.weights, 1.0)
+        tokens, kept = alignment.nucleus_head(f_1, batch.support_p, batch.mask_temperature)
+        inside = f_s.gather(-1, tokens).masked_fill(~kept, float("-inf"))
+        final = torch.full_like(f_s, float("-inf")).scatter_(-1, tokens, inside)
+    return _Step(f_0, branches, log_pi_0, final, s, kl)
 
 
-def _choose(
-    final: Tensor, reference: Tensor, batch: _Batch, members: SequenceOf[tuple[Sequence, tuple[int, ...]]]
-) -> tuple[Tensor, Tensor]:
+def _choose(final: Tensor, reference: Tensor, batch: _Batch) -> tuple[Tensor, Tensor]:
     """The chosen tokens [S], and what the reference alone would have chosen with the same randomness [S]."""
-    tokens, unmoved = final.argmax(dim=-1), reference.argmax(dim=-1)
+    tokens = final.argmax(dim=-1)
+    unmoved = tokens if final is reference else reference.argmax(dim=-1)
     if batch.all_greedy:
         return tokens, unmoved
-    draws = torch.tensor([(s.next_uniform(), s.next_uniform()) for s, _ in members], dtype=torch.float64)
+    draws = torch.tensor([(s.next_uniform(), s.next_uniform()) for s, _ in batch.members], dtype=torch.float64)
     first, second = draws.to(final.device).unbind(dim=1)
-    pi, pi_0 = _sampled_from(final, batch), _sampled_from(reference, batch)
+    pi = _sampled_from(final, batch)
     drawn = _draw(pi, first)
+    if final is reference:
+        tokens = torch.where(batch.greedy, tokens, drawn)
+        return tokens, tokens
     # Maximal coupling: the reference draws the same token wherever it can, so that the expected number of changed
     # tokens is the total variation between the two policies and not the noise of two independent draws.
+    pi_0 = _sampled_from(reference, batch)
     ratio = _at(pi_0, drawn).double() / _at(pi, drawn)
     # Where it cannot, what is left of `second` is a fresh uniform for the rest of its policy; `first` would not be.
     rest = (second - ratio) / (1 - ratio).clamp_min(1e-300)
@@ -173,16 +221,3 @@ def _draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
 def _at(probabilities: Tensor, tokens: Tensor) -> Tensor:
     return probabilities.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-
-
-def _shares(f_0: Tensor, branches: Tensor, batch: _Batch, s: Tensor, tokens: Tensor) -> Tensor:
-    """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [A, K]: first-order change of the token's log-probability by branch i.
-
-    Centring under the reference makes it independent of a constant added to a branch's logits, and additive.
-    """
-    temperature = batch.temperature[batch.aligned]
-    pi_0 = alignment.policy(f_0, temperature).exp().unsqueeze(1)
-    g = branches - f_0.unsqueeze(1)
-    g = torch.where(torch.isfinite(g), g, 0.0)
-    at_token = g.gather(-1, tokens[:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
-    return (s / temperature).unsqueeze(-1) * batch.weights * (at_token - (pi_0 * g).sum(dim=-1))
