@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constra
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types docs clean
+.PHONY: help setup demo test lint types docs bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,6 +34,9 @@ types: $(READY)  ## mypy --strict on the library
 docs: $(READY)  ## build the site into site/; a warning is an error
 	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open site/index.html (its search needs a server: python3 -m http.server --directory site)"
+
+bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
+	$(OFFLINE) $(BIN)/python -m benchmarks.decode
 
 clean:  ## remove everything that make made, the environment included
 	rm -rf $(VENV) .cache site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

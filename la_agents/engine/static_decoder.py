@@ -3,7 +3,8 @@
 On a GPU a step of one token a row is a thousand small kernels, and launching them costs more than running them. A
 graph launches them all at once, but only for the same shapes at the same addresses: so rows and visible keys are
 rounded up to powers of two, inputs live in buffers that are filled anew for each step, and rows beyond the real ones
-compute into the scratch slot. A graph is captured when its shapes are first met, and again when the slot cache has moved.
+compute into the scratch slot. A graph is captured when its shapes are first met, and again when the slot cache has
+moved.
 
 On a CPU the same buffers feed the model directly: slower than exact shapes, there to test this path without a GPU.
 """
