@@ -202,7 +202,9 @@ class Personalized(BaseModel):
         if named is None and self.allow_anonymous:
             return fixed
         user = resolve_user(named)
-        found = self.preferences.retrieve(user, query, k=self.max_principles, min_relevance=self.min_relevance)
+        # The store takes None for "any relevance", so its default has to be left to it.
+        limit = {} if self.min_relevance is None else {"min_relevance": self.min_relevance}
+        found = self.preferences.retrieve(user, query, k=self.max_principles, **limit)
         return (*fixed, *(_principle(scored) for scored in found))
 
     def make_call(

@@ -82,6 +82,15 @@ def test_a_user_without_preferences_is_answered_unaligned(store: str) -> None:
     assert answer["alignment"]["changed_tokens"] == 0
 
 
+def test_a_preference_that_does_not_matter_to_the_question_is_not_used(store: str) -> None:
+    run(store, "prefs", "add", "I am vegetarian.", "--user", "carol", "--scope", "relevant")
+    ask = ["--user", "carol", "--max-tokens", "2", "--json"]
+    related = json.loads(run(store, "ask", "What should I cook tonight?", *ask).stdout)
+    assert [principle["text"] for principle in related["principles"]] == ["I am vegetarian."]
+    unrelated = json.loads(run(store, "ask", "How far is the moon?", *ask).stdout)
+    assert unrelated["principles"] == []
+
+
 def test_chat_remembers_its_turns_until_new(store: str) -> None:
     chat = ["chat", "-u", "bob", "--max-tokens", "12"]
     ask = "What is my name?\n"
