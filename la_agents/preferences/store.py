@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -24,6 +25,7 @@ from la_agents.preferences.connection import Connection
 from la_agents.preferences.consolidation import Consolidator, RuleConsolidator, consolidated, new_record
 from la_agents.preferences.embeddings import BundledEmbeddings, embeddings_identity
 from la_agents.preferences.history import Change
+from la_agents.preferences.layers import Layer, SharedPreferences, owner_of, settle
 from la_agents.preferences.lifecycle import forgotten, last_undoable, undone, updated, version_at
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.maintenance import Maintenance, Progress, Purged, Stats, Verified
@@ -37,7 +39,7 @@ from la_agents.preferences.ranking import (
     most_similar,
     within_budget,
 )
-from la_agents.preferences.records import StoredPreference, user_digest
+from la_agents.preferences.records import StoredPreference, Vector, user_digest
 from la_agents.preferences.schema import (
     Preference,
     PreferenceDraft,
@@ -49,7 +51,6 @@ from la_agents.preferences.schema import (
 )
 from la_agents.preferences.shards import Shards
 from la_agents.preferences.vectorizer import Vectorizer
-from la_agents.users import as_user_id
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -103,9 +104,10 @@ class PreferenceStore:
         name: Prefix of the Chroma collections, for several stores in one place.
         consolidator: Judges what an added preference has to do with those that are known; default `RuleConsolidator`.
         limits: Bounds for each user.
+        layers: Names of shared layers that `retrieve` puts before each user's own, in this order; see `shared`.
 
     Raises:
-        ConfigurationError: not exactly one of path, url and client is given.
+        ConfigurationError: not exactly one of path, url and client is given, or a layer's name is not valid.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class PreferenceStore:
         name: str = "la-agents-preferences",
         consolidator: Consolidator | None = None,
         limits: Limits | None = None,
+        layers: Sequence[str] = (),
     ) -> None:
         self._connection = Connection(path, url, client)
         embeddings = embeddings or BundledEmbeddings()
@@ -127,12 +130,21 @@ class PreferenceStore:
         self._maintenance = Maintenance(self._shards, self._vectorizer)
         self._consolidator = consolidator or RuleConsolidator()
         self._limits = limits or Limits()
+        self._layers = tuple(Layer(layer) for layer in layers)
         self.name = name
 
     @property
     def location(self) -> str:
         """The folder or URL, in words."""
         return self._connection.location
+
+    def shared(self, layer: str) -> SharedPreferences:
+        """Return a shared layer, to see and change what it holds.
+
+        Raises:
+            ConfigurationError: the name is not valid.
+        """
+        return SharedPreferences(self, Layer(layer))
 
     def add(
         self,
@@ -167,7 +179,7 @@ class PreferenceStore:
             "half_life_days": half_life_days,
             "metadata": dict(metadata or {}),
         }
-        return self._add(as_user_id(user), [as_draft(draft)], consolidate)[0]
+        return self._add(owner_of(user), [as_draft(draft)], consolidate)[0]
 
     def add_many(
         self,
@@ -191,7 +203,7 @@ class PreferenceStore:
             than
                 Chroma writes at once (5,461 embedded).
         """
-        user = as_user_id(user)
+        user = owner_of(user)
         if isinstance(items, (str, Mapping)):
             msg = f"Expected a list of preferences, got a single {type(items).__name__}; wrap it in a list."
             raise InvalidPreferenceError(msg)
@@ -204,7 +216,7 @@ class PreferenceStore:
         Raises:
             PreferenceNotFoundError: this user has none with this id.
         """
-        return self._existing(as_user_id(user), id).preference
+        return self._existing(owner_of(user), id).preference
 
     def update(
         self,
@@ -227,7 +239,7 @@ class PreferenceStore:
             InvalidPreferenceError: a new value is out of its limits.
             ConfigurationError: nothing to change is given.
         """
-        user = as_user_id(user)
+        user = owner_of(user)
         given = {
             "text": text,
             "scope": scope,
@@ -253,7 +265,7 @@ class PreferenceStore:
         Raises:
             PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
         """
-        user = as_user_id(user)
+        user = owner_of(user)
         with _writer(user):
             record = self._current(user, id)
             self._write(user, [forgotten(record, utc_now())])
@@ -265,7 +277,7 @@ class PreferenceStore:
         Raises:
             PreferenceNotFoundError: this user has none with this id.
         """
-        return [*self._existing(as_user_id(user), id).changes]
+        return [*self._existing(owner_of(user), id).changes]
 
     def undo(self, user: object, id: str) -> Preferences:
         """Take back the latest change of a preference that still stands, and return what is different now.
@@ -278,7 +290,7 @@ class PreferenceStore:
             PreferenceNotFoundError: this user has none with this id.
             ConfigurationError: there is nothing to undo.
         """
-        user = as_user_id(user)
+        user = owner_of(user)
         with _writer(user):
             restored = self._undone(user, self._existing(user, id))
             self._write(user, restored)
@@ -292,17 +304,17 @@ class PreferenceStore:
             scope: Only those of this scope.
             as_of: As the memory was at this time; erased ones are gone from the past too.
         """
-        active = self._active(as_user_id(user), as_of=as_of)
+        active = self._active(owner_of(user), as_of=as_of)
         return in_order([record for record in active if scope in (None, record.preference.scope)])
 
     def archive(self, user: object) -> Preferences:
         """Return the user's superseded, expired and forgotten preferences, the oldest first."""
-        records = self._shards.read(as_user_id(user), archived=True, history=False)
+        records = self._shards.read(owner_of(user), archived=True, history=False)
         return in_order([record for record in records if not record.preference.is_active()])
 
     def count(self, user: object) -> int:
         """Return how many active preferences the user has."""
-        return len(self._active(as_user_id(user)))
+        return len(self._active(owner_of(user)))
 
     def search(
         self,
@@ -326,7 +338,7 @@ class PreferenceStore:
             ConfigurationError: k or min_relevance is out of its limits.
         """
         check_limits(k, min_relevance)
-        return self._similar(query, self._active(as_user_id(user), vectors=True, as_of=as_of), k, min_relevance)
+        return self._similar(query, self._active(owner_of(user), vectors=True, as_of=as_of), k, min_relevance)
 
     def retrieve(
         self,
@@ -340,6 +352,9 @@ class PreferenceStore:
         as_of: datetime | None = None,
     ) -> ScoredPreferences:
         """Return what a call with this query needs: every `always` preference, then the relevant, best first.
+
+        What the store's shared layers hold comes before the user's own; `layer` says where each is from. Where the two
+        contradict, a locked one wins, else the user's own.
 
         Preferences of weight 0 are switched off and left out. The query is embedded only if there is a `relevant`
         preference to compare it with.
@@ -358,17 +373,20 @@ class PreferenceStore:
             ConfigurationError: k, min_relevance or max_tokens is out of its limits.
         """
         check_limits(k, min_relevance, max_tokens)
-        active = self._active(as_user_id(user), vectors=True, as_of=as_of)
-        weighty = [record for record in active if record.preference.weight > 0]
-        always = in_order([record for record in weighty if record.preference.scope == "always"])
-        others = [record for record in weighty if record.preference.scope == "relevant"]
-        fixed = [ScoredPreference(preference=preference, relevance=None) for preference in always]
-        found = fixed + self._relevant(query, others, k, min_relevance)
-        return within_budget(found, max_tokens, count_tokens)
+        request = _Request(self._vectorizer, query, k, min_relevance)
+        vectors: dict[tuple[str, str], Vector] = {}
+        found: dict[str, ScoredPreferences] = {}
+        for name, owner in (*((layer.name, layer.key) for layer in self._layers), ("user", owner_of(user))):
+            active = [r for r in self._active(owner, vectors=True, as_of=as_of) if r.preference.weight > 0]
+            vectors |= {(name, r.preference.id): r.vector for r in active if r.vector is not None}
+            found[name] = self._called_for(active, request, name)
+        own = found.pop("user")
+        shared = [scored for scoreds in found.values() for scored in scoreds]
+        return within_budget(settle(shared, own, vectors), max_tokens, count_tokens)
 
     def erase(self, user: object) -> int:
         """Remove everything the user has, in whatever state, with its history, and return how many that were."""
-        user = as_user_id(user)
+        user = owner_of(user)
         with _writer(user):
             ids = [record.preference.id for record in self._shards.read(user, archived=True, history=False)]
             self._shards.delete(user, ids)
@@ -376,7 +394,7 @@ class PreferenceStore:
 
     def export(self, user: object, path_or_file: jsonl.PathOrFile) -> int:
         """Write everything the user has, with its history, as JSON lines, and return how many."""
-        records = self._shards.read(as_user_id(user), archived=True)
+        records = self._shards.read(owner_of(user), archived=True)
         return jsonl.write_lines(path_or_file, sorted(records, key=lambda record: age(record.preference)))
 
     def import_(self, user: object, path_or_file: jsonl.PathOrFile) -> int:
@@ -389,7 +407,7 @@ class PreferenceStore:
         Raises:
             InvalidPreferenceError: a line is malformed (the message gives its number); nothing was written.
         """
-        user = as_user_id(user)
+        user = owner_of(user)
         imported = jsonl.read_lines(path_or_file, user)
         with _writer(user):
             known = {each.preference.id: each for each in self._shards.read(user, vectors=True, archived=True)}
@@ -514,6 +532,9 @@ class PreferenceStore:
         return restored
 
     def _check_total(self, user: str, written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> None:
+        if any(record.preference.locked for record in written) and not Layer.is_key(user):
+            msg = "locked: Expected only preferences of a shared layer to be locked, got a user's; see shared(name)."
+            raise InvalidPreferenceError(msg)
         self._limits.check_weights(written)
         after = {record.preference.id: record for record in (*known, *written)}
         self._limits.check_total([*after.values()])
@@ -569,14 +590,16 @@ class PreferenceStore:
                 then.append(replace(record, preference=preference, vector=vector))
         return then
 
-    def _relevant(
-        self, query: str, candidates: Sequence[StoredPreference], k: int, min_relevance: float | None
-    ) -> ScoredPreferences:
-        if not candidates or not k or not query.strip():
-            return []
-        vector = self._vectorizer.query(query)
-        self._shards.check_dimension(len(vector))
-        return most_relevant(candidates, Query(query, vector, self._vectorizer.common()), k, min_relevance)
+    def _called_for(self, active: Sequence[StoredPreference], request: _Request, layer: str) -> ScoredPreferences:
+        """What one owner's records give to a question."""
+        always = in_order([record for record in active if record.preference.scope == "always"])
+        others = [record for record in active if record.preference.scope == "relevant"]
+        found = [ScoredPreference(preference=preference, relevance=None) for preference in always]
+        if others and request.k and request.text.strip():
+            query = request.query
+            self._shards.check_dimension(len(query.vector))
+            found += most_relevant(others, query, request.k, request.min_relevance)
+        return [scored.model_copy(update={"layer": layer}) for scored in found]
 
     def _similar(
         self, query: str, candidates: Sequence[StoredPreference], k: int, min_relevance: float | None
@@ -586,6 +609,20 @@ class PreferenceStore:
         vector = self._vectorizer.query(query)
         self._shards.check_dimension(len(vector))
         return most_similar(candidates, vector, k, min_relevance)
+
+
+class _Request:
+    """A question and its limits; embedded once, and only if somebody has to compare."""
+
+    def __init__(self, vectorizer: Vectorizer, text: str, k: int, min_relevance: float | None) -> None:
+        self._vectorizer = vectorizer
+        self.text = text
+        self.k = k
+        self.min_relevance = min_relevance
+
+    @cached_property
+    def query(self) -> Query:
+        return Query(self.text, self._vectorizer.query(self.text), self._vectorizer.common())
 
 
 def _writer(user: str) -> threading.RLock:
