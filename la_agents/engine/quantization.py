@@ -30,6 +30,8 @@ _FINE = 2 * _LIMIT
 _CHUNK = 128
 """Rows at a time: what a prompt needs between two steps then stays in the processor's cache."""
 
+_CHANNELS = 2048
+
 
 def quantize_model(model: PreTrainedModel, scheme: str = "int8") -> None:
     """Replace every `nn.Linear` of `model` by an `Int8Linear`, in place.
@@ -94,8 +96,15 @@ class Int8Linear(nn.Module):
 
 def quantize_channels(weight: Tensor, limit: int = _LIMIT) -> tuple[Tensor, Tensor]:
     """`weight [out, in]` as whole numbers within +-`limit`, int8, and one float32 scale an output channel [out]."""
-    scale = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / limit
-    return (weight / scale.unsqueeze(1)).round_().clamp_(-limit, limit).to(torch.int8), scale
+    quantized = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scale = torch.empty(weight.shape[0], device=weight.device)
+    # A few channels at a time: temporaries of a whole matrix would cost more than the arithmetic.
+    parts = (x.split(_CHANNELS) for x in (weight, quantized, scale))
+    for rows, into, unit in zip(*parts, strict=True):
+        low, high = rows.aminmax(dim=1)
+        unit.copy_(torch.maximum(-low, high).clamp_min_(torch.finfo(torch.float32).tiny) / limit)
+        into.copy_((rows / unit.unsqueeze(1)).round_().clamp_(-limit, limit))
+    return quantized, scale
 
 
 def _split(rows: Tensor) -> tuple[Tensor, Tensor]:
