@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from la_agents.errors import ConfigurationError, StoreUnavailableError
-from la_agents.preferences.records import StoredPreference, from_record, owner_of, user_digest
+from la_agents.preferences.records import StoredPreference, from_record, metadata_of, owner_of, user_digest
 from la_agents.preferences.screening import flags
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Maintenance:
                     or user_digest(record.preference.user_id) != id.partition(":")[0]
                 ):
                     found.misplaced.append(id)
-                if not _is_vector(vector, settings.dimension):
+                if record is not None and not all(_is_vector(v, settings.dimension) for v in (vector, record.vector)):
                     found.unindexed.append(id)
         return found
 
@@ -164,7 +164,7 @@ class Maintenance:
         new = replace(old, num_shards=num_shards or old.num_shards, generation=old.generation + 1)
         self._drop_all_but(old)
         num_written = 0
-        for page in self._pages(progress=progress):
+        for page in self._pages(vectors=False, progress=progress):
             num_written += self._copy(page, new)
         self._shards.switch(new)
         self._drop_all_but(new)
@@ -188,10 +188,11 @@ class Maintenance:
 
     def _copy(self, page: _Page, new: Settings) -> int:
         """Write a page's readable records into the new shards; vectors that are missing are made."""
-        good = [i for i, id in enumerate(page.ids) if _read(id, page.texts[i], page.metadatas[i]) is not None]
-        bare = [i for i in good if not _is_vector(page.vectors[i], new.dimension)]
+        records = {i: _read(id, page.texts[i], page.metadatas[i]) for i, id in enumerate(page.ids)}
+        good = {i: record for i, record in records.items() if record is not None}
+        bare = [i for i, record in good.items() if not _is_vector(record.vector, new.dimension)]
         made: Iterable[Any] = self._vectorizer.documents([str(page.texts[i]) for i in bare]) if bare else []
-        vectors = {**{i: page.vectors[i] for i in good}, **dict(zip(bare, made, strict=True))}
+        vectors = {**{i: record.vector for i, record in good.items()}, **dict(zip(bare, made, strict=True))}
         targets: dict[int, list[int]] = defaultdict(list)
         for i in good:
             targets[_shard_of(_right_id(page, i), new)].append(i)
@@ -199,9 +200,9 @@ class Maintenance:
             with self._shards.errors():
                 self._shards.collection(new.shard_name(self._shards.name, shard), create=True).upsert(
                     ids=[_right_id(page, i) for i in rows],
-                    embeddings=np.stack([vectors[i] for i in rows]).astype(np.float32),
+                    embeddings=np.stack([np.asarray(vectors[i], dtype=np.float32) for i in rows]),
                     documents=[str(page.texts[i]) for i in rows],
-                    metadatas=[dict(page.metadatas[i] or {}) for i in rows],
+                    metadatas=[metadata_of(replace(good[i], vector=vectors[i])) for i in rows],
                 )
         return len(good)
 

@@ -3,10 +3,14 @@
 The text is the record's document and its embedding the record's vector, as any Chroma tool expects. The user stands in
 one metadata field, the only one that is filtered on; all the rest is two JSON fields, so that a record costs few rows.
 What was superseded or forgotten names its user in another field: reading what applies does not read the history.
+
+The vector stands in the metadata once more, in half precision, and is read from there: Chroma would have to open the
+shard's index for it, and replay its log, for hundreds of milliseconds where the shard was not read lately.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -34,6 +38,7 @@ USER_FIELD = "user_id"
 ARCHIVE_FIELD = "archive_of"
 _JSON_FIELD = "preference"
 _HISTORY_FIELD = "history"
+_VECTOR_FIELD = "vector"
 _OUTSIDE_JSON = {"id", "user_id", "text"}
 
 Vector = NDArray[np.float32]
@@ -74,21 +79,38 @@ def metadata_of(record: StoredPreference) -> dict[str, Any]:
     """The record's metadata; the text and the id are kept beside it. None takes a field away."""
     preference = record.preference
     rest = preference.model_dump(mode="json", exclude=_OUTSIDE_JSON, exclude_defaults=True)
+    assert record.vector is not None  # whoever writes has embedded
     changes = [change.model_dump(mode="json", exclude_defaults=True) for change in record.changes]
     return {
         USER_FIELD: None if preference.is_archived else preference.user_id,
         ARCHIVE_FIELD: preference.user_id if preference.is_archived else None,
         _JSON_FIELD: json.dumps(rest, ensure_ascii=False),
         _HISTORY_FIELD: json.dumps(changes, ensure_ascii=False),
+        _VECTOR_FIELD: vector_text(record.vector),
     }
 
 
+def vector_text(vector: Vector) -> str:
+    """A vector as metadata holds it: half precision, little endian, base64."""
+    return base64.b64encode(np.asarray(vector, dtype="<f2").tobytes()).decode()
+
+
+def vector_of(metadata: Mapping[str, Any]) -> Vector | None:
+    """The vector that stands in the metadata, [dimension]; None if there is none, or it is damaged."""
+    try:
+        raw = base64.b64decode(metadata[_VECTOR_FIELD], validate=True)
+        vector = np.frombuffer(raw, dtype="<f2").astype(np.float32)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return vector if vector.size and np.isfinite(vector).all() else None
+
+
 def from_record(
-    record: str, text: str, metadata: Mapping[str, Any], vector: Vector | None = None, *, history: bool = True
+    record: str, text: str, metadata: Mapping[str, Any], *, vectors: bool = True, history: bool = True
 ) -> StoredPreference:
-    """Read a record's id, document and metadata back."""
+    """Read a record's id, document and metadata back, with what is asked for."""
     rest = json.loads(metadata[_JSON_FIELD])
     preference = Preference(id=record.partition(":")[2], user_id=owner_of(metadata) or "", text=text, **rest)
     noted = json.loads(metadata.get(_HISTORY_FIELD, "[]")) if history else []
     changes = tuple(Change(**change) for change in noted)
-    return StoredPreference(preference, vector, changes)
+    return StoredPreference(preference, vector_of(metadata) if vectors else None, changes)

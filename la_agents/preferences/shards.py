@@ -8,7 +8,7 @@ comes. Nothing here knows what a preference says.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from la_agents.errors import StoreMismatchError
+from la_agents.errors import StoreMismatchError, StoreUnavailableError
 from la_agents.preferences.records import (
     ARCHIVE_FIELD,
     USER_FIELD,
     StoredPreference,
-    Vector,
     from_record,
     metadata_of,
     owner_of,
@@ -113,7 +112,7 @@ class Shards:
             archived: Whether to return, without ids, what was superseded or forgotten too.
             history: Whether to read what happened to them.
         """
-        include: Include = ["documents", "metadatas", "embeddings"] if vectors else ["documents", "metadatas"]
+        include: Include = ["documents", "metadatas"]
         own: Where = {USER_FIELD: user}
         where: Where = {"$or": [own, {ARCHIVE_FIELD: user}]} if archived else own
         wanted = None if ids is None else [record_id(user, each) for each in ids]
@@ -124,7 +123,7 @@ class Shards:
             return shard.get(where=where, include=include) if wanted is None else shard.get(ids=wanted, include=include)
 
         result = self._on_shard(user, get)
-        return [] if result is None else _records(result, user, history)
+        return [] if result is None else _records(result, user, vectors, history)
 
     def write(self, user: str, records: Sequence[StoredPreference]) -> None:
         """Add or replace records, each with its vector: all of them or, on error, none."""
@@ -281,14 +280,15 @@ class Shards:
         return found
 
 
-def _records(result: GetResult, user: str, history: bool) -> list[StoredPreference]:
+def _records(result: GetResult, user: str, vectors: bool, history: bool) -> list[StoredPreference]:
     """Read Chroma's columns. A record of anybody else is dropped here, whatever the filter let through."""
     ids, texts, metadatas = result["ids"], result["documents"] or [], result["metadatas"] or []
-    vectors: Iterable[Vector | None] = [None] * len(ids)
-    if result["embeddings"] is not None:
-        vectors = np.asarray(result["embeddings"], dtype=np.float32)
-    return [
-        from_record(record, text, metadata, vector, history=history)
-        for record, text, metadata, vector in zip(ids, texts, metadatas, vectors, strict=True)
-        if owner_of(metadata) == user
-    ]
+    try:
+        return [
+            from_record(record, text, metadata, vectors=vectors, history=history)
+            for record, text, metadata in zip(ids, texts, metadatas, strict=True)
+            if owner_of(metadata) == user
+        ]
+    except (ValueError, KeyError, TypeError) as error:  # JSON's and pydantic's errors are ValueErrors
+        msg = "Expected readable records, got a damaged one; run `la-agents prefs verify --repair`."
+        raise StoreUnavailableError(msg) from error

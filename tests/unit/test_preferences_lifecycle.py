@@ -59,7 +59,7 @@ def test_a_restatement_merges_and_keeps_the_fuller_wording(store: PreferenceStor
     assert store.add("alice", "I hate loud restaurants").text == merged.text
     assert store.count("alice") == 1
     found = store.search("alice", "I don't like restaurants that are loud.", k=1)[0]
-    assert found.relevance == pytest.approx(1.0, abs=1e-5)  # the vector is the new wording's
+    assert found.relevance == pytest.approx(1.0, abs=1e-3)  # the vector is the new wording's
 
 
 def test_a_contradiction_supersedes_and_says_by_what(store: PreferenceStore) -> None:
@@ -227,7 +227,7 @@ def test_undo_goes_back_step_by_step_and_stops_at_the_addition(store: Preference
         (now,) = store.undo("alice", id)
         seen.append((now.text, now.weight, now.state))
     assert seen == [("I sail.", 3, "active"), ("I sail.", 1, "active"), ("I ski.", 1, "active")]
-    assert store.search("alice", "I ski.", k=1)[0].relevance == pytest.approx(1.0, abs=1e-5)
+    assert store.search("alice", "I ski.", k=1)[0].relevance == pytest.approx(1.0, abs=1e-3)
     with pytest.raises(ConfigurationError, match="change to undo"):
         store.undo("alice", id)
 
@@ -302,7 +302,7 @@ def test_as_of_reads_the_memory_as_it_was(store: PreferenceStore) -> None:
     assert texts(store, as_of=ski) == ["I love Chinese food.", "I sail boats."]
     assert texts(store) == texts(store, as_of=utc_now()) == ["I hate Chinese food."]
     found = store.search("alice", "I love Chinese food.", k=1, as_of=ski)[0]
-    assert found.relevance == pytest.approx(1, abs=1e-5)
+    assert found.relevance == pytest.approx(1, abs=1e-3)
     assert store.retrieve("alice", "Chinese food", as_of=before) == []
     with pytest.raises(ConfigurationError, match="time zone"):
         store.list("alice", as_of=datetime(2030, 1, 1))

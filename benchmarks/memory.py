@@ -1,0 +1,224 @@
+"""The preference memory at scale, beside the plain way: `python -m benchmarks.memory [--size 1000000]`.
+
+The plain way is one langchain-chroma collection with a metadata filter. Vectors are synthetic, random unit vectors of
+the bundled model's length, because what is measured is the store; the embedding costs the same in both. Each way is
+filled, then opened and searched in a fresh process, users in random order. Chroma replays a collection's log when a
+process first visits it: those visits, one for each shard, are counted apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+DIMENSION = 384
+PER_USER = 10
+BATCH = 5_000
+
+
+class Synthetic(Embeddings):
+    """A random unit vector for each text, the same each time."""
+
+    name = "synthetic"
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return vectors_of(1, int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))[
+            0
+        ].tolist()
+
+
+def vectors_of(count: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((count, DIMENSION), dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def user_of(number: int) -> str:
+    return f"user-{number}@example.org"
+
+
+def text_of(user: int, number: int) -> str:
+    return f"I like thing {number} of kind {user % 997} in place {user}."
+
+
+def fill_ours(folder: Path, num_users: int) -> None:
+    """Write shard by shard, in large batches, what `add_many` would write user by user."""
+    from la_agents.preferences.consolidation import new_record
+    from la_agents.preferences.records import metadata_of, record_id, user_digest
+    from la_agents.preferences.schema import Preference, utc_now
+    from la_agents.preferences.store import PreferenceStore
+
+    with PreferenceStore(folder, embeddings=Synthetic()) as store:
+        first = [text_of(0, number) for number in range(PER_USER)]
+        store.add_many(user_of(0), first, consolidate=False)
+        shards, now = store._shards, utc_now()
+        settings = shards.settings()
+        assert settings is not None
+        by_shard: dict[int, list[int]] = defaultdict(list)
+        for user in range(1, num_users):
+            by_shard[int(user_digest(user_of(user)), 16) % settings.num_shards].append(user)
+        for shard, users in by_shard.items():
+            collection = shards.collection(settings.shard_name(shards.name, shard), create=True)
+            rows = [(user, number) for user in users for number in range(PER_USER)]
+            for start in range(0, len(rows), BATCH):
+                part = rows[start : start + BATCH]
+                vectors = vectors_of(len(part), shard * 1_000_000 + start)
+                records = [
+                    new_record(
+                        Preference(
+                            id=f"{number:016x}",
+                            user_id=user_of(user),
+                            text=text_of(user, number),
+                            created_at=now,
+                            updated_at=now,
+                        ),
+                        vector,
+                    )
+                    for (user, number), vector in zip(part, vectors, strict=True)
+                ]
+                collection.upsert(
+                    ids=[record_id(r.preference.user_id, r.preference.id) for r in records],
+                    embeddings=vectors,
+                    documents=[r.preference.text for r in records],
+                    metadatas=[{k: v for k, v in metadata_of(r).items() if v is not None} for r in records],
+                )
+
+
+def open_plain(folder: Path):
+    import chromadb
+    from langchain_chroma import Chroma
+
+    client = chromadb.PersistentClient(str(folder), settings=chromadb.Settings(anonymized_telemetry=False))
+    return Chroma("plain", Synthetic(), client=client)
+
+
+def fill_plain(folder: Path, num_users: int) -> None:
+    collection = open_plain(folder)._collection
+    rows = [(user, number) for user in range(num_users) for number in range(PER_USER)]
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        collection.add(
+            ids=[f"{user}-{number}" for user, number in part],
+            embeddings=vectors_of(len(part), start),
+            documents=[text_of(*row) for row in part],
+            metadatas=[{"user_id": user_of(user)} for user, _ in part],
+        )
+
+
+def timed(calls: Iterable[Callable[[], object]]) -> list[float]:
+    seconds = []
+    for call in calls:
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def milliseconds(seconds: list[float], what: str = "search") -> dict[str, float]:
+    return {f"{what} p{p} ms": round(float(np.percentile(seconds, p)) * 1e3, 2) for p in (50, 95, 99)}
+
+
+def chosen_users(num_users: int, count: int) -> list[str]:
+    return [user_of(number) for number in random.Random(1).choices(range(num_users), k=count)]
+
+
+def search_ours(folder: Path, num_users: int, num_searches: int) -> dict[str, float]:
+    from la_agents.preferences.records import user_digest
+    from la_agents.preferences.store import PreferenceStore
+
+    started = time.perf_counter()
+    store = PreferenceStore(folder, embeddings=Synthetic())
+    assert store.count(user_of(0)) == PER_USER
+    opened = time.perf_counter() - started
+    retrieve = partial(store.retrieve, query="What do you recommend?", min_relevance=None)
+    one_a_shard = {
+        int(user_digest(user_of(number)), 16) % 128: user_of(number) for number in range(min(num_users, 5_000))
+    }
+    cold = timed(partial(retrieve, user) for user in one_a_shard.values())
+    warm = timed(partial(retrieve, user) for user in chosen_users(num_users, num_searches))
+    figures = {"open s": round(opened, 2), **milliseconds(cold, "first visit of a shard"), **milliseconds(warm)}
+    new = [user_of(num_users + number) for number in range(100)]
+    one = sum(timed(partial(store.add, user, text_of(0, 1)) for user in new))
+    texts = [text_of(0, number) for number in range(2, 2 + PER_USER)]
+    many = sum(timed(partial(store.add_many, user, texts) for user in new))
+    store.close()
+    return figures | {"add a second": round(100 / one), "add_many a second": round(100 * PER_USER / many)}
+
+
+def search_plain(folder: Path, num_users: int, num_searches: int) -> dict[str, float]:
+    started = time.perf_counter()
+    store = open_plain(folder)
+    assert len(store.get(where={"user_id": user_of(0)})["ids"]) == PER_USER
+    opened = time.perf_counter() - started
+    search = partial(store.similarity_search_with_score, "What do you recommend?", 5)
+    search({"user_id": user_of(0)})  # opens the index
+    warm = timed(partial(search, {"user_id": user}) for user in chosen_users(num_users, num_searches))
+    return {"open s": round(opened, 2), **milliseconds(warm)}
+
+
+WAYS = {"ours": (fill_ours, search_ours, 1_000), "plain": (fill_plain, search_plain, 30)}
+
+
+def measure(way: str, size: int, folder: Path) -> dict[str, float]:
+    """Fill in this process' child, search in another."""
+    started = time.perf_counter()
+    run(way, "fill", size, folder)
+    figures = {"fill a second": round(size / (time.perf_counter() - started))}
+    figures |= json.loads(run(way, "search", size, folder))
+    figures["disk MB"] = round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6)
+    return figures
+
+
+def run(way: str, step: str, size: int, folder: Path) -> str:
+    command = [sys.executable, "-m", "benchmarks.memory", "--size", str(size), "--step", way, step, str(folder)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def do_step(way: str, step: str, folder: Path, size: int) -> None:
+    fill, search, num_searches = WAYS[way]
+    if step == "fill":
+        fill(folder, size // PER_USER)
+        return
+    figures = search(folder, size // PER_USER, num_searches)
+    figures["memory MB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+    print(json.dumps(figures))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=100_000, help="preferences, 10 a user (default: 100,000)")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=[*WAYS])
+    parser.add_argument("--folder", help="where to write; default a temporary folder")
+    parser.add_argument("--step", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.step:
+        do_step(arguments.step[0], arguments.step[1], Path(arguments.step[2]), arguments.size)
+        return
+    print(f"{arguments.size:,} preferences of {arguments.size // PER_USER:,} users")
+    found = {}
+    for way in arguments.ways:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            found[way] = measure(way, arguments.size, Path(folder))
+        print(way, json.dumps(found[way]), flush=True)
+    if len(found) == 2:
+        print(f"search p50: {found['plain']['search p50 ms'] / found['ours']['search p50 ms']:.0f} x the plain way")
+
+
+if __name__ == "__main__":
+    main()
