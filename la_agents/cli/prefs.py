@@ -220,15 +220,30 @@ def export(
     note(f"Wrote {_open(ctx, store).export(user, file)} preferences to {file}.")
 
 
+class ExportFormat(str, Enum):
+    """Whose file it is."""
+
+    la_agents = "la-agents"
+    mem0 = "mem0"
+    langmem = "langmem"
+
+
 @app.command("import")
 def import_(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="JSON Lines to read.", exists=True, dir_okay=False)],
     user: UserOption,
+    source_format: Annotated[ExportFormat, typer.Option("--from", help="Who wrote it.")] = ExportFormat.la_agents,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad lines out instead of refusing all.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Read preferences from a file into a user's."""
-    note(f"Read {_open(ctx, store).import_(user, file)} preferences from {file}.")
+    on_bad = (lambda message: note(f"Skipped: {message}")) if skip_bad else None
+    with counting_bar("Importing") as progress:
+        number = _open(ctx, store).import_(
+            user, file, source_format=source_format.value, on_bad=on_bad, progress=progress
+        )
+    note(f"Read {number} preferences from {file}.")
 
 
 def _open(ctx: typer.Context, store: str | None) -> PreferenceStore:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -13,12 +14,13 @@ from typing import IO, Any, Literal
 from pydantic import AwareDatetime, Field
 
 from la_agents.errors import InvalidPreferenceError
+from la_agents.preferences.foreign import ExportFormat, translated
 from la_agents.preferences.history import Change
 from la_agents.preferences.lifecycle import MAX_CHANGES, added
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, PreferenceDraft, Source, utc_now, validated
 
-__all__ = ["read_lines", "write_lines"]
+__all__ = ["ExportFormat", "PathOrFile", "read_lines", "rereadable", "write_lines"]
 
 _VERSION = 1
 
@@ -61,47 +63,94 @@ def write_lines(target: PathOrFile, records: Iterable[StoredPreference]) -> int:
     return number
 
 
-def read_lines(source: PathOrFile, user: str) -> list[StoredPreference]:
-    """Read all lines as preferences of this user; blank lines are passed over.
+def read_lines(
+    path: Path,
+    user: str,
+    source_format: ExportFormat = "la-agents",
+    on_bad: Callable[[str], None] | None = None,
+) -> Iterator[StoredPreference]:
+    """Read the lines as preferences of this user, one at a time; blank lines and repeated ones are passed over.
+
+    Args:
+        path: The file.
+        user: Whose they become.
+        source_format: Whose records they are.
+        on_bad: Called with the message for each bad line, which is passed over; None raises at the first.
 
     Raises:
         InvalidPreferenceError: a line is malformed, or repeats an id with other content; the message names it.
     """
-    found: dict[str, StoredPreference] = {}
-    with _opened_for_reading(source) as lines:
-        for where, values in _objects(lines):
-            record = validated(ImportedLine, values, where).record(user)
-            known = found.setdefault(record.preference.id, record)
-            if known is not record and known.preference.text != record.preference.text:
-                msg = f"{where}Expected one preference an id, got another text under an id used above."
-                raise InvalidPreferenceError(msg)
-    return list(found.values())
-
-
-def _objects(lines: Iterable[str | bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(lines, start=1):
-        where = f"line {number}: "
-        try:
-            text = line.decode("utf-8-sig") if isinstance(line, bytes) else line
-            values = json.loads(text) if text.strip() else None
-        except ValueError as error:  # UnicodeDecodeError and JSONDecodeError
-            msg = f"{where}Expected one JSON object in UTF-8, got something else ({type(error).__name__})."
-            raise InvalidPreferenceError(msg) from None
-        if values is None and not text.strip():
-            continue
-        if not isinstance(values, dict):
-            msg = f"{where}Expected one JSON object, got {type(values).__name__}."
-            raise InvalidPreferenceError(msg)
-        yield where, values
+    seen: dict[str, bytes] = {}  # a digest for each id: what a million lines take of the memory
+    with path.open("rb") as file:
+        for where, line in _lines(file, source_format):
+            try:
+                record = _record(where, line, user, source_format)
+                text = hashlib.blake2b(record.preference.text.encode(), digest_size=8).digest()
+                known = seen.setdefault(record.preference.id, text)
+                if known != text:
+                    msg = f"{where}Expected one preference an id, got another text under an id used above."
+                    raise InvalidPreferenceError(msg)
+            except InvalidPreferenceError as error:
+                if on_bad is None:
+                    raise
+                on_bad(str(error))
+                continue
+            if known is text:
+                yield record
 
 
 @contextmanager
-def _opened_for_reading(source: PathOrFile) -> Iterator[Iterable[str | bytes]]:
-    if not isinstance(source, (str, os.PathLike)):
-        yield source
+def rereadable(source: PathOrFile) -> Iterator[Path]:
+    """A path that can be read more than once: what comes as a stream is put into a temporary file."""
+    if isinstance(source, (str, os.PathLike)):
+        yield Path(source)
         return
-    with Path(source).open("rb") as file:
-        yield file
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "import.jsonl"
+        with copy.open("wb") as file:
+            for line in source:
+                file.write(line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line)
+        yield copy
+
+
+def _lines(file: IO[bytes], source_format: ExportFormat) -> Iterator[tuple[str, Any]]:
+    """Where each line is, and the line; of another library's file that is one JSON array or object, its records."""
+    whole = None if source_format == "la-agents" else _whole(file)
+    if whole is not None:
+        yield from ((f"record {number}: ", values) for number, values in enumerate(whole, start=1))
+        return
+    file.seek(0)
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            yield f"line {number}: ", line
+
+
+def _whole(file: IO[bytes]) -> list[Any] | None:
+    """The records of a file that is one JSON value; None if it is JSON lines."""
+    try:
+        values = json.load(file)
+    except ValueError:
+        return None
+    if isinstance(values, dict):
+        values = values.get("results", values.get("items", [values]))
+    return values if isinstance(values, list) else [values]
+
+
+def _record(where: str, line: Any, user: str, source_format: ExportFormat) -> StoredPreference:
+    try:
+        values = json.loads(line.decode("utf-8-sig")) if isinstance(line, bytes) else line
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError
+        msg = f"{where}Expected one JSON object in UTF-8, got something else ({type(error).__name__})."
+        raise InvalidPreferenceError(msg) from None
+    if not isinstance(values, dict):
+        msg = f"{where}Expected one JSON object, got {type(values).__name__}."
+        raise InvalidPreferenceError(msg)
+    try:
+        values = translated(values, source_format)
+    except ValueError as error:
+        msg = f"{where}{error}."
+        raise InvalidPreferenceError(msg) from None
+    return validated(ImportedLine, values, where).record(user)
 
 
 @contextmanager

@@ -39,13 +39,18 @@ class Limits:
 
     def check_total(self, records: Sequence[StoredPreference]) -> None:
         """Raise InvalidPreferenceError if one user's records, as they would be, are too many or weigh too much."""
-        if len(records) > self.max_records:
+        total = sum(record.preference.weight for record in records if record.preference.is_active())
+        self.check_sums(len(records), total)
+
+    def check_sums(self, num_records: int, total_weight: float) -> None:
+        """Raise InvalidPreferenceError if these are too many, or too heavy, for one user."""
+        if num_records > self.max_records:
             msg = (
-                f"Expected at most {self.max_records} preferences of a user, history included, got {len(records)}; "
+                f"Expected at most {self.max_records} preferences of a user, history included, got {num_records}; "
                 "erase some, or give limits= to allow more."
             )
             raise InvalidPreferenceError(msg)
-        total = sum(record.preference.weight for record in records if record.preference.is_active())
-        if total > self.max_total_weight:
-            msg = f"Expected a total weight of at most {self.max_total_weight:g} for a user, got {total:g}; lower some."
+        if total_weight > self.max_total_weight:
+            limit = f"{self.max_total_weight:g}"
+            msg = f"Expected a total weight of at most {limit} for a user, got {total_weight:g}; lower some."
             raise InvalidPreferenceError(msg)

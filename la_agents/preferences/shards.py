@@ -7,10 +7,12 @@ comes. Nothing here knows what a preference says.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -124,6 +126,19 @@ class Shards:
 
         result = self._on_shard(user, get)
         return [] if result is None else _records(result, user, vectors, history)
+
+    def pages(self, user: str, size: int = 1_000) -> Iterator[list[StoredPreference]]:
+        """Return all that the user has, archived or not, in pages, without vectors."""
+        where: Where = {"$or": [{USER_FIELD: user}, {ARCHIVE_FIELD: user}]}
+        include: Include = ["documents", "metadatas"]
+        for offset in itertools.count(0, size):
+            get = partial(_page, where=where, include=include, limit=size, offset=offset)
+            result = self._on_shard(user, get)
+            page = [] if result is None else _records(result, user, vectors=False, history=True)
+            if page:
+                yield page
+            if len(page) < size:
+                return
 
     def write(self, user: str, records: Sequence[StoredPreference]) -> None:
         """Add or replace records, each with its vector: all of them or, on error, none."""
@@ -278,6 +293,10 @@ class Shards:
             return None  # another process may make it any time, so its absence is not remembered
         self._open[name] = found
         return found
+
+
+def _page(shard: Collection, **options: Any) -> GetResult:
+    return shard.get(**options)
 
 
 def _records(result: GetResult, user: str, vectors: bool, history: bool) -> list[StoredPreference]:

@@ -6,6 +6,7 @@ searches, counts or changes across users.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from la_agents.preferences.aio import async_twin
 from la_agents.preferences.connection import Connection
 from la_agents.preferences.consolidation import Consolidator, RuleConsolidator, consolidated, new_record
 from la_agents.preferences.embeddings import BundledEmbeddings, embeddings_identity
+from la_agents.preferences.foreign import ExportFormat
 from la_agents.preferences.history import Change
 from la_agents.preferences.layers import Layer, SharedPreferences, owner_of, settle
 from la_agents.preferences.lifecycle import forgotten, last_undoable, undone, updated, version_at
@@ -31,7 +33,6 @@ from la_agents.preferences.limits import Limits
 from la_agents.preferences.maintenance import Maintenance, Progress, Purged, Stats, Verified
 from la_agents.preferences.ranking import (
     Query,
-    age,
     check_limits,
     estimate_tokens,
     in_order,
@@ -79,6 +80,7 @@ class _Unset(Enum):
 UNSET: Final = _Unset.UNSET
 Unset = Literal[_Unset.UNSET]
 
+_IMPORT_BATCH = 1_000
 _DRAFT_FIELDS = set(PreferenceDraft.model_fields)
 # Changing a record reads it first: one writer a user at a time, also over several stores on one folder.
 _WRITERS = tuple(threading.RLock() for _ in range(64))
@@ -394,27 +396,49 @@ class PreferenceStore:
 
     def export(self, user: object, path_or_file: jsonl.PathOrFile) -> int:
         """Write everything the user has, with its history, as JSON lines, and return how many."""
-        records = self._shards.read(owner_of(user), archived=True)
-        return jsonl.write_lines(path_or_file, sorted(records, key=lambda record: age(record.preference)))
+        records = itertools.chain.from_iterable(self._shards.pages(owner_of(user)))
+        return jsonl.write_lines(path_or_file, records)
 
-    def import_(self, user: object, path_or_file: jsonl.PathOrFile) -> int:
-        """Store the preferences of a JSON lines file as this user's and return how many lines it has.
+    def import_(
+        self,
+        user: object,
+        path_or_file: jsonl.PathOrFile,
+        *,
+        source_format: ExportFormat = "la-agents",
+        on_bad: Callable[[str], None] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Store the preferences of a JSON lines file as this user's and return how many there are.
 
         Ids are kept, so that importing a file again changes nothing and importing a changed one updates. Whose they
         were makes no difference: another user's records are never touched. Nothing is consolidated: they come as they
-        went.
+        went. The file is read twice, to check it before anything is written, a thousand preferences at a time.
+
+        Args:
+            user: Whose they become.
+            path_or_file: The file.
+            source_format: "la-agents", or the library that wrote it: "mem0" or "langmem".
+            on_bad: Called with a message for each malformed line, which is then left out; None refuses the file.
+            progress: Called with preferences done, and all.
 
         Raises:
-            InvalidPreferenceError: a line is malformed (the message gives its number); nothing was written.
+            InvalidPreferenceError: a line is malformed (the message gives its number), or there are too many for one
+                user; nothing was written.
         """
         user = owner_of(user)
-        imported = jsonl.read_lines(path_or_file, user)
-        with _writer(user):
-            known = {each.preference.id: each for each in self._shards.read(user, vectors=True, archived=True)}
-            new = [record for record in imported if not _is_known(record, known)]
-            self._check_total(user, new, [*known.values()])
-            self._write(user, new)
-        return len(imported)
+        with jsonl.rereadable(path_or_file) as path, _writer(user):
+            records = self._shards.read(user, archived=True, history=False)
+            known = {record.preference.id: record for record in records}
+            total = self._check_import(user, jsonl.read_lines(path, user, source_format, on_bad), known)
+            ignore = None if on_bad is None else _ignore
+            lines = jsonl.read_lines(path, user, source_format, ignore)
+            done = 0
+            while batch := [*itertools.islice(lines, _IMPORT_BATCH)]:
+                self._write(user, [record for record in batch if not _is_known(record, known)])
+                done += len(batch)
+                if progress is not None:
+                    progress(done, total)
+        return total
 
     def stats(self) -> Stats:
         """Count users, preferences by state, and those that look suspicious. Reads the whole store."""
@@ -531,11 +555,26 @@ class PreferenceStore:
             restored.append(new_record(_stored(draft, user, now), self._vectorizer.documents([change.said])[0]))
         return restored
 
-    def _check_total(self, user: str, written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> None:
-        if any(record.preference.locked for record in written) and not Layer.is_key(user):
+    def _check_import(self, user: str, lines: Iterable[StoredPreference], known: Mapping[str, StoredPreference]) -> int:
+        """Check every line, and the user's limits with all of them; return how many there are."""
+        weights = {id: record.preference.weight * record.preference.is_active() for id, record in known.items()}
+        number = 0
+        for record in lines:
+            self._check_record(user, record)
+            weights[record.preference.id] = record.preference.weight * record.preference.is_active()
+            number += 1
+        self._limits.check_sums(len(weights), sum(weights.values()))
+        return number
+
+    def _check_record(self, user: str, record: StoredPreference) -> None:
+        self._limits.check_weights([record])
+        if record.preference.locked and not Layer.is_key(user):
             msg = "locked: Expected only preferences of a shared layer to be locked, got a user's; see shared(name)."
             raise InvalidPreferenceError(msg)
-        self._limits.check_weights(written)
+
+    def _check_total(self, user: str, written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> None:
+        for record in written:
+            self._check_record(user, record)
         after = {record.preference.id: record for record in (*known, *written)}
         self._limits.check_total([*after.values()])
 
@@ -644,6 +683,10 @@ def _stored(draft: PreferenceDraft, user: str, at: datetime) -> Preference:
 
 def _draft(preference: PreferenceDraft) -> dict[str, Any]:
     return preference.model_dump(include=_DRAFT_FIELDS)
+
+
+def _ignore(message: str) -> None:
+    """Bad lines were told of when the file was checked."""
 
 
 def _is_known(record: StoredPreference, known: Mapping[str, StoredPreference]) -> bool:

@@ -9,8 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from la_agents.errors import InvalidPreferenceError
+from la_agents.preferences.limits import Limits
 from la_agents.preferences.store import PreferenceStore
 
 
@@ -115,3 +117,79 @@ def test_an_interrupted_export_leaves_the_old_file(store: PreferenceStore, tmp_p
         store.export("alice", target)
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.jsonl"]
+
+
+def test_bad_lines_can_be_skipped_and_are_named(store: PreferenceStore, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "I ski."}\n{\n{"text": ""}\n{"text": "I sail."}\n')
+    messages: list[str] = []
+    assert store.import_("alice", path, on_bad=messages.append) == 2
+    assert [message.partition(":")[0] for message in messages] == ["line 2", "line 3"]
+    assert {p.text for p in store.list("alice")} == {"I ski.", "I sail."}
+
+
+def test_thousands_of_lines_come_and_go_in_pages(tmp_path: Path) -> None:
+    lines = [json.dumps({"id": f"{n}", "text": f"Thing {n}"}) for n in range(2_500)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    with PreferenceStore(tmp_path / "p", embeddings=DeterministicFakeEmbedding(size=4)) as store:
+        seen: list[tuple[int, int]] = []
+        for _ in range(2):
+            assert store.import_("alice", tmp_path / "a.jsonl", progress=lambda *now: seen.append(now)) == 2_500
+        assert seen == [(1_000, 2_500), (2_000, 2_500), (2_500, 2_500)] * 2
+        assert store.count("alice") == store.export("alice", tmp_path / "b.jsonl") == 2_500
+        assert len(set((tmp_path / "b.jsonl").read_text().splitlines())) == 2_500
+
+
+def test_an_import_beyond_the_limits_writes_nothing(tmp_path: Path) -> None:
+    limits = Limits(max_records=2, max_weight=2)
+    with PreferenceStore(tmp_path, limits=limits) as store:
+        for lines in ('{"text": "a"}\n{"text": "b"}\n{"text": "c"}', '{"text": "a"}\n{"text": "b", "weight": 3}'):
+            with pytest.raises(InvalidPreferenceError, match="at most 2"):
+                store.import_("alice", io.StringIO(lines))
+        with pytest.raises(InvalidPreferenceError, match="locked"):
+            store.import_("alice", io.StringIO('{"text": "a", "locked": true}'))
+        assert store.count("alice") == 0
+
+
+MEM0 = {
+    "id": "892db2ae-06d9-49e5-8b3e-585ef9b85b8e",
+    "memory": "Prefers morning meetings",
+    "user_id": "arjun",
+    "hash": "9dcbb38b",
+    "metadata": {"type": "preference"},
+    "categories": ["work"],
+    "created_at": "2025-02-03T06:31:12.345678-08:00",
+    "updated_at": None,
+}
+LANGMEM = {
+    "namespace": ["memories", "arjun"],
+    "key": "a89f5f5e-7b4d-4c6a-a0c3-3a2b9d1c4e5f",
+    "value": {"kind": "Memory", "content": {"content": "Prefers morning meetings"}},
+    "created_at": "2025-02-03T14:31:12.345678+00:00",
+    "updated_at": "2025-02-04T14:31:12+00:00",
+    "score": None,
+}
+
+
+@pytest.mark.parametrize("shape", ["array", "results", "lines"])
+@pytest.mark.parametrize(("kind", "record"), [("mem0", MEM0), ("langmem", LANGMEM)])
+def test_other_libraries_exports(store: PreferenceStore, tmp_path: Path, kind: str, record: object, shape: str) -> None:
+    another = {"memory": "Likes tea", "key": "no id of ours!", "value": {"content": "Likes tea"}}
+    written = {
+        "array": json.dumps([record, another], indent=1),
+        "results": json.dumps({"results": [record, another]}),
+        "lines": f"{json.dumps(record)}\n{json.dumps(another)}\n",
+    }
+    (tmp_path / "a.json").write_text(written[shape])
+    for _ in range(2):
+        assert store.import_("alice", tmp_path / "a.json", source_format=kind) == 2  # type: ignore[arg-type]
+    first, second = store.list("alice")
+    assert (first.text, second.text) == ("Prefers morning meetings", "Likes tea")
+    assert (first.source, first.user_id, first.created_at.year) == ("imported", "alice", 2025)
+    assert first.id in (MEM0["id"], LANGMEM["key"])
+
+
+@pytest.mark.parametrize("kind", ["mem0", "langmem"])
+def test_a_foreign_record_without_text_is_named(store: PreferenceStore, kind: str) -> None:
+    with pytest.raises(InvalidPreferenceError, match=r"record 1: .*Expected the text"):
+        store.import_("alice", io.StringIO('[{"id": "1"}]'), source_format=kind)  # type: ignore[arg-type]
