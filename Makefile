@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constra
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types docs bench clean
+.PHONY: help setup demo test test-soak lint types docs bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,9 @@ demo: $(READY)  ## two users, one question: unaligned, prompted and aligned side
 
 test: lint  ## lint, then every test
 	$(OFFLINE) $(BIN)/python -m pytest
+
+test-soak: $(READY)  ## two minutes of random load on the engine (not part of make test)
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/soak -m soak -s
 
 lint: $(READY) types  ## ruff, formatting and types
 	$(BIN)/ruff check .

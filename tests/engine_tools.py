@@ -92,7 +92,7 @@ def failing_on(loaded: LoadedModel, token: int, error: BaseException | None = No
     def hook(_: torch.nn.Module, args: tuple[torch.Tensor], hidden: torch.Tensor) -> torch.Tensor | None:
         hit = args[0] == token
         if error is not None and bool(hit.any()):
-            raise error
+            raise type(error)(*error.args)
         return hidden.masked_fill(hit.any(dim=1)[:, None, None], float("nan")) if error is None else None
 
     handle = loaded.model.get_input_embeddings().register_forward_hook(hook)

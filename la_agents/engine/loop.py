@@ -9,6 +9,7 @@ import functools
 import logging
 import math
 import time
+import traceback
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -143,7 +144,7 @@ class Loop:
             try:
                 cached = [self._find(sequence, prompt) for prompt in sequence.request.prompts]
             except Exception as error:  # noqa: BLE001  # whatever it is, it reaches the caller it belongs to
-                self._fail(sequence, self._explain(sequence, error))
+                self._fail(sequence, error)
                 continue
             self._prefills.append(Prefill(sequence, cached, share=self._share_prefixes))
 
@@ -166,10 +167,7 @@ class Loop:
         if not plan:
             return []
         with self.meter.timed("prefill"):
-            try:
-                self._run_pieces(plan)
-            except Exception as error:  # noqa: BLE001  # as above
-                self._run_pieces_apart(plan, error)
+            self._run_pieces_or_fail(plan)
         ready = [p for p in self._prefills if p.done]
         self._prefills = [p for p in self._prefills if not p.done]
         return [(p.sequence, logits) for p in ready if (logits := self._join(p)) is not None]
@@ -183,17 +181,19 @@ class Loop:
             row.sequence.num_computed_tokens += n
             self.meter.add("prefilled_tokens", n)
 
-    def _run_pieces_apart(self, plan: list[tuple[PrefillRow, int]], error: Exception) -> None:
-        """Find out which sequence's pieces failed: run each sequence alone, unless it was alone already."""
+    def _run_pieces_or_fail(self, plan: list[tuple[PrefillRow, int]]) -> None:
+        """Run the pieces together; if that fails, each sequence's apart, to find out whose failed."""
         sequences = list(dict.fromkeys(row.sequence for row, _ in plan))
-        if len(sequences) == 1:
-            self._fail(sequences[0], self._explain(sequences[0], error))
+        try:
+            self._run_pieces(plan)
             return
+        except Exception as error:  # noqa: BLE001  # as above
+            if len(sequences) == 1:
+                self._fail(sequences[0], error)
+                return
+        # Outside the handler: nobody's error shall have another's as its context.
         for sequence in sequences:
-            try:
-                self._run_pieces([(row, n) for row, n in plan if row.sequence is sequence])
-            except Exception as own:  # noqa: BLE001  # as above
-                self._fail(sequence, self._explain(sequence, own))
+            self._run_pieces_or_fail([(row, n) for row, n in plan if row.sequence is sequence])
 
     def _join(self, prefill: Prefill) -> Tensor | None:
         """Move a prefilled sequence into the batch; its rows' logits, or None if there was no room after all."""
@@ -201,7 +201,7 @@ class Loop:
         try:
             sequence.rows = self.runner.join([concatenate(row.parts) for row in prefill.rows])
         except Exception as error:  # noqa: BLE001  # as above
-            self._fail(sequence, self._explain(sequence, error))
+            self._fail(sequence, error)
             return None
         sequence.status = Status.RUNNING
         self._running.append(sequence)
@@ -219,20 +219,21 @@ class Loop:
         with self.meter.timed("decode"):
             try:
                 logits = self.runner.decode(tokens)
-            except Exception:  # noqa: BLE001  # as above: each sequence is tried alone and keeps its own error
-                return self._decode_apart()
-        return [(s, logits[s.rows]) for s in self._running]
+                return [(s, logits[s.rows]) for s in self._running]
+            except Exception as error:  # noqa: BLE001  # as above
+                _log.debug("a decoding step failed, and is tried again a sequence at a time: %s", error)
+            return self._decode_apart()
 
     def _decode_apart(self) -> list[_Ready]:
         alive: list[_Ready] = []
-        failed: list[tuple[Sequence, LaAgentsError]] = []
+        failed: list[tuple[Sequence, Exception]] = []
         for sequence in self._running:
             try:
                 alive.append((sequence, self.runner.decode_alone(sequence.rows, sequence.records[-1].token_id)))
             except Exception as error:  # noqa: BLE001  # as above
-                failed.append((sequence, self._explain(sequence, error)))
-        for sequence, explained in failed:
-            self._fail(sequence, explained)
+                failed.append((sequence, error))
+        for sequence, own in failed:
+            self._fail(sequence, own)
         return alive
 
     # -- tokens ----------------------------------------------------------------------------------------------------
@@ -246,20 +247,24 @@ class Loop:
         try:
             with self.meter.timed("sampler"):
                 records = self.sampler.sample(torch.cat([rows for _, rows in ready]), members)
+            return [(sequence, record) for (sequence, _), record in zip(ready, records, strict=True)]
         except Exception as error:  # noqa: BLE001  # as above
-            if len(ready) > 1:
-                return [record for one in ready for record in self._sample([one])]
-            self._fail(ready[0][0], self._explain(ready[0][0], error))
-            return []
-        return [(sequence, record) for (sequence, _), record in zip(ready, records, strict=True)]
+            if len(ready) == 1:
+                self._fail(ready[0][0], error)
+                return []
+        return [chosen for one in ready for chosen in self._sample([one])]
 
     def _hand_out(self, chosen: list[tuple[Sequence, TokenRecord]]) -> None:
+        for sequence, record in chosen:
+            if math.isnan(record.divergence):
+                # Now, before any row moves: slots that hold nan would reach whoever gets them next.
+                self.runner.clear(sequence.rows)
         for sequence, record in chosen:
             active = self._active[sequence]
             try:
                 reason = self._extend(active, record)
             except Exception as error:  # noqa: BLE001  # as above
-                self._fail(sequence, self._explain(sequence, error))
+                self._fail(sequence, error)
                 continue
             if reason is not None:
                 self._finish(active, reason)
@@ -291,7 +296,7 @@ class Loop:
         try:
             completion = self._completion(active, reason)
         except Exception as error:  # noqa: BLE001  # as above
-            self._fail(sequence, self._explain(sequence, error))
+            self._fail(sequence, error)
             return
         if reason != "cancelled":
             self._remember(sequence)
@@ -311,13 +316,12 @@ class Loop:
             num_cached_tokens=sequence.num_cached_tokens,
         )
 
-    def _fail(self, sequence: Sequence, error: LaAgentsError) -> None:
+    def _fail(self, sequence: Sequence, error: Exception) -> None:
+        explained = self._explain(sequence, error)
         self.meter.add("failed")
         generation = self._active[sequence].generation
-        if sequence in self._running:
-            self.runner.clear(sequence.rows)
         self._forget(sequence)
-        generation.post(error)
+        generation.post(explained)
 
     def _forget(self, sequence: Sequence) -> None:
         """Take a sequence out of everything and close the gap its rows leave."""
@@ -346,7 +350,7 @@ class Loop:
     def _explain(self, sequence: Sequence, error: Exception) -> LaAgentsError:
         """The error for the caller, with the cause chained; what the prompt holds is not repeated."""
         if isinstance(error, LaAgentsError):
-            return error
+            return error.with_traceback(None)
         size = f"{sequence.num_rows} rows of up to {max(map(len, sequence.request.prompts))} prompt tokens"
         explained: LaAgentsError
         if _out_of_memory(error):
@@ -355,7 +359,9 @@ class Loop:
         else:
             msg = f"Expected the model to run on {size}, got {type(error).__name__}: {error}"
             explained = GenerationError(msg)
-        explained.__cause__ = error
+        # Where it happened goes to the log: frames would keep the model, and other people's prompts, with the error.
+        _log.warning("a request failed: %s\n%s", msg, "".join(traceback.format_exception(error)))
+        explained.__cause__ = error.with_traceback(None)
         return explained
 
 

@@ -80,7 +80,7 @@ def test_a_prompt_that_fails_fails_alone(loaded: LoadedModel, how: str, num_bran
         else:
             assert isinstance(error, GenerationError)
         if ERRORS[how] is not None:
-            assert error.__cause__ is ERRORS[how]
+            assert str(error.__cause__) == str(ERRORS[how])
 
 
 @pytest.mark.parametrize("how", ERRORS)
@@ -172,6 +172,31 @@ def test_an_error_says_nothing_of_the_prompt_and_carries_its_cause(loaded: Loade
         "Expected the model to run on 1 rows of up to 20 prompt tokens, got RuntimeError: the kernel gave up"
     )
     assert isinstance(pickle.loads(pickle.dumps(error)), GenerationError)
+
+
+def test_an_error_that_is_kept_keeps_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the model nor anything of those who shared the batch, and no error of theirs."""
+    loaded = fresh_model()
+    gone = weakref.ref(loaded.model)
+    nan, raises = (random_request(seed, num_branches=1, poisoned=True) for seed in (98, 99))
+    raises = dataclasses.replace(raises, reference=(POISON - 1, *raises.reference[1:]), branches=(), weights=())
+    with (
+        Engine(loaded) as engine,
+        failing_on(loaded, POISON),
+        failing_on(loaded, POISON - 1, RuntimeError("mine")),
+    ):
+        running = engine.submit(random_request(1, max_tokens=200))
+        errors = [outcome(g) for g in [engine.submit(request) for request in (raises, nan, raises)]]
+        running.cancel()
+    del engine, loaded, running
+    gc.collect()
+    assert gone() is None
+    for error in errors:
+        assert isinstance(error, GenerationError)
+        assert error.__context__ is None
+    assert str(errors[0].__cause__) == "mine"
+    assert errors[0].__cause__.__context__ is None
+    assert "in hook" in caplog.text, "the log says where it happened"
 
 
 def test_a_second_reader_of_a_failed_stream_learns_of_it_too(loaded: LoadedModel) -> None:

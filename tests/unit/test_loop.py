@@ -15,8 +15,8 @@ from la_agents.engine.loop import Loop
 from la_agents.engine.prefix_cache import PrefixCache
 from la_agents.engine.scheduler import Limits, Scheduler
 from la_agents.engine.sequence import Request, Sequence, Status
-from la_agents.errors import DeadlineExceededError
-from tests.engine_tools import fresh_model, random_request
+from la_agents.errors import DeadlineExceededError, GenerationError
+from tests.engine_tools import POISON, answer, failing_on, fresh_model, random_request, tokens_of
 
 MODEL = fresh_model()
 
@@ -98,6 +98,23 @@ def test_short_prompts_are_prefilled_side_by_side_and_run_from_the_next_step_on(
     assert [arrived(g) for g in generations] == [1] * 6
     hand.step()
     assert [arrived(g) for g in generations] == [2] * 6
+
+
+def test_a_row_moved_before_it_is_found_not_finite_leaves_nothing_behind() -> None:
+    """One sequence ends in the step in which its neighbour's logits are nan, and the neighbour is moved into its gap."""
+    hand, late = ByHand(), random_request(4, num_branches=1, length=9)
+    hand.submit(random_request(1, max_tokens=30))
+    hand.step()
+    hand.submit(random_request(2, max_tokens=1))
+    _, broken = hand.submit(random_request(3, length=40, poisoned=True))
+    with failing_on(MODEL, POISON):
+        hand.step()
+    with pytest.raises(GenerationError):
+        broken.completion  # noqa: B018
+    _, generation = hand.submit(late)
+    for _ in range(8):
+        hand.step()
+    assert tokens_of(generation.completion) == tokens_of(answer(MODEL, late))
 
 
 def test_waiting_sequences_join_as_others_leave() -> None:
