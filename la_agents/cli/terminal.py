@@ -88,10 +88,12 @@ def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     task = bar.add_task(text, total=None)
 
     def report(done: int, total: int) -> None:
-        bar.start()
+        if not bar.live.is_started:
+            bar.start()
         bar.update(task, completed=done, total=total)
 
     try:
         yield report
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()

@@ -83,3 +83,12 @@ def test_it_is_active_until_it_expires() -> None:
     assert not expiring.is_active()
     assert preference(expires_at=utc_now() + timedelta(hours=1)).is_active()
     assert preference().is_active()
+
+
+def test_the_package_knows_its_names_and_no_others() -> None:
+    import la_agents.preferences as package
+
+    assert dir(package) == package.__all__
+    assert all(getattr(package, name).__name__ == name for name in package.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = package.nothing
