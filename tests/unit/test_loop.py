@@ -101,7 +101,7 @@ def test_short_prompts_are_prefilled_side_by_side_and_run_from_the_next_step_on(
 
 
 def test_a_row_moved_before_it_is_found_not_finite_leaves_nothing_behind() -> None:
-    """One sequence ends in the step in which its neighbour's logits are nan, and the neighbour is moved into its gap."""
+    """One sequence ends in the step in which its neighbour turns nan, and the neighbour moves into the gap."""
     hand, late = ByHand(), random_request(4, num_branches=1, length=9)
     hand.submit(random_request(1, max_tokens=30))
     hand.step()
