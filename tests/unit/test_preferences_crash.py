@@ -19,9 +19,9 @@ from la_agents.preferences.store import PreferenceStore
 
 store = PreferenceStore(sys.argv[1], embeddings=DeterministicFakeEmbedding(size=8))
 for n in range(100_000):
-    one = store.add(f"user {n % 3}", f"single {n}", metadata={"n": n})
+    one = store.add(f"user {n % 3}", f"single {n}", metadata={"n": n}, consolidate=False)
     print(one.model_dump_json(), flush=True)
-    for each in store.add_many(f"user {n % 3}", [f"batch {n} item {i}" for i in range(10)]):
+    for each in store.add_many(f"user {n % 3}", [f"batch {n} item {i}" for i in range(10)], consolidate=False):
         print(each.model_dump_json(), flush=True)
 """
 
@@ -44,4 +44,5 @@ def test_acknowledged_preferences_survive_a_kill(tmp_path: Path, num_acknowledge
             assert len(store.search(user, "single", k=100_000)) == len(kept)
             batches = [each.text.split()[1] for each in kept if each.text.startswith("batch")]
             assert {batches.count(batch) for batch in batches} <= {10}
-        assert store.add("user 0", "afterwards") in store.list("user 0")
+        assert store.add("user 0", "afterwards", consolidate=False) in store.list("user 0")
+        assert store.verify().is_sound

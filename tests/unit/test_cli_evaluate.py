@@ -1,0 +1,44 @@
+"""`la-agents evaluate`: the measurements that the documentation quotes, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from la_agents.cli import app
+
+PAIRS = Path(__file__).parents[1] / "data" / "preference_pairs.jsonl"
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["evaluate", *arguments])
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def test_consolidation_reports_each_split() -> None:
+    report = json.loads(run("consolidation", str(PAIRS), "--json"))
+    assert set(report) == {"tuning", "held-out"}
+    assert report["held-out"]["wrongly_replaced"] < 0.02
+    assert "contradiction_recall" in run("consolidation", str(PAIRS))
+
+
+def test_retrieval_reports_both_ways(tmp_path: Path) -> None:
+    for topic in range(3):
+        items = [
+            {"preference": f"I like dish {topic} {n}.", "question": f"Where is dish {topic} {n}?"} for n in range(40)
+        ]
+        (tmp_path / f"topic{topic}.json").write_text(json.dumps(items))
+    rows = json.loads(run("retrieval", str(tmp_path), "--json"))
+    assert [(row["num_preferences"], row["way"]) for row in rows] == [
+        (size, way) for size in (10, 30, 100) for way in ("cosine", "la-agents")
+    ]
+    assert all(0 <= row["recall_at"]["1"] <= row["recall_at"]["5"] <= 1 for row in rows)
+
+
+def test_what_is_no_data_is_one_line(tmp_path: Path) -> None:
+    for arguments in (["consolidation", str(tmp_path / "none.jsonl")], ["retrieval", str(tmp_path)]):
+        done = CliRunner().invoke(app, ["evaluate", *arguments])
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
