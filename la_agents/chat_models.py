@@ -53,7 +53,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = LangSmithParams(
             ls_provider="la_agents",
-            ls_model_name=self.model_name,
+            ls_model_name=str(kwargs.get("model") or self.model_name),
             ls_model_type="chat",
             ls_temperature=self._argument(kwargs, "temperature"),
             ls_max_tokens=self._argument(kwargs, "max_tokens"),

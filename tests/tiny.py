@@ -40,7 +40,7 @@ from transformers import (
 
 from la_agents.models import LoadedModel
 
-__all__ = ["FAMILIES", "save_tiny_gguf", "save_tiny_model", "tiny_model", "tiny_tokenizer"]
+__all__ = ["FAMILIES", "pristine_model", "save_tiny_gguf", "save_tiny_model", "tiny_model", "tiny_tokenizer"]
 
 FAMILIES = ("llama", "qwen2", "qwen3", "pythia", "gemma", "mistral")
 
@@ -280,6 +280,12 @@ def tiny_model(family: str) -> LoadedModel:
         dtype=torch.float32,
         quantization=None,
     )
+
+
+@cache
+def pristine_model(family: str) -> LoadedModel:
+    """The same weights in a model that never meets an engine, for tests that call it themselves."""
+    return tiny_model.__wrapped__(family)
 
 
 def save_tiny_model(family: str, folder: Path) -> Path:

@@ -99,7 +99,7 @@ def quantize_channels(weight: Tensor, limit: int = _LIMIT) -> tuple[Tensor, Tens
     quantized = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
     scale = torch.empty(weight.shape[0], device=weight.device)
     # A few channels at a time: temporaries of a whole matrix would cost more than the arithmetic.
-    parts = (x.split(_CHANNELS) for x in (weight, quantized, scale))
+    parts = (torch.split(x, _CHANNELS) for x in (weight, quantized, scale))
     for rows, into, unit in zip(*parts, strict=True):
         low, high = rows.aminmax(dim=1)
         unit.copy_(torch.maximum(-low, high).clamp_min_(torch.finfo(torch.float32).tiny) / limit)

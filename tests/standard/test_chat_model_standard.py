@@ -25,10 +25,6 @@ class TestUnit(ChatModelUnitTests):
     def standard_chat_model_params(self) -> dict[str, Any]:
         return STANDARD_PARAMS
 
-    @property
-    def supports_model_override(self) -> bool:
-        return False  # a call cannot bring another model's weights; `model` in a call is refused
-
 
 class TestIntegration(ChatModelIntegrationTests):
     """With a static principle, so that every standard behaviour is seen aligned."""

@@ -9,26 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from la_agents.engine.engine import Engine
 from la_agents.engine.scheduler import Limits
 from la_agents.engine.sequence import Alignment, Request, Sampling
-from tests.tiny import FAMILIES, tiny_model
+from tests.tiny import FAMILIES, pristine_model, tiny_model
 
 MAX_TOKENS = 12
-
-
-@functools.cache
-def pristine_model(family: str) -> PreTrainedModel:
-    """The same weights in a model that never meets the engine, with transformers' plainest attention."""
-    return tiny_model.__wrapped__(family).model.eval()
 
 
 def full_forward(family: str, ids: tuple[int, ...]) -> Tensor:
     """Logits after the last token, without any cache."""
     with torch.no_grad():
-        return pristine_model(family)(torch.tensor([ids]), use_cache=False).logits[0, -1].float()
+        return pristine_model(family).model(torch.tensor([ids]), use_cache=False).logits[0, -1].float()
 
 
 @functools.cache

@@ -28,7 +28,7 @@ from la_agents.conversion import convert, is_converted
 from la_agents.errors import ConfigurationError, ModelNotFoundError, UnsupportedModelError
 from la_agents.model_files import DEFAULT_MODEL, INSTALL_COMMAND, cache_folder, find_model
 from la_agents.models import load_model
-from tests.tiny import FAMILIES, save_tiny_gguf, save_tiny_model, tiny_model, tiny_tokenizer
+from tests.tiny import FAMILIES, pristine_model, save_tiny_gguf, save_tiny_model, tiny_model, tiny_tokenizer
 
 TOKENS = torch.arange(3, 60)[None]
 
@@ -71,7 +71,7 @@ def run(script: str, *arguments: str, **environment: str) -> subprocess.Popen[st
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_saved_model_comes_back_as_it_was(family, folders):
-    loaded, original = load_model(folders[family], device="cpu"), tiny_model(family)
+    loaded, original = load_model(folders[family], device="cpu"), pristine_model(family)
     assert torch.equal(loaded.model(TOKENS).logits, original.model(TOKENS).logits)
     assert loaded.tokenizer.chat_template == original.tokenizer.chat_template
     assert loaded.eos_token_ids == original.eos_token_ids
@@ -103,7 +103,7 @@ def test_another_precision_is_another_copy(folders):
 def test_quantised_weights_are_another_copy(folders):
     plain, quantised = (load_model(folders["llama"], device="cpu", quantize=scheme) for scheme in (None, "int8"))
     assert (plain.quantization, quantised.quantization) == (None, "int8")
-    assert torch.equal(plain.model(TOKENS).logits, tiny_model("llama").model(TOKENS).logits)
+    assert torch.equal(plain.model(TOKENS).logits, pristine_model("llama").model(TOKENS).logits)
     assert not torch.equal(plain.model(TOKENS).logits, quantised.model(TOKENS).logits)
 
 
@@ -256,7 +256,7 @@ def test_a_loaded_model_takes_no_other_settings():
 
 
 def test_a_gguf_file_gives_the_model_it_was_made_from(gguf, cache, capfd):
-    loaded, original = load_model(gguf, device="cpu"), tiny_model("llama")
+    loaded, original = load_model(gguf, device="cpu"), pristine_model("llama")
     assert torch.equal(loaded.model(TOKENS).logits, original.model(TOKENS).logits)
     assert loaded.tokenizer.get_vocab() == original.tokenizer.get_vocab()
     assert loaded.tokenizer.chat_template == original.tokenizer.chat_template
@@ -385,7 +385,7 @@ def test_the_alias_takes_a_converted_copy_before_all_else(gguf, cache, monkeypat
     convert(gguf, cache / "models" / DEFAULT_MODEL)
     loaded = load_model(device="cpu", quantize=None)
     assert loaded.name == DEFAULT_MODEL
-    assert torch.equal(loaded.model(TOKENS).logits, tiny_model("llama").model(TOKENS).logits)
+    assert torch.equal(loaded.model(TOKENS).logits, pristine_model("llama").model(TOKENS).logits)
 
 
 def test_a_damaged_copy_without_the_wheel_is_reported_not_used(gguf, cache, monkeypatch):
