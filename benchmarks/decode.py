@@ -5,6 +5,7 @@ What each row is stands in benchmarks/README.md. Every case of a table runs in t
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import threading
@@ -200,8 +201,9 @@ def main(
     wanted = set(only.split(",")) if only else {"one", "4", "16", "rag", "arrivals", "loss"}
     scheme = None if quantize == "none" else quantize
     loaded = load_model(device="cpu", quantize=scheme)
-    plain = load_model(device="cpu", dtype="float32")
-    bench = Bench(loaded, plain.model, tokens)
+    plain = load_model(device="cpu", quantize=None)
+    # The engine switches its model's attention; peers keep transformers' own.
+    bench = Bench(loaded, copy.deepcopy(plain.model), tokens)
     gguf = bundled_gguf()
     llama = peers.LlamaCpp(gguf, torch.get_num_threads()) if gguf and peers.LlamaCpp.installed() else None
     results: dict[str, Any] = {"quantize": quantize, "threads": torch.get_num_threads(), "torch": torch.__version__}
