@@ -39,6 +39,8 @@ __all__ = [
 
 _NEG_INF = float("-inf")
 _FIRST_TOP_K = 64
+BLOCK = 64
+"""Tokens that are looked at together: on a CPU a maximum or a sum costs a tenth of an argmax, a top-k or a cumsum."""
 _MAX_ITERATIONS = 60
 _ROUNDING = 1e-6  # nats; of float32, so that branches that say the same are not taken to diverge
 
@@ -170,7 +172,7 @@ def nucleus_head(logits: Tensor, p: float | Tensor, temperature: float | Tensor 
     p_ = _per_row(p, logits).unsqueeze(-1)
     k = probabilities.shape[-1] if probabilities.is_cuda else _FIRST_TOP_K
     while k < probabilities.shape[-1]:
-        head, tokens = probabilities.topk(k, dim=-1)
+        head, tokens = _largest(probabilities, k)
         kept = _kept(head, p_)
         cut = kept[:, :-1] & ~kept[:, 1:] & (head[:, :-1] == head[:, 1:])
         if not bool(kept[:, -1].any() | cut.any()):
@@ -218,6 +220,19 @@ class _Family:
         return (s * mean.double() - log_z).clamp_min(0.0), variance.double()
 
 
+def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`topk` in a fraction of its time: the k largest lie in the k blocks with the largest maxima."""
+    batch, vocab = values.shape
+    num_blocks = vocab // BLOCK
+    if vocab % BLOCK or num_blocks < 4 * k:
+        return values.topk(k, dim=-1)
+    blocks = values.view(batch, num_blocks, BLOCK)
+    chosen = blocks.amax(dim=-1).topk(k, dim=-1).indices
+    candidates = blocks.gather(1, chosen.unsqueeze(-1).expand(-1, -1, BLOCK)).flatten(1)
+    head, places = candidates.topk(k, dim=-1)
+    return head, chosen.gather(1, places // BLOCK) * BLOCK + places % BLOCK
+
+
 def _kept(head: Tensor, p: Tensor) -> Tensor:
     """Which of the probabilities `head`, in descending order from the greatest, are in the nucleus."""
     mass = head.cumsum(dim=-1)
@@ -227,9 +242,9 @@ def _kept(head: Tensor, p: Tensor) -> Tensor:
     return kept
 
 
-def _dot(x: Tensor, y: Tensor) -> Tensor:
-    """Inner products of rows, [batch]; without a tensor of the vocabulary's size in between."""
-    return torch.bmm(x.unsqueeze(1), y.unsqueeze(2)).view(-1)
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products of rows, [batch]; on a CPU several times as fast as a matrix product of single rows."""
+    return (a * b).sum(dim=-1)
 
 
 def _all_finite(x: Tensor) -> bool:

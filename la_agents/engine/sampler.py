@@ -45,6 +45,7 @@ class _Batch:
     greedy: Tensor  # [S]
     any_budget: bool
     any_mask: bool
+    any_top_p: bool
     all_greedy: bool
 
 
@@ -69,14 +70,16 @@ class Sampler:
             parts = [members[i : i + size] for i in range(0, len(members), size)]
             self._batches = [_describe(part, logits.device) for part in parts]
             self._members = members
-        return [record for batch in self._batches for record in _sample(logits, batch)]
+        peaks = logits.amax(dim=-1)
+        return [record for batch in self._batches for record in _sample(logits, peaks, batch)]
 
 
-def _sample(logits: Tensor, batch: _Batch) -> list[TokenRecord]:
+def _sample(logits: Tensor, peaks: Tensor, batch: _Batch) -> list[TokenRecord]:
     members = batch.members
-    reference = logits[batch.reference]
+    reference = logits.index_select(0, batch.reference)
     if batch.aligned.numel():
-        step = _align(reference[batch.aligned], logits[batch.branches], batch)
+        branches = logits.index_select(0, batch.branches.flatten()).view(*batch.branches.shape, -1)
+        step = _align(reference.index_select(0, batch.aligned), branches, batch)
         final = reference.index_copy(0, batch.aligned, step.final)
         tokens, unmoved = _choose(final, reference, batch)
         of_aligned = torch.cat(
@@ -87,7 +90,7 @@ def _sample(logits: Tensor, batch: _Batch) -> list[TokenRecord]:
         tokens, unmoved = _choose(reference, reference, batch)
         facts = logits.new_zeros((len(members), 2))
     # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
-    finite = torch.zeros_like(facts[:, 0]).index_add(0, batch.owners, 0 * logits[batch.rows].amax(dim=-1))
+    finite = torch.zeros_like(facts[:, 0]).index_add(0, batch.owners, 0 * peaks.index_select(0, batch.rows))
     # One transfer to the host; float64 holds token ids exactly.
     table = torch.cat([torch.stack([tokens, unmoved, finite], dim=1).double(), facts.double()], dim=1).tolist()
     return [
@@ -130,6 +133,7 @@ def _describe(members: SequenceOf[_Member], device: torch.device) -> _Batch:
         greedy=torch.tensor([s.temperature == 0 for s in samplings], device=device),
         any_budget=any(b < float("inf") for b in budgets),
         any_mask=any(a.principle_top_p < 1 for a in alignments),
+        any_top_p=any(s.top_p < 1 for s in samplings),
         all_greedy=all(s.temperature == 0 for s in samplings),
     )
 
@@ -159,7 +163,7 @@ class _Step:
         """
         pi_0 = self.log_pi_0.exp().unsqueeze(1)
         g = self.branches - self.f_0.unsqueeze(1)
-        mean = torch.matmul(g, pi_0.transpose(1, 2)).squeeze(-1)
+        mean = (g * pi_0).sum(dim=-1)
         at_token = g.gather(-1, tokens[batch.aligned][:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
         factor = (self.scale / batch.temperature[batch.aligned]).unsqueeze(-1) * batch.weights
         return factor * torch.where(torch.isfinite(at_token - mean), at_token - mean, 0.0)
@@ -184,8 +188,8 @@ def _align(f_0: Tensor, branches: Tensor, batch: _Batch) -> _Step:
 
 def _choose(final: Tensor, reference: Tensor, batch: _Batch) -> tuple[Tensor, Tensor]:
     """The chosen tokens [S], and what the reference alone would have chosen with the same randomness [S]."""
-    tokens = final.argmax(dim=-1)
-    unmoved = tokens if final is reference else reference.argmax(dim=-1)
+    tokens = _argmax(final)
+    unmoved = tokens if final is reference else _argmax(reference)
     if batch.all_greedy:
         return tokens, unmoved
     draws = torch.tensor([(s.next_uniform(), s.next_uniform()) for s, _ in batch.members], dtype=torch.float64)
@@ -207,16 +211,48 @@ def _choose(final: Tensor, reference: Tensor, batch: _Batch) -> tuple[Tensor, Te
 
 def _sampled_from(logits: Tensor, batch: _Batch) -> Tensor:
     """softmax(f / T) inside its top-p nucleus, [S, vocab]."""
-    allowed = alignment.nucleus(logits, batch.top_p, batch.temperature)
-    return alignment.policy(logits.masked_fill(~allowed, float("-inf")), batch.temperature).exp()
+    if not batch.any_top_p:
+        return alignment.policy(logits, batch.temperature).exp_()
+    tokens, kept = alignment.nucleus_head(logits, batch.top_p, batch.temperature)
+    inside = logits.gather(-1, tokens).masked_fill(~kept, float("-inf"))
+    probabilities = alignment.policy(inside, batch.temperature).exp_()
+    return torch.zeros_like(logits).scatter_(-1, tokens, probabilities)
 
 
 def _draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Inverse-CDF draw in order of token id, from weights that need not sum to 1; one uniform a sequence."""
-    mass = probabilities.cumsum(dim=-1, dtype=torch.float64)
-    target = (uniform * mass[:, -1]).unsqueeze(-1)
-    # The first token whose mass passes the target has mass of its own; rounding must not leave the vocabulary.
-    return torch.searchsorted(mass, target, right=True).squeeze(-1).clamp_max(probabilities.shape[-1] - 1)
+    """Inverse-CDF draw in order of token id, from weights that need not sum to 1; one uniform a sequence.
+
+    In two steps, which block of tokens and which of them, so that one block is summed up token by token.
+    """
+    size = alignment.BLOCK if probabilities.shape[-1] % alignment.BLOCK == 0 else 1
+    blocks = probabilities.view(len(probabilities), -1, size)
+    mass = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    block, rest = _invert(mass, uniform * mass[:, -1])
+    inner = _row(blocks, block).cumsum(dim=-1, dtype=torch.float64)
+    token, _ = _invert(inner, rest)
+    return block * size + token
+
+
+def _invert(mass: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place whose cumulative mass passes the target, and how far into it the target lies."""
+    # What passes the target has mass of its own; rounding, or a sum that is nan, must not lead beyond the end.
+    at = torch.searchsorted(mass, target.unsqueeze(-1), right=True).clamp_max(mass.shape[-1] - 1)
+    before = torch.where(at > 0, mass.gather(-1, (at - 1).clamp_min(0)), 0.0)
+    return at.squeeze(-1), target - before.squeeze(-1)
+
+
+def _argmax(values: Tensor) -> Tensor:
+    """`argmax(dim=-1)`, the first of equals, in a fraction of its time."""
+    if values.shape[-1] % alignment.BLOCK:
+        return values.argmax(dim=-1)
+    blocks = values.view(len(values), -1, alignment.BLOCK)
+    block = blocks.amax(dim=-1).argmax(dim=-1)
+    return block * alignment.BLOCK + _row(blocks, block).argmax(dim=-1)
+
+
+def _row(blocks: Tensor, which: Tensor) -> Tensor:
+    """`blocks[i, which[i]]`, [S, size]."""
+    return blocks[torch.arange(len(blocks), device=blocks.device), which]
 
 
 def _at(probabilities: Tensor, tokens: Tensor) -> Tensor:
