@@ -199,7 +199,8 @@ class Loop:
         """Move a prefilled sequence into the batch; its rows' logits, or None if there was no room after all."""
         sequence = prefill.sequence
         try:
-            sequence.rows = self.runner.join([concatenate(row.parts) for row in prefill.rows])
+            parts = [concatenate(row.parts) for row in prefill.rows]
+            sequence.rows = self.runner.join(parts, room_for=self._scheduler.num_rows)
         except Exception as error:  # noqa: BLE001  # as above
             self._fail(sequence, error)
             return None

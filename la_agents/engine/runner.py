@@ -131,10 +131,15 @@ class Runner:
         return logits
 
     @torch.inference_mode()
-    def join(self, rows: Sequence[KeyValues]) -> list[int]:
-        """Add rows with their prompts' keys and values; their numbers."""
+    def join(self, rows: Sequence[KeyValues], *, room_for: int = 0) -> list[int]:
+        """Add rows with their prompts' keys and values; their numbers.
+
+        Args:
+            room_for: Rows there will be when all that are on their way have joined: many that come together are moved
+                once, not each time their number doubles.
+        """
         lengths = [key_values[0][0].shape[1] for key_values in rows]
-        self._cache.reserve(self.num_rows + len(rows), max([*self.lengths, *lengths]) + 1)
+        self._cache.reserve(max(self.num_rows + len(rows), room_for), max([*self.lengths, *lengths]) + 1)
         first = self.num_rows
         for number, key_values in enumerate(rows, start=first):
             self._cache.write(number, key_values)
