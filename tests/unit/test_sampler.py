@@ -15,8 +15,8 @@ from la_agents import alignment
 from la_agents.engine.sampler import Sampler
 from la_agents.engine.sequence import Alignment, Request, Sampling, Sequence, TokenRecord
 
-VOCAB = 40
-NUM_DRAWS = 3000
+VOCAB = 128  # two of the blocks that the sampler looks at; the tiny models have no whole number of them
+NUM_DRAWS = 1200
 
 
 def sequence(
@@ -160,7 +160,7 @@ def test_draws_follow_the_aligned_policy_and_the_reference_its_own(which: int) -
     assert chi_square(other, pi_0) < 1.9
     # Maximal coupling: no more tokens differ than the two policies force.
     changed = sum(r.token_id != r.reference_id for r in records) / NUM_DRAWS
-    assert changed == pytest.approx(float((pi - pi_0).clamp_min(0).sum()), abs=0.03)
+    assert changed == pytest.approx(float((pi - pi_0).clamp_min(0).sum()), abs=0.05)
 
 
 def test_the_references_other_choice_is_drawn_afresh() -> None:
