@@ -13,9 +13,7 @@ from la_agents.errors import UserNotSpecifiedError
 from la_agents.users import as_user_id, find_user, resolve_user
 
 
-@pytest.mark.parametrize(
-    "name", ["alice", "*", "%", "a@b.org", "../x", "'; DROP TABLE users; --", "👩‍🚀", " a "]
-)
+@pytest.mark.parametrize("name", ["alice", "*", "%", "a@b.org", "../x", "'; DROP TABLE users; --", "👩‍🚀", " a "])
 def test_any_name_is_kept_as_it_is(name: str) -> None:
     assert as_user_id(name) == name
 
