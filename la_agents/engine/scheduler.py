@@ -17,7 +17,8 @@ class Limits:
 
     Attributes:
         max_rows: Rows in the running batch; an aligned sequence has 1 + k.
-        max_cached_tokens: Slots of keys and values, rows x longest row, reserved at admission.
+        max_cached_tokens: Slots of keys and values, rows x longest row, reserved at admission. The cache rounds rows up
+            to a power of two and slots to 256, so it may hold up to about twice as many.
         max_waiting: Requests in the queue beyond those admitted; one more is refused.
         prefill_budget: Prompt tokens computed in one step, so that a long prompt delays running streams by no more.
         max_positions: The model's context, in tokens.
