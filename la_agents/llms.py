@@ -171,10 +171,11 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         try:
             answers = []
             for call, generation in zip(calls, generations, strict=True):
-                texts = [chunk.text async for chunk in generation]
-                if run_manager:
-                    for text in filter(None, texts):
-                        await run_manager.on_llm_new_token(text)
+                texts = []
+                async for chunk in generation:
+                    texts.append(chunk.text)
+                    if run_manager and chunk.text:
+                        await run_manager.on_llm_new_token(chunk.text)
                 answers.append(_generation(call, "".join(texts), generation.completion))
             return _llm_result(answers)
         finally:

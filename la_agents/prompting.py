@@ -58,9 +58,8 @@ class Prompts:
 class Wording:
     """How principles are put to the model. `{principle}` and `{principles}` are replaced, other braces stay.
 
-    The default is the principle itself: of six wordings tried on the bundled model ("Talk like a pirate.", eight
-    questions, strength 1) it is followed in 6 answers, with the paper's "Please adhere to the following principles."
-    before it in 2, with other lead-ins in 2 to 4. Larger models may profit from one.
+    The default is the principle itself: in a first, small trial the bundled model followed it more often so than behind
+    a lead-in such as "Please adhere to the following principles.". Other models may profit from one.
 
     Attributes:
         one: The text for a single principle.
