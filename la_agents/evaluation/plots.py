@@ -1,0 +1,109 @@
+"""Plots: curves with their intervals as PNG files, each with the provenance of its numbers under it.
+
+matplotlib comes with the extra `evaluation`; nothing here reads or changes its global state, so a program that plots
+with it, too, is not disturbed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from la_agents.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+__all__ = ["Panel", "Point", "save_panels"]
+
+_MARKERS = "osD^vP*Xphd<>"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a curve.
+
+    Attributes:
+        low, high: The interval of y, or both None.
+        label: Written beside it.
+    """
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes: a curve a name, drawn in the order of its points."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: Mapping[str, Sequence[Point]]
+    y_limits: tuple[float, float] | None = None
+
+
+def save_panels(path: Path, panels: Sequence[Panel], provenance: str, *, columns: int = 3) -> Path:
+    """Draw the panels in a grid with one legend, and write the PNG.
+
+    Curves of one name have one colour and marker in all panels. The bytes depend on what is drawn and on the version of
+    matplotlib alone.
+
+    Raises:
+        ConfigurationError: matplotlib is not installed.
+    """
+    figure_type = _figure_type()
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure: Figure = figure_type(figsize=(4.6 * columns, 3.4 * rows + 0.9), dpi=110, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    handles: dict[str, Line2D] = {}
+    for panel, ax in zip(panels, axes, strict=False):
+        _draw(panel, ax, names, handles)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside upper center", ncols=min(len(names), 6), fontsize=8
+    )
+    figure.supxlabel(provenance, fontsize=6, color="0.4")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Software": None, "Description": provenance})
+    return path
+
+
+def _draw(panel: Panel, ax: Axes, names: Sequence[str], handles: dict[str, Line2D]) -> None:
+    for name, points in panel.curves.items():
+        number = names.index(name)
+        xs, ys = [point.x for point in points], [point.y for point in points]
+        style = {"color": f"C{number % 10}", "marker": _MARKERS[number % len(_MARKERS)], "markersize": 5}
+        (handles[name],) = ax.plot(xs, ys, linewidth=1.2, **style)  # type: ignore[arg-type]
+        ends = [(p.x, p.low, p.high) for p in points if p.low is not None and p.high is not None]
+        if ends:
+            ax.vlines(*zip(*ends, strict=True), color=style["color"], alpha=0.35, linewidth=1)
+        for point in points:
+            if point.label:
+                ax.annotate(point.label, (point.x, point.y), (4, 3), textcoords="offset points", fontsize=6)
+    ax.set_title(panel.title, fontsize=9)
+    ax.set_xlabel(panel.x_label, fontsize=8)
+    ax.set_ylabel(panel.y_label, fontsize=8)
+    ax.tick_params(labelsize=7)
+    ax.grid(alpha=0.25)
+    if panel.y_limits:
+        ax.set_ylim(*panel.y_limits)
+
+
+def _figure_type() -> type[Figure]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        msg = "Expected matplotlib for the plots, it is not installed; run `pip install 'la-agents[evaluation]'`."
+        raise ConfigurationError(msg) from error
+    return Figure

@@ -1,0 +1,191 @@
+"""Run: the rows of one measurement in a JSON Lines file that survives any interruption.
+
+The first row is the provenance, then one row for each finished unit, named by a stable key. While a run goes on rows
+stand in the order they were finished; when all are there, the file is put into the order of the keys. So a run that
+was interrupted and taken up again leaves the same bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from la_agents.errors import ConfigurationError
+from la_agents.evaluation.provenance import Provenance
+
+__all__ = ["Report", "Row", "Run", "Work", "read_run"]
+
+Row = dict[str, Any]
+"""What was measured on one unit: JSON-able, and finite or None."""
+
+Report = Callable[[int, int], None]
+"""Told how many units are done, of how many."""
+
+Work = Callable[[Sequence[str]], Iterable[tuple[str, Row]]]
+"""Does the units with these keys and yields each with its row as soon as it is finished, in any order."""
+
+
+class Run:
+    """The results file `<suite>.jsonl` of one measurement in a folder, locked while open.
+
+    Args:
+        folder: Made if it does not exist.
+        provenance: What the numbers depend on. Rows that are there already count only if theirs is the same.
+
+    Raises:
+        ConfigurationError: the folder holds this suite's results of another provenance, is in use, or its file is
+            damaged beyond a torn last line.
+    """
+
+    def __init__(self, folder: Path, provenance: Provenance) -> None:
+        self.provenance = provenance
+        self.path = folder / f"{provenance.suite}.jsonl"
+        self.rows: dict[str, Row] = {}
+        self._header = provenance.header()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"Expected --out to be a folder that can be written, got {folder}: {error}"
+            raise ConfigurationError(msg) from error
+        self._lock = FileLock(folder / f".{provenance.suite}.lock", timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            msg = f"Expected {self.path} to be written by one run at a time, another one is; choose another --out."
+            raise ConfigurationError(msg) from error
+        try:
+            self._take_up()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; what is in it stays and can be taken up again."""
+        self._lock.release()
+
+    def add(self, key: str, row: Row) -> None:
+        """Write a finished unit's row, at once."""
+        line = _line({"key": key, **row})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line)
+        self.rows[key] = json.loads(line)
+
+    def complete(self, keys: Sequence[str], work: Work, report: Report | None = None) -> list[Row]:
+        """Do what is missing of `keys`, and return all their rows in the order of `keys`.
+
+        Rows are read back as the file has them, so that what follows cannot depend on whether they were just made.
+
+        Raises:
+            ConfigurationError: two units have one key, or `work` left one out.
+        """
+        if len(set(keys)) != len(keys):
+            msg = "Expected every unit to have a key of its own, got one twice."
+            raise ConfigurationError(msg)
+        missing = [key for key in keys if key not in self.rows]
+        num_done = len(keys) - len(missing)
+        if report:
+            report(num_done, len(keys))
+        for key, row in work(missing) if missing else ():
+            self.add(key, row)
+            num_done += 1
+            if report:
+                report(num_done, len(keys))
+        left = [key for key in keys if key not in self.rows]
+        if left:
+            msg = f"Expected a row for every unit, {len(left)} are missing, {left[0]!r} the first of them."
+            raise ConfigurationError(msg)
+        self._write(keys)
+        return [self.rows[key] for key in keys]
+
+    def _take_up(self) -> None:
+        if not self.path.exists():
+            self._write(())
+            return
+        header, rows = _read(self.path, repair=True)
+        if header is None:  # interrupted before its first line was whole
+            self._write(())
+        elif header != json.loads(_line(self._header)):
+            names = ", ".join(_differences(header, self._header))
+            msg = (
+                f"Expected {self.path} to hold results of the same measurement, its {names} differ; "
+                "choose another --out, or remove that file to start again."
+            )
+            raise ConfigurationError(msg)
+        self.rows = {row["key"]: row for row in rows}
+
+    def _write(self, keys: Sequence[str]) -> None:
+        """Replace the file by header and rows in order, all or nothing."""
+        lines = [_line(self._header), *(_line(self.rows[key]) for key in keys)]
+        content = "".join(lines).encode()
+        if self.path.exists() and self.path.read_bytes() == content:
+            return
+        beside = self.path.with_suffix(".tmp")
+        beside.write_bytes(content)
+        os.replace(beside, self.path)
+
+
+def read_run(path: Path) -> tuple[Row, list[Row]]:
+    """The header and the rows of a results file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is not such a file.
+    """
+    header, rows = _read(path, repair=False)
+    if header is None:
+        msg = f"Expected {path} to begin with a provenance row, it does not; run the suite again."
+        raise ConfigurationError(msg)
+    return header, rows
+
+
+def _read(path: Path, *, repair: bool) -> tuple[Row | None, list[Row]]:
+    """Header and rows; what follows the last line end was being written when the run was interrupted."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"Expected results in {path}, got {type(error).__name__}: {error}"
+        raise ConfigurationError(msg) from error
+    whole, torn = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
+    if torn and repair:
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    parsed = list(_parse(whole, path))
+    if not parsed:
+        return None, []
+    if "provenance" not in parsed[0] or not all("key" in row for row in parsed[1:]):
+        msg = f"Expected {path} to hold a provenance row and then rows with keys, it does not; choose another --out."
+        raise ConfigurationError(msg)
+    return parsed[0], parsed[1:]
+
+
+def _parse(content: bytes, path: Path) -> Iterator[Row]:
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            msg = f"Expected JSON in line {number} of {path}, got: {error}; remove that file to start again."
+            raise ConfigurationError(msg) from error
+        if not isinstance(row, dict):
+            msg = f"Expected a JSON object in line {number} of {path}, got another value; remove it to start again."
+            raise ConfigurationError(msg)
+        yield row
+
+
+def _differences(old: Row, new: Row) -> list[str]:
+    before, after = old["provenance"], new["provenance"]
+    names = [name for name in after if before.get(name) != json.loads(json.dumps(after[name]))]
+    return names or ["fields"]
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
