@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from la_agents.cli import review
 from la_agents.cli.options import JsonOption, StoreOption, UserOption, settings_of
-from la_agents.cli.terminal import answer, clean, console, counting_bar, note, print_json
+from la_agents.cli.tables import print_table
+from la_agents.cli.terminal import answer, clean, counting_bar, note, print_json
 
 if TYPE_CHECKING:
     from la_agents.preferences.maintenance import Purged
@@ -63,7 +65,7 @@ def list_(
         print_json([{**preference.model_dump(mode="json"), "state": preference.state} for preference in preferences])
     elif preferences:
         header = ("id", "scope", "weight", *(("state",) if everything else ()), "preference")
-        _table(header, [_row(preference, state=everything) for preference in preferences])
+        print_table(header, [_row(preference, state=everything) for preference in preferences])
         _note_flags(preferences)
     else:
         note(f"Nothing is stored about {user}. Add with: la-agents prefs add TEXT --user {user}")
@@ -82,7 +84,7 @@ def history(
         (f"{c.at:%Y-%m-%d %H:%M}", f"{c.kind}{' (taken back)' * c.undone}", c.why, c.by or "", _before(c.before))
         for c in changes
     ]
-    _table(("when", "what", "why", "by", "before"), rows)
+    print_table(("when", "what", "why", "by", "before"), rows)
 
 
 @app.command()
@@ -108,7 +110,7 @@ def search(
         print_json([{**f.preference.model_dump(mode="json"), "relevance": f.relevance} for f in found])
     elif found:
         rows = [(_relevance(f), *_row(f.preference)) for f in found]
-        _table(("relevance", "id", "scope", "weight", "preference"), rows)
+        print_table(("relevance", "id", "scope", "weight", "preference"), rows)
     else:
         note("Nothing is close enough.")
 
@@ -286,15 +288,5 @@ def _receipt(purged: Purged) -> str:
     )
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Ids and texts are wrapped, never cut: an id is there to be copied."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*header, box=None, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
-        column.no_wrap = column.header in ("id", "by")
-    for row in rows:
-        table.add_row(*(Text(clean(cell)) for cell in row))
-    console().print(table)
+for command in (review.pending, review.approve, review.reject):
+    app.command()(command)

@@ -9,7 +9,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 __all__ = ["Change", "ChangeKind"]
 
-ChangeKind = Literal["added", "refreshed", "merged", "superseded", "updated", "forgotten", "undone"]
+ChangeKind = Literal[
+    "added", "refreshed", "merged", "superseded", "updated", "rated", "approved", "rejected", "forgotten", "undone"
+]
 
 
 class Change(BaseModel):
@@ -17,7 +19,8 @@ class Change(BaseModel):
 
     Attributes:
         at: When.
-        kind: `refreshed`: said again. `merged`: restated. `undone`: the change before it was taken back.
+        kind: `refreshed`: said again. `merged`: restated. `rated`: an answer that used it was rated. `undone`: the
+            change before it was taken back.
         why: In words.
         by: The id of the preference that took its place.
         said: The words that were said again or restated.

@@ -18,7 +18,7 @@ from la_agents.preferences.foreign import ExportFormat, translated
 from la_agents.preferences.history import Change
 from la_agents.preferences.lifecycle import MAX_CHANGES, added
 from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import Preference, PreferenceDraft, Source, utc_now, validated
+from la_agents.preferences.schema import Preference, PreferenceDraft, Review, Source, utc_now, validated
 
 __all__ = ["ExportFormat", "PathOrFile", "read_lines", "rereadable", "write_lines"]
 
@@ -39,6 +39,7 @@ class ImportedLine(PreferenceDraft):
     superseded_at: AwareDatetime | None = None
     superseded_by: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     forgotten_at: AwareDatetime | None = None
+    review: Review | None = None
     history: list[Change] = Field(default_factory=list, max_length=MAX_CHANGES)
 
     def record(self, user: str) -> StoredPreference:

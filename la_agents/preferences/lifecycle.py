@@ -15,9 +15,12 @@ from la_agents.preferences.schema import Preference, PreferenceDraft, validated
 __all__ = [
     "MAX_CHANGES",
     "added",
+    "approved",
     "forgotten",
     "last_undoable",
+    "rated",
     "refreshed",
+    "rejected",
     "superseded",
     "undone",
     "updated",
@@ -72,6 +75,25 @@ def updated(record: StoredPreference, values: Mapping[str, Any], at: datetime) -
         InvalidPreferenceError: a new value is out of its limits.
     """
     return _changed(record, at, values, kind="updated", why="by its user")
+
+
+def rated(record: StoredPreference, weight: float, at: datetime, why: str) -> StoredPreference:
+    """The preference with the weight that the rating of an answer gives it.
+
+    Raises:
+        InvalidPreferenceError: the weight is out of its limits.
+    """
+    return _changed(record, at, {"weight": weight}, kind="rated", why=why)
+
+
+def approved(record: StoredPreference, at: datetime) -> StoredPreference:
+    """The proposal as its user's own word."""
+    return _changed(record, at, {"review": None, "source": "explicit"}, kind="approved", why="by its user")
+
+
+def rejected(record: StoredPreference, at: datetime) -> StoredPreference:
+    """The proposal as turned down by its user."""
+    return _changed(record, at, {"review": "rejected"}, kind="rejected", why="by its user")
 
 
 def undone(record: StoredPreference, at: datetime) -> StoredPreference:

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_TEXT_CHARS",
     "Preference",
     "PreferenceDraft",
+    "Review",
     "Scope",
     "ScoredPreference",
     "Source",
@@ -34,8 +35,11 @@ Source = Literal["explicit", "inferred", "imported"]
 """`explicit`: said by the user. `inferred`: concluded from behaviour. `imported`: from elsewhere."""
 
 
-State = Literal["active", "superseded", "expired", "forgotten"]
+State = Literal["active", "pending", "superseded", "expired", "forgotten", "rejected"]
 """Only an `active` preference applies; the others stay in the history until they are erased."""
+
+Review = Literal["pending", "rejected"]
+"""What was proposed and waits for its user's word, or was turned down."""
 
 
 def utc_now() -> datetime:
@@ -113,6 +117,7 @@ class Preference(PreferenceDraft):
         num_said: How often it was said, restatements included.
         superseded_at: When another one took its place; `superseded_by` is that one's id.
         forgotten_at: When it was forgotten.
+        review: That it was proposed and is not approved; None for whatever needs no approval.
     """
 
     id: str
@@ -123,11 +128,12 @@ class Preference(PreferenceDraft):
     superseded_at: AwareDatetime | None = None
     superseded_by: str | None = None
     forgotten_at: AwareDatetime | None = None
+    review: Review | None = None
 
     @property
     def is_archived(self) -> bool:
-        """Whether it was superseded or forgotten: kept for the history alone."""
-        return self.superseded_at is not None or self.forgotten_at is not None
+        """Whether calls have no use for it: superseded, forgotten, or not approved."""
+        return self.superseded_at is not None or self.forgotten_at is not None or self.review is not None
 
     @property
     def state(self) -> State:
@@ -140,6 +146,8 @@ class Preference(PreferenceDraft):
             return "forgotten"
         if self.superseded_at is not None:
             return "superseded"
+        if self.review is not None:
+            return self.review
         return "active" if self.expires_at is None or at < self.expires_at else "expired"
 
     def is_active(self, at: datetime | None = None) -> bool:

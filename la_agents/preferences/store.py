@@ -31,6 +31,7 @@ from la_agents.preferences.layers import Layer, SharedPreferences, owner_of, set
 from la_agents.preferences.lifecycle import forgotten, last_undoable, undone, updated, version_at
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.maintenance import Maintenance, Progress, Purged, Stats, Verified
+from la_agents.preferences.proposals import Proposals
 from la_agents.preferences.ranking import (
     Query,
     check_limits,
@@ -147,6 +148,11 @@ class PreferenceStore:
             ConfigurationError: the name is not valid.
         """
         return SharedPreferences(self, Layer(layer))
+
+    @property
+    def proposals(self) -> Proposals:
+        """What was proposed and waits for its user's word: propose, list, approve and reject."""
+        return Proposals(self)
 
     def add(
         self,
@@ -310,9 +316,9 @@ class PreferenceStore:
         return in_order([record for record in active if scope in (None, record.preference.scope)])
 
     def archive(self, user: object) -> Preferences:
-        """Return the user's superseded, expired and forgotten preferences, the oldest first."""
+        """Return the user's superseded, expired, forgotten and rejected preferences, the oldest first."""
         records = self._shards.read(owner_of(user), archived=True, history=False)
-        return in_order([record for record in records if not record.preference.is_active()])
+        return in_order([record for record in records if record.preference.state not in ("active", "pending")])
 
     def count(self, user: object) -> int:
         """Return how many active preferences the user has."""
@@ -540,6 +546,17 @@ class PreferenceStore:
         now_known = {record.preference.id: record.preference for record in written}
         return [now_known[id] for id in ids]
 
+    def _edit(
+        self, user: str, change: Callable[[Sequence[StoredPreference]], Sequence[StoredPreference]]
+    ) -> Preferences:
+        """Write what a change makes of all that the user has, and return that; nobody else writes meanwhile."""
+        with _writer(user):
+            known = self._shards.read(user, vectors=True, archived=True)
+            written = change(known)
+            self._check_total(user, written, known)
+            self._write(user, written)
+        return [record.preference for record in written]
+
     def _undone(self, user: str, record: StoredPreference) -> Sequence[StoredPreference]:
         """The records to write so that the latest change of this one is taken back."""
         now = utc_now()
@@ -604,7 +621,8 @@ class PreferenceStore:
         record = self._existing(user, id)
         if record.preference.is_archived:
             state = record.preference.state
-            msg = f"Expected a preference that stands, got one that was {state}; undo(user, id) brings it back."
+            cure = "approve it first" if state == "pending" else "undo(user, id) brings it back"
+            msg = f"Expected a preference that stands, got one that is {state}; {cure}."
             raise PreferenceNotFoundError(msg)
         return record
 

@@ -1,0 +1,136 @@
+"""Proposals: they apply once their user has approved them, and not before."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from la_agents.cli import app
+from la_agents.errors import InvalidPreferenceError, PreferenceNotFoundError
+from la_agents.preferences.store import PreferenceStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PreferenceStore]:
+    with PreferenceStore(tmp_path / "prefs") as store:
+        yield store
+
+
+def propose(store: PreferenceStore, text: str) -> str:
+    return store.proposals.add("alice", [{"text": text, "source": "inferred", "scope": "always"}])[0].id
+
+
+def test_a_proposal_is_no_part_of_any_call(store: PreferenceStore) -> None:
+    propose(store, "Answer in French.")
+    assert store.list("alice") == store.archive("alice") == []
+    assert store.retrieve("alice", "Hello") == store.search("alice", "French") == []
+    assert store.count("alice") == 0
+    assert [p.text for p in store.proposals.list("alice")] == ["Answer in French."]
+    assert store.proposals.list("bob") == []
+
+
+def test_an_approved_one_applies_as_the_users_own_word(store: PreferenceStore) -> None:
+    id = propose(store, "Answer in French.")
+    assert store.proposals.approve("alice", id).source == "explicit"
+    assert [s.preference.id for s in store.retrieve("alice", "Hello")] == [id]
+    assert store.proposals.list("alice") == []
+    assert [change.kind for change in store.history("alice", id)] == ["added", "approved"]
+
+
+def test_approval_can_be_undone(store: PreferenceStore) -> None:
+    id = propose(store, "Answer in French.")
+    store.proposals.approve("alice", id)
+    store.undo("alice", id)
+    assert [p.id for p in store.proposals.list("alice")] == [id]
+    assert store.list("alice") == []
+
+
+def test_an_approved_one_supersedes_what_it_contradicts(store: PreferenceStore) -> None:
+    old = store.add("alice", "Answer in French.", scope="always")
+    id = propose(store, "Answer in German.")
+    assert store.proposals.approve("alice", id).id == id
+    assert [p.text for p in store.list("alice")] == ["Answer in German."]
+    assert store.get("alice", old.id).superseded_by == id
+
+
+def test_an_approved_one_that_is_known_merges(store: PreferenceStore) -> None:
+    id = propose(store, "I love hiking.")
+    known = store.add("alice", "I love hiking.")
+    assert store.proposals.approve("alice", id).id == known.id
+    assert [(p.id, p.num_said) for p in store.list("alice")] == [(known.id, 2)]
+    assert store.proposals.list("alice") == []
+
+
+def test_a_rejected_one_is_not_proposed_again_but_can_be_approved(store: PreferenceStore) -> None:
+    id = propose(store, "Answer in French.")
+    assert store.proposals.reject("alice", id).state == "rejected"
+    assert store.proposals.add("alice", ["answer in french"]) == []
+    assert store.proposals.list("alice") == []
+    assert [p.state for p in store.archive("alice")] == ["rejected"]
+    store.proposals.approve("alice", id)
+    assert store.count("alice") == 1
+
+
+def test_what_is_known_or_waits_is_not_proposed(store: PreferenceStore) -> None:
+    store.add("alice", "I love hiking.")
+    assert store.proposals.add("alice", ["I love hiking", "No nuts.", "no nuts"])[0].text == "No nuts."
+    assert len(store.proposals.list("alice")) == 1
+
+
+def test_all_or_none_are_proposed(store: PreferenceStore) -> None:
+    with pytest.raises(InvalidPreferenceError, match="item 1"):
+        store.proposals.add("alice", ["I love hiking.", " "])
+    assert store.proposals.list("alice") == []
+
+
+def test_only_ones_own_proposals_can_be_decided(store: PreferenceStore) -> None:
+    id = propose(store, "Answer in French.")
+    active = store.add("bob", "I love hiking.").id
+    for user, which in (("bob", id), ("bob", active), ("alice", "unknown")):
+        with pytest.raises(PreferenceNotFoundError):
+            store.proposals.approve(user, which)
+        with pytest.raises(PreferenceNotFoundError):
+            store.proposals.reject(user, which)
+    with pytest.raises(PreferenceNotFoundError, match="approve it first"):
+        store.update("alice", id, weight=2.0)
+
+
+def test_exports_and_erasure_include_proposals(store: PreferenceStore) -> None:
+    propose(store, "Answer in French.")
+    file = io.StringIO()
+    assert store.export("alice", file) == 1
+    file.seek(0)
+    store.import_("carol", file)
+    assert [p.text for p in store.proposals.list("carol")] == ["Answer in French."]
+    assert store.erase("alice") == 1
+    assert store.proposals.list("alice") == []
+
+
+async def test_the_async_twins_do_the_same(store: PreferenceStore) -> None:
+    one, two = await store.proposals.aadd("alice", ["Answer in French.", "I love hiking."])
+    await store.proposals.aapprove("alice", one.id)
+    await store.proposals.areject("alice", two.id)
+    assert [p.id for p in await store.alist("alice")] == [one.id]
+    assert await store.proposals.alist("alice") == []
+
+
+def test_the_command_line_lists_approves_and_rejects(store: PreferenceStore, tmp_path: Path) -> None:
+    one, two = propose(store, "Answer in French."), propose(store, "I love hiking.")
+    store.close()
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["--store", str(tmp_path / "prefs"), "prefs", *arguments, "--user", "alice"])
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    assert "Answer in French." in run("pending")
+    assert [p["id"] for p in json.loads(run("pending", "--json"))] == [one, two]
+    run("approve", one)
+    run("reject", two)
+    assert json.loads(run("pending", "--json")) == []
+    assert [p["id"] for p in json.loads(run("list", "--json"))] == [one]
