@@ -4,6 +4,9 @@ The plain way is one langchain-chroma collection with a metadata filter. Vectors
 the bundled model's length, because what is measured is the store; the embedding costs the same in both. Each way is
 filled, then opened and searched in a fresh process, users in random order. Chroma replays a collection's log when a
 process first visits it: those visits, one for each shard, are counted apart.
+
+Filling a million takes hours. With `--folder` what is filled stays, and later runs measure it without filling again;
+`--fill` fills and stops, so that the measuring can wait for a quiet machine.
 """
 
 from __future__ import annotations
@@ -175,49 +178,89 @@ def search_plain(folder: Path, num_users: int, num_searches: int) -> dict[str, f
 WAYS = {"ours": (fill_ours, search_ours, 1_000), "plain": (fill_plain, search_plain, 30)}
 
 
-def measure(way: str, size: int, folder: Path) -> dict[str, float]:
-    """Fill in this process' child, search in another."""
+def fill(way: str, size: int, folder: Path) -> dict[str, float]:
+    """Fill the folder in a child process, unless it was filled with as much before; what the filling measured."""
+    done = folder / "filled.json"
+    if done.is_file():
+        figures: dict[str, float] = json.loads(done.read_text())
+        if figures["size"] != size:
+            sys.exit(f"Expected {folder} to hold {size:,} preferences, got {figures['size']:,}; name another --folder.")
+        return figures
+    if folder.is_dir() and any(folder.iterdir()):
+        sys.exit(f"Expected {folder} to be empty or filled, got one whose filling was interrupted; remove it.")
+    folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    run(way, "fill", size, folder)
-    figures = {"fill a second": round(size / (time.perf_counter() - started))}
-    figures |= json.loads(run(way, "search", size, folder))
+    run(way, "fill", size, folder / "data")
+    figures = {"size": size, "fill a second": round(size / (time.perf_counter() - started))}
+    done.write_text(json.dumps(figures))
+    return figures
+
+
+def measure(way: str, size: int, folder: Path, searches: int | None) -> dict[str, float]:
+    """Search in a child process what was filled."""
+    figures = fill(way, size, folder)
+    figures |= json.loads(run(way, "search", size, folder / "data", searches))
     figures["disk MB"] = round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6)
     return figures
 
 
-def run(way: str, step: str, size: int, folder: Path) -> str:
+def run(way: str, step: str, size: int, folder: Path, searches: int | None = None) -> str:
     command = [sys.executable, "-m", "benchmarks.memory", "--size", str(size), "--step", way, step, str(folder)]
+    command += [] if searches is None else ["--searches", str(searches)]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def do_step(way: str, step: str, folder: Path, size: int) -> None:
-    fill, search, num_searches = WAYS[way]
+def do_step(way: str, step: str, folder: Path, size: int, searches: int | None) -> None:
+    fill_folder, search, num_searches = WAYS[way]
     if step == "fill":
-        fill(folder, size // PER_USER)
+        fill_folder(folder, size // PER_USER)
         return
-    figures = search(folder, size // PER_USER, num_searches)
+    figures = search(folder, size // PER_USER, searches or num_searches)
     figures["memory MB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
     print(json.dumps(figures))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def compare(found: dict[str, dict[str, float]]) -> dict[str, float]:
+    """How many times faster ours is, at each percentile."""
+    if len(found) < 2:
+        return {}
+    return {
+        f"p{p}": round(found["plain"][f"search p{p} ms"] / found["ours"][f"search p{p} ms"], 1) for p in (50, 95, 99)
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=100_000, help="preferences, 10 a user (default: 100,000)")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=[*WAYS])
-    parser.add_argument("--folder", help="where to write; default a temporary folder")
+    parser.add_argument("--folder", type=Path, help="keep what is filled here; default a temporary folder")
+    parser.add_argument("--fill", action="store_true", help="fill --folder and stop")
+    parser.add_argument("--searches", type=int, help="searches of each way; default 1,000 of ours, 30 of the plain")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--step", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.step:
-        do_step(arguments.step[0], arguments.step[1], Path(arguments.step[2]), arguments.size)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    if given.step:
+        do_step(given.step[0], given.step[1], Path(given.step[2]), given.size, given.searches)
         return
-    print(f"{arguments.size:,} preferences of {arguments.size // PER_USER:,} users")
-    found = {}
-    for way in arguments.ways:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            found[way] = measure(way, arguments.size, Path(folder))
-        print(way, json.dumps(found[way]), flush=True)
-    if len(found) == 2:
-        print(f"search p50: {found['plain']['search p50 ms'] / found['ours']['search p50 ms']:.0f} x the plain way")
+    if given.fill and given.folder is None:
+        sys.exit("Expected --folder with --fill, got none; what is filled has to stay somewhere.")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        if given.fill:
+            for way in given.ways:
+                print(way, json.dumps(fill(way, given.size, folder / way)), flush=True)
+            return
+        found = {way: measure(way, given.size, folder / way, given.searches) for way in given.ways}
+    report = {"preferences": given.size, "users": given.size // PER_USER, **found, "times faster": compare(found)}
+    if given.json:
+        print(json.dumps(report))
+        return
+    for name, value in report.items():
+        print(f"{name}: {json.dumps(value)}")
 
 
 if __name__ == "__main__":
