@@ -22,10 +22,13 @@ or a temperature is a number or `[batch]`. All arithmetic is float32, whatever c
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 __all__ = [
+    "budgeted_line",
     "direction",
     "divergence",
     "divergence_scale",
@@ -148,6 +151,22 @@ def divergence_scale(
         low, high = torch.where(open_ & inside, s, low), torch.where(open_ & ~inside, s, high)
         open_ = open_ & ~(inside & (budget_ - kl <= tolerance)) & (high - low > 1e-12)
     return torch.where(exceeds, low, cap_)
+
+
+def budgeted_line(
+    reference: Tensor,
+    branches: Tensor,
+    weights: Tensor,
+    cap: float | Tensor,
+    budget: float | Tensor = math.inf,
+    temperature: float | Tensor = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """s [batch] and `f(s)` [batch, vocab], both float32, for the largest s <= cap within the budget."""
+    if isinstance(budget, float) and math.isinf(budget):
+        s = _per_row(cap, reference).float()
+    else:
+        s = divergence_scale(reference, branches, weights, cap, budget, temperature).float()
+    return s, line(reference, branches, weights, s)
 
 
 def nucleus(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0) -> Tensor:

@@ -38,6 +38,7 @@ CALL_ARGUMENTS = frozenset(
         "mask_temperature",
         "max_divergence",
         "max_tokens",
+        "method",
         "principle_top_p",
         "principles",
         "seed",
@@ -113,13 +114,16 @@ class Personalized(BaseModel):
     """How many relevant preferences a call takes at most; those of scope "always" are not counted."""
     min_relevance: float | None = None
     """Similarity below which a preference does not count as relevant; None takes the store's default."""
+    method: str = "linear"
+    """"linear" (Linear Alignment), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
     strength: float = 1.0
-    """gamma >= -1: 0 prompts alone, larger follows the principles more closely."""
+    """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2."""
     compose: Literal["joint", "sum"] = "joint"
     """"joint": all principles in one branch (the paper); "sum": each its own branch and weight."""
     max_divergence: float | None = None
     """Budget delta: nats per token by which the answer may depart from the unaligned model."""
-    principle_top_p: float = 0.8
+    principle_top_p: float | None = None
+    """Mass of the principles' nucleus, the tokens that may be chosen; None: 0.8 for "linear", all for other methods."""
     mask_temperature: float | None = None
     placement: Literal["system", "user"] = "system"
     wording: Wording | None = None

@@ -42,6 +42,7 @@ def alignment_report(
             {"principles": list(members), "weight": weight, "share": _mean_share(records, i)}
             for i, (members, weight) in enumerate(zip(branch_principles, weights, strict=True))
         ],
+        "method": settings.method,
         "strength": settings.strength,
         "divergence_budget": settings.max_divergence,
         "mean_divergence": fmean(divergences),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
@@ -36,15 +37,16 @@ class _Batch:
     aligned: Tensor  # [A], places among the S
     branches: Tensor  # [A, K]
     weights: Tensor  # [A, K]
-    cap: Tensor  # [A], 1 + strength
+    cap: Tensor  # [A], the s aimed at
     budget: Tensor  # [A], inf for none
-    support_p: Tensor  # [A]
-    mask_temperature: Tensor  # [A]
+    masked: Tensor  # [M], places among the A of those with a support mask
+    support_p: Tensor  # [M]
+    mask_temperature: Tensor  # [M]
     temperature: Tensor  # [S], 1 where greedy
     top_p: Tensor  # [S]
     greedy: Tensor  # [S]
     any_budget: bool
-    any_mask: bool
+    all_masked: bool
     any_top_p: bool
     all_greedy: bool
 
@@ -111,6 +113,7 @@ def _describe(members: SequenceOf[_Member], device: torch.device) -> _Batch:
     def integers(values: list[int] | list[list[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=device)
 
+    masked = [i for i, a in enumerate(alignments) if a.support_p < 1]
     budgets = [float("inf") if a.max_divergence is None else a.max_divergence for a in alignments]
     return _Batch(
         members=list(members),
@@ -124,15 +127,16 @@ def _describe(members: SequenceOf[_Member], device: torch.device) -> _Batch:
             dtype=torch.float32,
             device=device,
         ),
-        cap=floats([1.0 + a.strength for a in alignments]),
+        cap=floats([a.scale for a in alignments]),
         budget=floats(budgets),
-        support_p=floats([a.principle_top_p for a in alignments]),
-        mask_temperature=floats([_mask_temperature(s) for _, s, _ in aligned]),
+        masked=integers(masked),
+        support_p=floats([alignments[i].support_p for i in masked]),
+        mask_temperature=floats([_mask_temperature(aligned[i][1]) for i in masked]),
         temperature=floats([s.temperature or 1.0 for s in samplings]),
         top_p=floats([s.top_p for s in samplings]),
         greedy=torch.tensor([s.temperature == 0 for s in samplings], device=device),
         any_budget=any(b < float("inf") for b in budgets),
-        any_mask=any(a.principle_top_p < 1 for a in alignments),
+        all_masked=len(masked) == len(aligned),
         any_top_p=any(s.top_p < 1 for s in samplings),
         all_greedy=all(s.temperature == 0 for s in samplings),
     )
@@ -171,19 +175,24 @@ class _Step:
 
 def _align(f_0: Tensor, branches: Tensor, batch: _Batch) -> _Step:
     temperature = batch.temperature[batch.aligned]
-    s = batch.cap
-    if batch.any_budget:
-        s = alignment.divergence_scale(f_0, branches, batch.weights, batch.cap, batch.budget, temperature).float()
-    f_s = alignment.line(f_0, branches, batch.weights, s)
+    budget = batch.budget if batch.any_budget else math.inf
+    s, f_s = alignment.budgeted_line(f_0, branches, batch.weights, batch.cap, budget, temperature)
     log_pi_0 = alignment.policy(f_0, temperature)
     kl = alignment.relative_entropy(alignment.policy(f_s, temperature), log_pi_0)
-    final = f_s
-    if batch.any_mask:
-        f_1 = alignment.line(f_0, branches, batch.weights, 1.0)
-        tokens, kept = alignment.nucleus_head(f_1, batch.support_p, batch.mask_temperature)
-        inside = f_s.gather(-1, tokens).masked_fill(~kept, float("-inf"))
-        final = torch.full_like(f_s, float("-inf")).scatter_(-1, tokens, inside)
-    return _Step(f_0, branches, log_pi_0, final, s, kl)
+    return _Step(f_0, branches, log_pi_0, _masked(f_s, f_0, branches, batch), s, kl)
+
+
+def _masked(f_s: Tensor, f_0: Tensor, branches: Tensor, batch: _Batch) -> Tensor:
+    """f(s) inside the support, -inf outside, for those sequences that have a mask."""
+    if not batch.masked.numel():
+        return f_s
+    own = (f_s, f_0, branches, batch.weights)
+    f_s_, f_0_, branches_, weights = own if batch.all_masked else (x.index_select(0, batch.masked) for x in own)
+    f_1 = alignment.line(f_0_, branches_, weights, 1.0)
+    tokens, kept = alignment.nucleus_head(f_1, batch.support_p, batch.mask_temperature)
+    inside = f_s_.gather(-1, tokens).masked_fill(~kept, float("-inf"))
+    masked = torch.full_like(f_s_, float("-inf")).scatter_(-1, tokens, inside)
+    return masked if batch.all_masked else f_s.index_copy(0, batch.masked, masked)
 
 
 def _choose(final: Tensor, reference: Tensor, batch: _Batch) -> tuple[Tensor, Tensor]:

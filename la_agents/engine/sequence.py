@@ -10,7 +10,9 @@ import math
 import random
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
+from typing import get_args
 
+from la_agents import guidance
 from la_agents.errors import ConfigurationError
 
 __all__ = ["Alignment", "Request", "Sampling", "Sequence", "Status", "TokenRecord"]
@@ -54,24 +56,45 @@ class Alignment:
     """How far the principles move the logits (`la_agents.alignment`).
 
     Attributes:
-        strength: gamma >= -1; 0 is prompting alone, -1 the reference inside the principles' nucleus.
-        principle_top_p: Mass of the support, the nucleus of f(1); 1 switches the mask off.
+        method: The rule that says how far (`la_agents.guidance`).
+        strength: gamma >= -1; 0 is prompting alone, -1 the reference inside the principles' nucleus. For "amulet" the
+            factor on its alpha, from 0 to 2; 1 is as published.
+        principle_top_p: Mass of the support, the nucleus of f(1); 1 switches the mask off. None takes the method's own:
+            0.8 for "linear", no mask for the others.
         mask_temperature: T_m of that nucleus; None takes the sampling temperature, or the authors' 0.5 if that is 0.
         max_divergence: delta in nats per token, or None for no budget.
     """
 
+    method: guidance.Rule = "linear"
     strength: float = 1.0
-    principle_top_p: float = 0.8
+    principle_top_p: float | None = None
     mask_temperature: float | None = None
     max_divergence: float | None = None
 
     def __post_init__(self) -> None:
+        if self.method not in get_args(guidance.Rule):
+            msg = f"Expected method to be one of {', '.join(get_args(guidance.Rule))}, got {self.method!r}."
+            raise ConfigurationError(msg)
+        if self.method == "amulet":
+            _check("strength of amulet", self.strength, low=0.0, high=guidance.AMULET_MAX_STRENGTH)
         _check("strength", self.strength, low=-1.0)
-        _check("principle_top_p", self.principle_top_p, low=0.0, high=1.0, above=True)
+        if self.principle_top_p is not None:
+            _check("principle_top_p", self.principle_top_p, low=0.0, high=1.0, above=True)
         if self.mask_temperature is not None:
             _check("mask_temperature", self.mask_temperature, low=0.0, above=True)
         if self.max_divergence is not None:
             _check("max_divergence", self.max_divergence, low=0.0)
+
+    @property
+    def scale(self) -> float:
+        """The s of `f(s)` that is aimed at; a budget may stop short of it."""
+        return guidance.scale(self.method, self.strength)
+
+    @property
+    def support_p(self) -> float:
+        """Mass of the support, the method's own where none was asked for; 1 is no mask."""
+        own = guidance.DEFAULT_PRINCIPLE_TOP_P[self.method]
+        return own if self.principle_top_p is None else self.principle_top_p
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +153,7 @@ class TokenRecord:
         token_id: The token chosen.
         reference_id: What the reference alone would have chosen here, with the same randomness.
         divergence: KL(pi_s || pi_0) of this step, nats; 0 for an unaligned sequence.
-        scale: The s that was used: 1 + strength, or less under a divergence budget.
+        scale: The s that was used: `Alignment.scale` (1 + strength), or less under a divergence budget.
         shares: For each branch, `s w_i (g_i[token] - E_pi_0[g_i]) / T`: the nats by which it raised the token.
     """
 

@@ -44,7 +44,7 @@ def expected_tokens(family: str, request: Request) -> list[int]:
             z = f_0 + s * (f_1 - f_0)
             p = torch.softmax(f_1 / 0.5, dim=-1)
             order = p.sort(descending=True, stable=True)
-            dropped = order.indices[(order.values.cumsum(0) - order.values) >= settings.principle_top_p]
+            dropped = order.indices[(order.values.cumsum(0) - order.values) >= settings.support_p]
             z[dropped] = float("-inf")
         token = int(z.argmax())
         if token in eos:

@@ -26,7 +26,7 @@ def sequence(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int | None = 0,
-    **alignment_settings: float | None,
+    **alignment_settings: float | str | None,
 ) -> Sequence:
     return Sequence(
         Request(
@@ -67,11 +67,11 @@ def final_policy(s: Sequence, logits: Tensor, rows: range) -> Tensor:
     temperature = sampling.temperature or 1.0
     z = f_0
     if s.request.branches:
-        scale: float | Tensor = 1 + settings_.strength
+        scale: float | Tensor = settings_.scale
         if settings_.max_divergence is not None:
             scale = alignment.divergence_scale(f_0, f, w, scale, settings_.max_divergence, temperature)
         mask_temperature = settings_.mask_temperature or sampling.temperature or 0.5
-        allowed = alignment.support(f_0, f, w, settings_.principle_top_p, mask_temperature)
+        allowed = alignment.support(f_0, f, w, settings_.support_p, mask_temperature)
         z = alignment.line(f_0, f, w, scale).masked_fill(~allowed, -math.inf)
     allowed = alignment.nucleus(z, sampling.top_p, temperature)
     return torch.softmax(z.masked_fill(~allowed, -math.inf) / temperature, dim=-1)[0]
@@ -85,6 +85,10 @@ MIXED = (
     {"num_branches": 2, "max_divergence": 0.2, "strength": 4.0},
     {"num_branches": 1, "strength": 0.0, "mask_temperature": 3.0, "principle_top_p": 0.95},
     {"num_branches": 1, "weights": (0.0,), "strength": 3.0, "principle_top_p": 1.0},
+    {"num_branches": 1, "method": "amulet"},
+    {"num_branches": 2, "method": "cfg", "strength": 1.5},
+    {"num_branches": 1, "method": "context-steering", "strength": 2.0, "max_divergence": 0.3},
+    {"num_branches": 1, "method": "amulet", "principle_top_p": 0.9},
 )
 
 
