@@ -57,7 +57,7 @@ class Runner:
         self.lengths: list[int] = []
         self._cache = self._new_cache(1, 0)
         static = self.device.type == "cuda" if static_shapes is None else static_shapes
-        self._static = StaticDecoder(self._forward) if static else None
+        self._static = StaticDecoder(self._forward_last) if static else None
         self._fused = FusedDecoder(self.model) if not static and can_fuse(self.model) else None
 
     @property
@@ -73,11 +73,19 @@ class Runner:
     def prefill(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[KeyValues]]:
         """Run pieces of prompts side by side.
 
-        Pieces are aligned at their ends: padding comes first, computes into the scratch slot and is seen by nobody.
-
         Returns:
             The logits after each piece's last token [pieces, vocab], and each piece's own keys and values.
         """
+        logits, new = self._run(pieces, num_logits=1)
+        return logits[:, -1], new
+
+    @torch.inference_mode()
+    def continue_with(self, pieces: Sequence[Piece]) -> Tensor:
+        """The logits after every token of the pieces, [pieces, longest, vocab]; shorter ones stand at the end."""
+        return self._run(pieces, num_logits=0)[0]
+
+    def _run(self, pieces: Sequence[Piece], *, num_logits: int) -> tuple[Tensor, list[KeyValues]]:
+        """Pieces are aligned at their ends: padding comes first, computes into the scratch slot, is seen by nobody."""
         width = max(len(p.tokens) for p in pieces)
         num_keys = max(p.num_past + len(p.tokens) for p in pieces)
         cache = self._new_cache(len(pieces), num_keys)
@@ -91,7 +99,7 @@ class Runner:
             if piece.past:
                 cache.write(row, concatenate(piece.past))
         step = Step(self._tensor(positions), self._tensor(slots), num_keys)
-        logits = self._forward(self._tensor(ids), step, cache)
+        logits = self._forward(self._tensor(ids), step, cache, num_logits=num_logits)
         spans = [(p.num_past, p.num_past + len(p.tokens)) for p in pieces]
         return logits, [cache.read(row, *span) for row, span in enumerate(spans)]
 
@@ -100,7 +108,7 @@ class Runner:
         """Logits after every token of one text [tokens, vocab]: what its likelihood is computed from."""
         positions = self._tensor([list(range(len(tokens)))])
         step = Step(positions, positions, len(tokens))
-        return self._forward(self._tensor([tokens]), step, self._new_cache(1, len(tokens)), all_logits=True)[0]
+        return self._forward(self._tensor([tokens]), step, self._new_cache(1, len(tokens)), num_logits=0)[0]
 
     @torch.inference_mode()
     def decode(self, tokens: Sequence[int]) -> Tensor:
@@ -115,7 +123,7 @@ class Runner:
             positions = self._tensor(self.lengths).unsqueeze(1)
             num_keys = min(-(-longest // _KEY_MULTIPLE) * _KEY_MULTIPLE, self._cache.num_slots)
             step = Step(positions, positions, num_keys)
-            logits = self._forward(self._tensor(tokens).unsqueeze(1), step, self._cache)
+            logits = self._forward_last(self._tensor(tokens).unsqueeze(1), step, self._cache)
         self.lengths = [length + 1 for length in self.lengths]
         return logits
 
@@ -185,16 +193,20 @@ class Runner:
     def _tensor(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.long).to(self.device, non_blocking=True)
 
-    def _forward(self, ids: Tensor, step: Step, cache: SlotCache, *, all_logits: bool = False) -> Tensor:
-        """Logits after the last column [rows, vocab], or after every column [rows, n, vocab]; float32."""
+    def _forward_last(self, ids: Tensor, step: Step, cache: SlotCache) -> Tensor:
+        """Logits after the last column [rows, vocab], float32."""
+        return self._forward(ids, step, cache, num_logits=1)[:, -1]
+
+    def _forward(self, ids: Tensor, step: Step, cache: SlotCache, *, num_logits: int) -> Tensor:
+        """Logits after the last `num_logits` columns, all of them if 0, [rows, n, vocab], float32."""
         cache.step = step
         out = self.model(
             input_ids=ids,
             position_ids=step.positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=0 if all_logits else 1,
+            logits_to_keep=num_logits,
             step=step,
         )
         logits: Tensor = out.logits.float()
-        return logits if all_logits else logits[:, -1]
+        return logits

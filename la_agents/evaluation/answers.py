@@ -1,0 +1,171 @@
+"""Answers: many questions under many settings, decoded side by side in one engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from la_agents.engine.sequence import Request, TokenRecord
+from la_agents.evaluation.methods import Setting
+from la_agents.principles import Principle
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+    from la_agents.engine.engine import Engine
+    from la_agents.engine.generation import Generation
+    from la_agents.evaluation.likelihood import Scorer
+    from la_agents.prompting import PromptBuilder, Prompts
+
+__all__ = ["Answer", "Job", "answer_all"]
+
+_AHEAD = 4
+"""How many jobs a worker may have finished or waiting, so that none idles while the oldest is awaited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A question to answer under a setting.
+
+    Attributes:
+        question: A text, or the messages of a conversation.
+        seed: Of the draws; answers of greedy settings do not depend on it.
+        key: The caller's own name for it; not used here.
+    """
+
+    question: str | tuple[BaseMessage, ...]
+    principles: tuple[Principle, ...]
+    setting: Setting
+    max_tokens: int = 64
+    seed: int = 0
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished job.
+
+    Attributes:
+        token_ids: Of the answer, without the end of sequence.
+        mean_divergence: KL(pi || pi_0) of the policy that was decoded, nats a token; 0 without principles.
+        changed: Share of tokens that the reference alone would have chosen otherwise.
+        finish_reason: "stop" or "length".
+    """
+
+    job: Job
+    text: str
+    token_ids: tuple[int, ...]
+    mean_divergence: float
+    changed: float
+    finish_reason: str
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+
+def answer_all(
+    engine: Engine, builder: PromptBuilder, jobs: Iterable[Job], *, num_in_flight: int = 16
+) -> Iterator[Answer]:
+    """Answer all jobs in their order, `num_in_flight` of them at a time in the engine's batch.
+
+    A caller who stops early, by an error of its own or by closing the iterator, cancels what is under way.
+
+    Raises:
+        LaAgentsError: the first job that failed; those after it are given up.
+    """
+    desk = _Desk(engine, builder)
+    pending: deque[Future[Answer]] = deque()
+    pool = ThreadPoolExecutor(num_in_flight, thread_name_prefix="la_agents-evaluation")
+    try:
+        for job in jobs:
+            pending.append(pool.submit(desk.answer, job))
+            if len(pending) >= _AHEAD * num_in_flight:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        desk.close()
+        pool.shutdown()
+
+
+class _Desk:
+    """Answers one job at a time, from several threads; knows what is under way, to be able to cancel it."""
+
+    def __init__(self, engine: Engine, builder: PromptBuilder) -> None:
+        self._engine = engine
+        self._builder = builder
+        self._open: set[Generation] = set()
+        self._closed = False
+        self._scorer: Scorer | None = None
+
+    def close(self) -> None:
+        self._closed = True
+        for generation in tuple(self._open):
+            generation.cancel()
+
+    def answer(self, job: Job) -> Answer:
+        principles = job.principles if job.setting.aligned else ()
+        compose = job.setting.compose
+        if isinstance(job.question, str):
+            prompts = self._builder.build_text(job.question, principles, compose)
+        else:
+            prompts = self._builder.build(job.question, principles, compose)
+        if job.setting.num_samples == 1:
+            return self._decode(job, prompts, [job.seed])[0]
+        # Neighbouring jobs have neighbouring seeds: their samples must not be the same draws.
+        seeds = [job.seed * 1_000_003 + number for number in range(job.setting.num_samples)]
+        return self._best(self._decode(job, prompts, seeds), prompts)
+
+    def _decode(self, job: Job, prompts: Prompts, seeds: Sequence[int]) -> list[Answer]:
+        generations = [self._engine.submit(_request(job, prompts, seed, self._builder.stop)) for seed in seeds]
+        self._open.update(generations)
+        try:
+            if self._closed:  # between the submission above and now
+                self.close()
+            return [_answer(job, generation) for generation in generations]
+        finally:
+            for generation in generations:
+                generation.cancel()
+            self._open.difference_update(generations)
+
+    def _best(self, answers: Sequence[Answer], prompts: Prompts) -> Answer:
+        """The answer that the principles make likelier than the reference by most; an empty one is made no likelier."""
+        from la_agents.evaluation.likelihood import Scorer
+
+        written = [answer for answer in answers if answer.token_ids]
+        if not written or not prompts.branches:
+            return answers[0]
+        self._scorer = self._scorer or Scorer(self._engine.loaded)
+        texts = [answer.token_ids for answer in written]
+        ratios = [one.log_ratio() for one in self._scorer.continuations(prompts, texts)]
+        return max(zip(ratios, written, strict=True), key=lambda pair: pair[0])[1]
+
+
+def _request(job: Job, prompts: Prompts, seed: int, stop: tuple[str, ...]) -> Request:
+    return Request(
+        reference=prompts.reference.token_ids,
+        branches=tuple(branch.token_ids for branch in prompts.branches),
+        weights=prompts.weights,
+        sampling=job.setting.sampling(max_tokens=job.max_tokens, seed=seed, stop=stop),
+        alignment=job.setting.alignment(),
+    )
+
+
+def _answer(job: Job, generation: Generation) -> Answer:
+    text = "".join(chunk.text for chunk in generation)
+    completion = generation.completion
+    records: Sequence[TokenRecord] = completion.records
+    return Answer(
+        job=job,
+        text=text + completion.tail,
+        token_ids=tuple(record.token_id for record in records),
+        mean_divergence=fmean(record.divergence for record in records) if records else 0.0,
+        changed=fmean(record.token_id != record.reference_id for record in records) if records else 0.0,
+        finish_reason=completion.finish_reason,
+    )

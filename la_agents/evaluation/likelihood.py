@@ -1,0 +1,80 @@
+"""Likelihood of given texts: the logits of all branches along them, from which every method's policy is read.
+
+The branches are computed once for a question, whatever the number of methods and strengths: those differ only in what
+they make of the logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from la_agents.engine.runner import Piece, Runner
+from la_agents.evaluation.methods import Setting, log_policy
+from la_agents.models import LoadedModel
+from la_agents.prompting import Prompts
+
+__all__ = ["Continuation", "Scorer"]
+
+_ROWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """One text after a question's prompts.
+
+    Attributes:
+        token_ids: [n], the text.
+        logits: [1 + k, n, vocab], what each branch, the reference first, says before each of its tokens.
+        weights: [k], of the principle branches.
+    """
+
+    token_ids: Tensor
+    logits: Tensor
+    weights: Tensor
+
+    def log_probabilities(self, setting: Setting) -> Tensor:
+        """`log pi(token | what comes before)` of each token under a setting's policy, [n]."""
+        num_tokens = len(self.token_ids)
+        branches = self.logits[1:].transpose(0, 1)
+        log_pi = log_policy(setting, self.logits[0], branches, self.weights.expand(num_tokens, -1))
+        return log_pi.gather(-1, self.token_ids.unsqueeze(-1)).squeeze(-1)
+
+    def log_ratio(self) -> float:
+        """`sum log pi_1 / pi_0` in nats: by how much the principles together raise the text."""
+        prompted, base = self.log_probabilities(Setting("prompt")), self.log_probabilities(Setting("base"))
+        return float((prompted - base).sum())
+
+
+class Scorer:
+    """Computes continuations with a model; beside an engine on the same model, in whatever thread."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._runner = Runner(loaded, static_shapes=True)  # decodes nothing, so nothing is packed for decoding
+
+    def continuations(self, prompts: Prompts, texts: Sequence[Sequence[int]]) -> Iterator[Continuation]:
+        """Each text after the same prompts, in order; the prompts are computed once.
+
+        Args:
+            texts: Token ids, at least one each.
+        """
+        rows = [prompt.token_ids for prompt in (prompts.reference, *prompts.branches)]
+        # All but the last token: the text's pieces begin with that, so that its logits are there too.
+        _, past = self._runner.prefill([Piece(row[:-1], [], 0) for row in rows])
+        weights = torch.tensor([prompts.weights], dtype=torch.float32, device=self._runner.device).view(-1)
+        at_once = max(1, _ROWS_AT_ONCE // len(rows))
+        for start in range(0, len(texts), at_once):
+            part = texts[start : start + at_once]
+            pieces = [
+                Piece([row[-1], *text[:-1]], [key_values], len(row) - 1)
+                for text in part
+                for row, key_values in zip(rows, past, strict=True)
+            ]
+            logits = self._runner.continue_with(pieces)
+            logits = logits.view(len(part), len(rows), *logits.shape[1:])
+            for text, own in zip(part, logits, strict=True):
+                tokens = torch.tensor(text, device=logits.device)
+                yield Continuation(tokens, own[:, -len(text) :], weights)

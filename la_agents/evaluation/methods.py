@@ -1,0 +1,165 @@
+"""Methods: what the evaluation compares, each as the settings that it is run with. No model here.
+
+A method says which prompts a question gets (none with principles, all principles in one, or one each), which rule
+turns the logits of those branches into a policy, and what of it is varied. The policy itself is the engine's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from la_agents.engine.sequence import Alignment, Sampling
+from la_agents.errors import ConfigurationError
+from la_agents.guidance import Rule
+from la_agents.prompting import Compose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["DEFAULT_METHODS", "METHODS", "Method", "Setting", "log_policy", "methods_named"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One point of a method: everything but the question that an answer depends on.
+
+    Attributes:
+        method: Its name in `METHODS`.
+        strength: As `Alignment.strength`; None where the method has none.
+        max_divergence: Nats per token; None for no budget.
+        num_samples: Answers that are drawn for one to be picked.
+    """
+
+    method: str
+    strength: float | None = None
+    max_divergence: float | None = None
+    num_samples: int = 1
+
+    @property
+    def key(self) -> str:
+        """Stable name of the point: "base", "linear strength=2", "linear+budget budget=0.5", "best-of-n n=4"."""
+        parts = [self.method]
+        if self.strength is not None:
+            parts.append(f"strength={self.strength:g}")
+        if self.max_divergence is not None:
+            parts.append(f"budget={self.max_divergence:g}")
+        if self.num_samples > 1:
+            parts.append(f"n={self.num_samples}")
+        return " ".join(parts)
+
+    @property
+    def compose(self) -> Compose:
+        return METHODS[self.method].compose
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the principles take part at all."""
+        return METHODS[self.method].aligned
+
+    def alignment(self) -> Alignment:
+        """How the engine decodes it; without principles no alignment takes place, whatever this says."""
+        rule = METHODS[self.method].rule
+        if self.strength is None:  # plain prompting: no push, and no mask either
+            return Alignment(method=rule, strength=0.0, principle_top_p=1.0)
+        return Alignment(method=rule, strength=self.strength, max_divergence=self.max_divergence)
+
+    def sampling(self, *, max_tokens: int, seed: int, stop: tuple[str, ...] = ()) -> Sampling:
+        """How its tokens are chosen: greedily, but for answers of which one is picked."""
+        temperature = 1.0 if self.num_samples > 1 else 0.0
+        return Sampling(temperature=temperature, seed=seed, max_tokens=max_tokens, stop=stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to make a model follow principles.
+
+    Attributes:
+        varies: What a sweep goes over.
+        rule: Which point of the line it takes (`la_agents.guidance`).
+        compose: One branch for all principles, or one each.
+        aligned: Whether the principles take part at all.
+        num_samples: Answers that are drawn for one to be picked.
+    """
+
+    name: str
+    summary: str
+    varies: Literal["nothing", "strength", "budget"] = "nothing"
+    rule: Rule = "linear"
+    compose: Compose = "joint"
+    aligned: bool = True
+    num_samples: int = 1
+
+    def points(self, strengths: Sequence[float] = (1.0,), budgets: Sequence[float] = (0.5,)) -> list[Setting]:
+        """The settings to run, in ascending order.
+
+        A budget is tried with the greatest of the strengths as its cap. Strength 0 is the method `prompt` for all rules
+        without a mask, and is left out of them; Amulet's strength is its alpha over the published one, which is always
+        among its points, and beyond it the policy soon degenerates (`la_agents.guidance`).
+        """
+        if self.varies == "budget":
+            cap = max(strengths, default=1.0)
+            return [Setting(self.name, cap, budget) for budget in sorted(set(budgets))]
+        if self.varies == "nothing":
+            return [Setting(self.name, num_samples=self.num_samples)]
+        chosen = set(strengths)
+        if self.rule != "linear":
+            chosen -= {0.0}
+        if self.rule == "amulet":
+            chosen = {s for s in chosen if 0 < s < 1} | {1.0}
+        return [Setting(self.name, strength) for strength in sorted(chosen)]
+
+
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        Method("base", "the model without the principles", aligned=False),
+        Method("prompt", "the principles in the prompt (s = 1)"),
+        Method("linear", "Linear Alignment", "strength"),
+        Method("linear+budget", "Linear Alignment with at most a given divergence a token", "budget"),
+        Method("linear-sum", "Linear Alignment with a branch for each principle", "strength", compose="sum"),
+        Method("amulet", "Amulet: online learning of each token, alpha times the strength", "strength", "amulet"),
+        Method("cfg", "classifier-free guidance, scale 1 + strength", "strength", "cfg"),
+        Method("context-steering", "Context Steering, lambda = strength", "strength", "context-steering"),
+        Method("best-of-n", "sampled prompted answers, the one that the principles raise most", num_samples=4),
+    )
+}
+
+DEFAULT_METHODS = tuple(name for name in METHODS if name != "context-steering")
+"""Context Steering's policy is classifier-free guidance's at the same strength, so measuring it tells nothing new."""
+
+
+def methods_named(names: Sequence[str]) -> list[Method]:
+    """The methods of these names, in the order of `METHODS`, each once.
+
+    Raises:
+        ConfigurationError: there is no method of one of the names.
+    """
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        msg = f"Expected methods among {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}."
+        raise ConfigurationError(msg)
+    return [method for name, method in METHODS.items() if name in names]
+
+
+def log_policy(setting: Setting, reference: Tensor, branches: Tensor, weights: Tensor) -> Tensor:
+    """Logits of the branches in, policy out: `log pi`, [batch, vocab], of what the engine decodes with this setting.
+
+    At temperature 1 and before the support mask, so that every token has a likelihood: the mask says which tokens
+    decoding may choose, and a text that leaves it anywhere would be impossible as a whole.
+
+    Args:
+        reference: f_0 [batch, vocab].
+        branches: f_i [batch, k, vocab]; of the method's composition, and k = 0 where there are no principles.
+        weights: w_i [batch, k].
+    """
+    from la_agents import alignment
+
+    if not setting.aligned or not branches.shape[1]:
+        return alignment.policy(reference)
+    settings = setting.alignment()
+    budget = math.inf if settings.max_divergence is None else settings.max_divergence
+    _, logits = alignment.budgeted_line(reference, branches, weights, settings.scale, budget)
+    return alignment.policy(logits)
