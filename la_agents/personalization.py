@@ -225,6 +225,7 @@ class Personalized(BaseModel):
         self.load()
         prompts = self._build(source, principles, self._argument(settings, "compose"))
         user = find_user(arguments.get("user_id"), None, self.user_id)
+        explain = bool(self._argument(settings, "explain"))
         request = Request(
             reference=prompts.reference.token_ids,
             branches=tuple(branch.token_ids for branch in prompts.branches),
@@ -234,9 +235,9 @@ class Personalized(BaseModel):
             timeout=self._argument(settings, "timeout"),
             salt=user or "",
             num_public_tokens=self._num_public_tokens(source, prompts),
+            list_candidates=explain,
         )
-        used = tuple(principles)
-        return AlignedCall(self, used, prompts, request, bool(self._argument(settings, "explain")))
+        return AlignedCall(self, tuple(principles), prompts, request, explain)
 
     def render_prompts(self, source: Sequence[BaseMessage] | str, principles: Sequence[Principle]) -> Rendering:
         """The prompts of a call with these principles, as text."""

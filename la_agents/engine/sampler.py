@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from la_agents import alignment
+from la_agents.engine.candidates import candidates
 from la_agents.engine.sequence import Sequence, TokenRecord
 
 __all__ = ["Sampler"]
@@ -45,6 +46,7 @@ class _Batch:
     temperature: Tensor  # [S], 1 where greedy
     top_p: Tensor  # [S]
     greedy: Tensor  # [S]
+    explained: list[int]  # places among the S of those whose candidates are listed
     any_budget: bool
     all_masked: bool
     any_top_p: bool
@@ -89,15 +91,17 @@ def _sample(logits: Tensor, peaks: Tensor, batch: _Batch) -> list[TokenRecord]:
         )
         facts = logits.new_zeros((len(members), of_aligned.shape[1])).index_copy(0, batch.aligned, of_aligned)
     else:
-        tokens, unmoved = _choose(reference, reference, batch)
+        final = reference
+        tokens, unmoved = _choose(final, reference, batch)
         facts = logits.new_zeros((len(members), 2))
     # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
     finite = torch.zeros_like(facts[:, 0]).index_add(0, batch.owners, 0 * peaks.index_select(0, batch.rows))
     # One transfer to the host; float64 holds token ids exactly.
     table = torch.cat([torch.stack([tokens, unmoved, finite], dim=1).double(), facts.double()], dim=1).tolist()
+    listed = candidates(final, reference, batch.temperature, tokens, batch.explained)
     return [
-        TokenRecord(int(token), int(own), kl + nan, s, tuple(rest[: sequence.num_rows - 1]))
-        for (sequence, _), (token, own, nan, kl, s, *rest) in zip(members, table, strict=True)
+        TokenRecord(int(token), int(own), kl + nan, s, tuple(rest[: sequence.num_rows - 1]), listed.get(i, ()))
+        for i, ((sequence, _), (token, own, nan, kl, s, *rest)) in enumerate(zip(members, table, strict=True))
     ]
 
 
@@ -135,6 +139,7 @@ def _describe(members: SequenceOf[_Member], device: torch.device) -> _Batch:
         temperature=floats([s.temperature or 1.0 for s in samplings]),
         top_p=floats([s.top_p for s in samplings]),
         greedy=torch.tensor([s.temperature == 0 for s in samplings], device=device),
+        explained=[i for i, (s, _) in enumerate(members) if s.request.list_candidates],
         any_budget=any(b < float("inf") for b in budgets),
         all_masked=len(masked) == len(aligned),
         any_top_p=any(s.top_p < 1 for s in samplings),

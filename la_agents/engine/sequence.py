@@ -15,7 +15,7 @@ from typing import get_args
 from la_agents import guidance
 from la_agents.errors import ConfigurationError
 
-__all__ = ["Alignment", "Request", "Sampling", "Sequence", "Status", "TokenRecord"]
+__all__ = ["Alignment", "Candidate", "Request", "Sampling", "Sequence", "Status", "TokenRecord"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +109,7 @@ class Request:
         salt: Keeps the prefix cache apart: beyond the first `num_public_tokens` only an equal salt finds a prefix
             again, so that no user can tell by timing or by counts what another one's prompt held.
         num_public_tokens: Leading tokens that are the application's and may be shared by all.
+        list_candidates: Whether each token's record lists what else was likely.
     """
 
     reference: tuple[int, ...]
@@ -119,6 +120,7 @@ class Request:
     timeout: float | None = None
     salt: str = ""
     num_public_tokens: int = 0
+    list_candidates: bool = False
 
     def __post_init__(self) -> None:
         if not self.reference or not all(self.branches):
@@ -146,6 +148,18 @@ class Status(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that could have been chosen, with its probability under the reference and under the aligned policy.
+
+    Both at the sampling temperature (1 where greedy), before `top_p`; 0 outside the aligned policy's support.
+    """
+
+    token_id: int
+    reference: float
+    aligned: float
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRecord:
     """What alignment did to one token.
 
@@ -155,6 +169,7 @@ class TokenRecord:
         divergence: KL(pi_s || pi_0) of this step, nats; 0 for an unaligned sequence.
         scale: The s that was used: `Alignment.scale` (1 + strength), or less under a divergence budget.
         shares: For each branch, `s w_i (g_i[token] - E_pi_0[g_i]) / T`: the nats by which it raised the token.
+        candidates: The likeliest tokens of either policy and the chosen one, if the request asks for them.
     """
 
     token_id: int
@@ -162,6 +177,7 @@ class TokenRecord:
     divergence: float
     scale: float
     shares: tuple[float, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
 
 
 class Sequence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence as SequenceOf
 
@@ -321,3 +322,47 @@ def test_impossible_tokens_are_no_error() -> None:
     for record in sample(sequences, logits, rows):
         assert not math.isnan(record.divergence)
     assert sample(sequences, logits, rows)[0].token_id % 2 == 1
+
+
+# -- what else was likely ----------------------------------------------------------------------------------------------
+
+
+def explained(s: Sequence) -> Sequence:
+    return Sequence(dataclasses.replace(s.request, list_candidates=True))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+@pytest.mark.parametrize("num_branches", [0, 1, 3])
+def test_candidates_are_the_likeliest_tokens_of_both_policies_with_their_probabilities(
+    num_branches: int, temperature: float
+) -> None:
+    plain = sequence(num_branches=num_branches, temperature=temperature, strength=1.5)
+    asked = explained(plain)
+    logits, (rows, _) = logits_for([asked, plain])
+    record, other = sample([asked, plain], torch.cat([logits[: len(rows)]] * 2), [rows, range(len(rows), len(logits))])
+    assert dataclasses.replace(record, candidates=()) == other  # the choice is the same, and who does not ask gets none
+
+    own = logits[: len(rows)]
+    t = temperature or 1.0
+    reference = torch.softmax(own[0] / t, dim=-1)
+    aligned = reference
+    if num_branches:
+        f_0, branches, weights = parts(plain, logits, rows)
+        inside = alignment.support(f_0, branches, weights, 0.8, temperature or 0.5)[0]
+        f_s = alignment.line(f_0, branches, weights, 2.5)[0]
+        aligned = torch.softmax((f_s / t).masked_fill(~inside, -math.inf), dim=-1)
+    found = {c.token_id: c for c in record.candidates}
+    likely = {*reference.topk(5).indices.tolist(), *(i for i in aligned.topk(5).indices.tolist() if aligned[i] > 0)}
+    assert set(found) == likely | {record.token_id}
+    assert len(found) == len(record.candidates)
+    for token, candidate in found.items():
+        assert candidate.reference == pytest.approx(reference[token].item(), abs=1e-5)
+        assert candidate.aligned == pytest.approx(aligned[token].item(), abs=1e-5)
+    assert [c.aligned for c in record.candidates] == sorted((c.aligned for c in record.candidates), reverse=True)
+
+
+def test_a_vocabulary_smaller_than_the_list_is_listed_whole() -> None:
+    asked = explained(sequence(num_branches=1, principle_top_p=1.0))
+    logits, rows = logits_for([asked], vocab=3)
+    (record,) = sample([asked], logits, rows)
+    assert {c.token_id for c in record.candidates} == {0, 1, 2}
