@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -38,13 +39,26 @@ def consolidation(
     for split in dict.fromkeys(pair.split for pair in read):
         own = [pair for pair in read if pair.split == split]
         reports[split] = judge_pairs(own, RuleConsolidator(), BundledEmbeddings()).report()
-    if as_json:
-        print_json(reports)
-        return
-    for split, report in reports.items():
-        answer(split)
-        for name, value in report.items():
-            answer(f"  {name:<24} {value:g}" if isinstance(value, int) else f"  {name:<24} {value:.3f}")
+    _print_reports(reports, as_json)
+
+
+@app.command()
+def learning(
+    conversations: Annotated[
+        Path, typer.Argument(help="JSON Lines with messages, preferences, split and kind.", dir_okay=False)
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """How much of what users state in conversations the rule-based extractor finds, and how much it makes up."""
+    from la_agents.evaluation.learning import read_conversations, score_extractor
+    from la_agents.learning.rules import RuleExtractor
+
+    read = read_conversations(conversations)
+    reports = {}
+    for split in dict.fromkeys(conversation.split for conversation in read):
+        own = [conversation for conversation in read if conversation.split == split]
+        reports[split] = score_extractor(own, RuleExtractor()).report()
+    _print_reports(reports, as_json)
 
 
 @app.command()
@@ -75,3 +89,13 @@ def retrieval(
         figures = [*row["recall_at"].values(), row["found"], row["false_alarm"], row["wrong_topic"]]
         answer(f"{row['num_preferences']:>4} {row['way']:<10} {' '.join(f'{value:6.3f}' for value in figures)}")
     answer(_LEGEND)
+
+
+def _print_reports(reports: Mapping[str, Mapping[str, float]], as_json: bool) -> None:
+    if as_json:
+        print_json(reports)
+        return
+    for split, report in reports.items():
+        answer(split)
+        for name, value in report.items():
+            answer(f"  {name:<24} {value:g}" if isinstance(value, int) else f"  {name:<24} {value:.3f}")

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from la_agents.cli import app
 
 PAIRS = Path(__file__).parents[1] / "data" / "preference_pairs.jsonl"
+CONVERSATIONS = PAIRS.with_name("learning_conversations.jsonl")
 
 
 def run(*arguments: str) -> str:
@@ -23,6 +24,16 @@ def test_consolidation_reports_each_split() -> None:
     assert set(report) == {"tuning", "held-out"}
     assert report["held-out"]["wrongly_replaced"] < 0.02
     assert "contradiction_recall" in run("consolidation", str(PAIRS))
+
+
+def test_learning_reports_each_split() -> None:
+    report = json.loads(run("learning", str(CONVERSATIONS), "--json"))
+    assert set(report) == {"tuning", "held-out"}
+    assert report["tuning"]["num_conversations"] + report["held-out"]["num_conversations"] >= 120
+    assert report["held-out"]["precision"] > 0.9
+    assert report["held-out"]["recall"] > 0.75
+    assert report["held-out"]["false_alarms"] < 0.05
+    assert "precision" in run("learning", str(CONVERSATIONS))
 
 
 def test_retrieval_reports_both_ways(tmp_path: Path) -> None:
@@ -39,6 +50,10 @@ def test_retrieval_reports_both_ways(tmp_path: Path) -> None:
 
 
 def test_what_is_no_data_is_one_line(tmp_path: Path) -> None:
-    for arguments in (["consolidation", str(tmp_path / "none.jsonl")], ["retrieval", str(tmp_path)]):
+    for arguments in (
+        ["consolidation", str(tmp_path / "none.jsonl")],
+        ["learning", str(PAIRS)],
+        ["retrieval", str(tmp_path)],
+    ):
         done = CliRunner().invoke(app, ["evaluate", *arguments])
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)

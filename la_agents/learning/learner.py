@@ -1,0 +1,72 @@
+"""PreferenceLearner: an extractor's proposals into a user's memory, at once or once the user approved them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+
+from la_agents.errors import ConfigurationError
+from la_agents.learning.proposal import PreferenceExtractor, is_said
+from la_agents.learning.rules import RuleExtractor
+from la_agents.preferences.aio import async_twin
+from la_agents.preferences.schema import Preference
+from la_agents.preferences.store import PreferenceStore
+from la_agents.users import resolve_user
+
+__all__ = ["PreferenceLearner"]
+
+
+class PreferenceLearner:
+    """Reads conversations and remembers what their users say they prefer. Keeps nothing of a conversation itself.
+
+    Args:
+        store: Where preferences go.
+        extractor: Who proposes; default `RuleExtractor`.
+        require_approval: Whether proposals wait in `store.proposals` until their user approves them.
+        min_confidence: Less sure proposals are dropped; in [0, 1].
+    """
+
+    def __init__(
+        self,
+        store: PreferenceStore,
+        extractor: PreferenceExtractor | None = None,
+        *,
+        require_approval: bool = False,
+        min_confidence: float = 0.5,
+    ) -> None:
+        if not 0.0 <= min_confidence <= 1.0:
+            msg = f"Expected min_confidence to be within [0, 1], got {min_confidence}."
+            raise ConfigurationError(msg)
+        self.store = store
+        self._extractor = extractor or RuleExtractor()
+        self._require_approval = require_approval
+        self._min_confidence = min_confidence
+
+    def learn(
+        self, messages: Sequence[BaseMessage], *, user_id: object = None, config: RunnableConfig | None = None
+    ) -> list[Preference]:
+        """Store or propose what the human messages state, all or, on error, nothing; return it as it is known now.
+
+        Whatever the extractor says, a proposal whose evidence is in no human message is dropped.
+
+        Args:
+            messages: What was said, the oldest first; best the latest turn only, so that nothing counts as said twice.
+            user_id: Whose words they are; by default the user of the config.
+            config: The run's.
+
+        Raises:
+            UserNotSpecifiedError: nobody is named.
+            InvalidPreferenceError: a proposal is out of its limits, or the user has too many.
+            GenerationError: the extractor's model failed.
+        """
+        user = resolve_user(user_id, config)
+        proposals = self._extractor.extract(messages)
+        sure = [each for each in proposals if each.confidence >= self._min_confidence]
+        drafts = [each.draft() for each in sure if is_said(each.evidence, messages)]
+        if self._require_approval:
+            return self.store.proposals.add(user, drafts)
+        return self.store.add_many(user, drafts)
+
+    alearn = async_twin(learn)
