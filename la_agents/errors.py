@@ -9,6 +9,7 @@ __all__ = [
     "EngineBusyError",
     "EngineClosedError",
     "GenerationError",
+    "IncompleteAnswerError",
     "InvalidPreferenceError",
     "LaAgentsError",
     "ModelNotFoundError",
@@ -76,6 +77,10 @@ class DeadlineExceededError(LaAgentsError):
 
 class GenerationError(LaAgentsError):
     """The model or its tokenizer failed on one request; the cause is chained."""
+
+
+class IncompleteAnswerError(LaAgentsError):
+    """`max_tokens` were generated and the grammar's text is not complete."""
 
 
 class RequestTooLargeError(LaAgentsError):

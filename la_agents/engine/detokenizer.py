@@ -38,6 +38,10 @@ class Detokenizer:
         self._ids.append(token_id)
         return self._release(self._decode_new())
 
+    def ignore_stops(self) -> None:
+        """From here on no string ends the answer: a grammar does."""
+        self._stop = ()
+
     def flush(self) -> str:
         """End of the answer: what was held back, less an incomplete last character."""
         if self.stopped:

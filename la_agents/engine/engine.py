@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from la_agents.engine.constraint import Constraint, GrammarCompiler
 from la_agents.engine.generation import Completion, Generation
 from la_agents.engine.loop import Loop
 from la_agents.engine.prefix_cache import PrefixCache
@@ -65,6 +66,8 @@ class Engine:
             share_prefixes=share_prefixes,
             static_shapes=static_shapes,
         )
+        self._compiler: GrammarCompiler | None = None
+        self._compiler_lock = threading.Lock()
         self._worker = _Worker(loop, scheduler, condition)
         # Runs at exit too: a daemon thread inside torch while the interpreter goes down would crash it.
         self._finalizer = weakref.finalize(self, self._worker.close)
@@ -73,14 +76,15 @@ class Engine:
         """Queue a request; returns at once.
 
         Raises:
-            ConfigurationError: a token id is not one of the model's.
+            ConfigurationError: a token id is not one of the model's, or the grammar is invalid or too long for
+                `max_tokens`.
             RequestTooLargeError: it could never run within the limits.
             EngineBusyError: the queue is full.
             EngineClosedError: the engine was closed or its loop died.
         """
         self._check_tokens(request)
         deadline = None if request.timeout is None else time.monotonic() + request.timeout
-        return self._worker.submit(Sequence(request, deadline=deadline))
+        return self._worker.submit(Sequence(request, deadline=deadline, constraint=self._constraint(request)))
 
     def complete(self, request: Request) -> Completion:
         """`submit` and wait for the whole answer; an interrupted wait cancels the request."""
@@ -89,6 +93,14 @@ class Engine:
             return generation.completion
         finally:
             generation.cancel()
+
+    def _constraint(self, request: Request) -> Constraint | None:
+        if request.grammar is None:
+            return None
+        with self._compiler_lock:
+            self._compiler = self._compiler or GrammarCompiler(self.loaded, self._vocab_size)
+        room = self.limits.max_positions - max(map(len, request.prompts))
+        return self._compiler.compile(request.grammar, min(request.sampling.max_tokens, room))
 
     def _check_tokens(self, request: Request) -> None:
         # On a GPU an id out of range does not fail alone: it takes the whole device context down.

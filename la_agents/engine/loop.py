@@ -280,11 +280,19 @@ class Loop:
             raise GenerationError(msg)
         if record.token_id in self._loaded.eos_token_ids:
             return "stop"
-        sequence.records.append(record)
+        constraint = sequence.constraint
+        followed = record if constraint is None else constraint.follow(record)
+        if followed is None:
+            return "length"
+        if constraint is not None and constraint.structured:
+            active.detokenizer.ignore_stops()
+        sequence.records.append(followed)
         self.meter.add("generated_tokens")
-        active.generation.post(Chunk(active.detokenizer.push(record.token_id), record))
+        active.generation.post(Chunk(active.detokenizer.push(followed.token_id), followed))
         if active.detokenizer.stopped:
             return "stop"
+        if constraint is not None and constraint.complete:
+            return "length" if constraint.cut_short else "stop"
         longest = max(map(len, request.prompts)) + sequence.num_generated
         if sequence.num_generated >= request.sampling.max_tokens or longest >= self._scheduler.limits.max_positions:
             return "length"

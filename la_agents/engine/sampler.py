@@ -11,6 +11,7 @@ from torch import Tensor
 
 from la_agents import alignment
 from la_agents.engine.candidates import candidates
+from la_agents.engine.masks import Masks, grammar_masks
 from la_agents.engine.sequence import Sequence, TokenRecord
 
 __all__ = ["Sampler"]
@@ -75,30 +76,34 @@ class Sampler:
             self._batches = [_describe(part, logits.device) for part in parts]
             self._members = members
         peaks = logits.amax(dim=-1)
-        return [record for batch in self._batches for record in _sample(logits, peaks, batch)]
+        masks = grammar_masks([batch.members for batch in self._batches], logits)
+        return [record for b, m in zip(self._batches, masks, strict=True) for record in _sample(logits, peaks, b, m)]
 
 
-def _sample(logits: Tensor, peaks: Tensor, batch: _Batch) -> list[TokenRecord]:
+def _sample(logits: Tensor, peaks: Tensor, batch: _Batch, masks: Masks | None) -> list[TokenRecord]:
     members = batch.members
     reference = logits.index_select(0, batch.reference)
+    allowed = reference
+    if masks is not None:
+        allowed = reference.masked_fill(masks.forbidden, float("-inf"))
     if batch.aligned.numel():
         branches = logits.index_select(0, batch.branches.flatten()).view(*batch.branches.shape, -1)
-        step = _align(reference.index_select(0, batch.aligned), branches, batch)
-        final = reference.index_copy(0, batch.aligned, step.final)
-        tokens, unmoved = _choose(final, reference, batch)
+        step = _align(reference.index_select(0, batch.aligned), branches, batch, masks)
+        final = allowed.index_copy(0, batch.aligned, step.final)
+        tokens, unmoved = _choose(final, allowed, batch)
         of_aligned = torch.cat(
             [step.divergence.unsqueeze(1), step.scale.unsqueeze(1), step.shares(tokens, batch)], dim=1
         )
         facts = logits.new_zeros((len(members), of_aligned.shape[1])).index_copy(0, batch.aligned, of_aligned)
     else:
-        final = reference
-        tokens, unmoved = _choose(final, reference, batch)
+        final = allowed
+        tokens, unmoved = _choose(final, allowed, batch)
         facts = logits.new_zeros((len(members), 2))
     # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
     finite = torch.zeros_like(facts[:, 0]).index_add(0, batch.owners, 0 * peaks.index_select(0, batch.rows))
     # One transfer to the host; float64 holds token ids exactly.
     table = torch.cat([torch.stack([tokens, unmoved, finite], dim=1).double(), facts.double()], dim=1).tolist()
-    listed = candidates(final, reference, batch.temperature, tokens, batch.explained)
+    listed = candidates(final, allowed, batch.temperature, tokens, batch.explained)
     return [
         TokenRecord(int(token), int(own), kl + nan, s, tuple(rest[: sequence.num_rows - 1]), listed.get(i, ()))
         for i, ((sequence, _), (token, own, nan, kl, s, *rest)) in enumerate(zip(members, table, strict=True))
@@ -178,22 +183,31 @@ class _Step:
         return factor * torch.where(torch.isfinite(at_token - mean), at_token - mean, 0.0)
 
 
-def _align(f_0: Tensor, branches: Tensor, batch: _Batch) -> _Step:
+def _align(f_0: Tensor, branches: Tensor, batch: _Batch, masks: Masks | None) -> _Step:
     temperature = batch.temperature[batch.aligned]
     budget = batch.budget if batch.any_budget else math.inf
-    s, f_s = alignment.budgeted_line(f_0, branches, batch.weights, batch.cap, budget, temperature)
+    cap = batch.cap if masks is None else batch.cap.masked_fill(masks.unaligned, 0.0)
+    s, f_s = alignment.budgeted_line(f_0, branches, batch.weights, cap, budget, temperature)
     log_pi_0 = alignment.policy(f_0, temperature)
     kl = alignment.relative_entropy(alignment.policy(f_s, temperature), log_pi_0)
-    return _Step(f_0, branches, log_pi_0, _masked(f_s, f_0, branches, batch), s, kl)
+    if masks is None:
+        return _Step(f_0, branches, log_pi_0, _masked(f_s, f_0, branches, batch), s, kl)
+    forbidden = masks.forbidden.index_select(0, batch.aligned)
+    allowed = f_s.masked_fill(forbidden, float("-inf"))
+    # First the grammar, then the nucleus of what it allows, which is never empty.
+    final = torch.where(masks.unaligned.unsqueeze(1), allowed, _masked(allowed, f_0, branches, batch, forbidden))
+    return _Step(f_0, branches, log_pi_0, final, s, kl)
 
 
-def _masked(f_s: Tensor, f_0: Tensor, branches: Tensor, batch: _Batch) -> Tensor:
+def _masked(f_s: Tensor, f_0: Tensor, branches: Tensor, batch: _Batch, forbidden: Tensor | None = None) -> Tensor:
     """f(s) inside the support, -inf outside, for those sequences that have a mask."""
     if not batch.masked.numel():
         return f_s
     own = (f_s, f_0, branches, batch.weights)
     f_s_, f_0_, branches_, weights = own if batch.all_masked else (x.index_select(0, batch.masked) for x in own)
     f_1 = alignment.line(f_0_, branches_, weights, 1.0)
+    if forbidden is not None:
+        f_1 = f_1.masked_fill_(forbidden.index_select(0, batch.masked), float("-inf"))
     tokens, kept = alignment.nucleus_head(f_1, batch.support_p, batch.mask_temperature)
     inside = f_s_.gather(-1, tokens).masked_fill(~kept, float("-inf"))
     masked = torch.full_like(f_s_, float("-inf")).scatter_(-1, tokens, inside)

@@ -10,10 +10,14 @@ import math
 import random
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from la_agents import guidance
 from la_agents.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from la_agents.engine.constraint import Constraint
+    from la_agents.engine.grammar import Grammar
 
 __all__ = ["Alignment", "Candidate", "Request", "Sampling", "Sequence", "Status", "TokenRecord"]
 
@@ -110,6 +114,7 @@ class Request:
             again, so that no user can tell by timing or by counts what another one's prompt held.
         num_public_tokens: Leading tokens that are the application's and may be shared by all.
         list_candidates: Whether each token's record lists what else was likely.
+        grammar: What the answer must look like, or None.
     """
 
     reference: tuple[int, ...]
@@ -121,6 +126,7 @@ class Request:
     salt: str = ""
     num_public_tokens: int = 0
     list_candidates: bool = False
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         if not self.reference or not all(self.branches):
@@ -183,9 +189,12 @@ class TokenRecord:
 class Sequence:
     """A request's state; the engine's loop alone changes it."""
 
-    def __init__(self, request: Request, *, deadline: float | None = None) -> None:
+    def __init__(
+        self, request: Request, *, deadline: float | None = None, constraint: Constraint | None = None
+    ) -> None:
         self.request = request
         self.deadline = deadline
+        self.constraint = constraint
         self.status = Status.WAITING
         self.records: list[TokenRecord] = []
         self.rows: list[int] = []

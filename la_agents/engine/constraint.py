@@ -1,0 +1,205 @@
+"""Constraint: a grammar on its way through one answer: which tokens may come next, and how to end in time.
+
+A grammar that must be complete when `max_tokens` is reached needs to begin its end early enough. At every step a
+constraint therefore holds a plan: tokens that complete the text from here, no more of them than may still come. A
+chosen token after which no such plan exists is replaced by the first of the last plan, and the rest of it follows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from la_agents.engine.ending import Ending
+from la_agents.engine.grammar import Grammar, first_lines
+from la_agents.errors import ConfigurationError, GenerationError, IncompleteAnswerError, UnsupportedModelError
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+    from la_agents.engine.sequence import TokenRecord
+    from la_agents.models import LoadedModel
+
+__all__ = ["Constraint", "GrammarCompiler", "allowed_tokens"]
+
+_SEARCH_TOKENS = 1024
+"""How far an ending is looked for when a request comes."""
+
+_TRIGGER_BYTES = 256
+
+
+class GrammarCompiler:
+    """Makes constraints for one model; reads its vocabulary once (about a second for a large one).
+
+    Args:
+        loaded: The model, with a fast tokenizer.
+        vocab_size: Length of its logits.
+
+    Raises:
+        UnsupportedModelError: the tokenizer is not a fast one.
+    """
+
+    def __init__(self, loaded: LoadedModel, vocab_size: int) -> None:
+        from llguidance.hf import from_tokenizer
+        from transformers import PreTrainedTokenizerFast
+
+        if not isinstance(loaded.tokenizer, PreTrainedTokenizerFast):
+            msg = f"Expected a fast tokenizer for a grammar, got {type(loaded.tokenizer).__name__}; load one."
+            raise UnsupportedModelError(msg)
+        ends = sorted(loaded.eos_token_ids) or None
+        self._tokenizer = from_tokenizer(loaded.tokenizer, n_vocab=vocab_size, eos_token=ends)
+        self._ending = Ending(self._tokenizer)
+
+    def compile(self, grammar: Grammar, budget: int) -> Constraint:
+        """A constraint at its beginning, for an answer of at most `budget` tokens.
+
+        Raises:
+            ConfigurationError: the grammar is invalid, or its shortest text that was found needs more tokens.
+        """
+        from llguidance import LLMatcher, LLParserLimits
+
+        # Errors must not quote the grammar's state: it holds the user's text.
+        matcher = LLMatcher(self._tokenizer, grammar.source, log_level=0, limits=LLParserLimits(verbose_errors=False))
+        if matcher.is_error():
+            msg = f"Expected a valid grammar, got one that is not: {first_lines(matcher.get_error())}."
+            raise ConfigurationError(msg)
+        plan = self._ending.find(matcher, max(budget, _SEARCH_TOKENS))
+        if plan is not None and len(plan) > budget:
+            msg = (
+                f"Expected max_tokens (and the room left in the context) of at least {len(plan)} for this grammar's "
+                f"shortest answer, got {budget}; raise max_tokens, or ask for less."
+            )
+            raise ConfigurationError(msg)
+        return Constraint(grammar, matcher, self._ending, plan, budget)
+
+
+class Constraint:
+    """State of one answer; the engine's loop alone advances it.
+
+    Attributes:
+        grammar: What is followed.
+        structured: Whether the next token belongs to the structured part.
+        cut_short: Whether the ending was forced because `max_tokens` came near.
+    """
+
+    def __init__(
+        self, grammar: Grammar, matcher: LLMatcher, ending: Ending, plan: list[int] | None, budget: int
+    ) -> None:
+        self.grammar = grammar
+        self.structured = grammar.trigger is None
+        self.cut_short = False
+        self._matcher = matcher
+        self._ending = ending
+        self._plan = plan
+        self._left = budget
+        self._recent = b""
+
+    @property
+    def matcher(self) -> LLMatcher:
+        return self._matcher
+
+    @property
+    def aligned(self) -> bool:
+        """Whether alignment shapes the next token."""
+        return self.grammar.aligned or not self.structured
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text is complete and nothing can follow."""
+        return bool(self._matcher.is_stopped()) or (self.cut_short and not self._plan)
+
+    def follow(self, record: TokenRecord) -> TokenRecord | None:
+        """`accept` the token of a record; the record to go on with, or None if the answer ends before it."""
+        token = self.accept(record.token_id)
+        if token is None:
+            return None
+        self._watch(token)
+        if token == record.token_id:
+            return record
+        # Neither the model's choice nor the alignment's, but the grammar's.
+        shares = (0.0,) * len(record.shares)
+        return replace(record, token_id=token, reference_id=token, divergence=0.0, scale=0.0, shares=shares)
+
+    def accept(self, token: int) -> int | None:
+        """Advance by a chosen token that does not end the answer.
+
+        Returns:
+            The token to go on with: the chosen one, or another where only that still leads to an end in time; None if
+            the answer, complete as it stands, has to end before it.
+
+        Raises:
+            GenerationError: the token is not allowed here, or the grammar grew beyond its parser's limits.
+            IncompleteAnswerError: it was the last token, no ending was found in time, and the text is not complete.
+        """
+        self._left -= 1
+        if not self.cut_short:
+            self._consume(token)
+            if self._can_end():
+                return token
+            self._matcher.rollback(1)
+            self.cut_short = True
+        if not self._plan:
+            return None
+        return self._consume(self._plan.pop(0))
+
+    def _consume(self, token: int) -> int:
+        if not self._matcher.consume_token(token):
+            msg = (
+                "Expected a token that the grammar allows, got another: "
+                f"{first_lines(self._matcher.get_error())}; simplify the schema or grammar."
+            )
+            raise GenerationError(msg)
+        return token
+
+    def _can_end(self) -> bool:
+        """Look for a plan from here; whether the answer may go on."""
+        if self._plan is not None:
+            plan = self._ending.adapt(self._matcher, self._plan, self._left)
+            if plan is not None:
+                self._plan = plan
+            return plan is not None
+        if self._left == 0 and not self._matcher.is_accepting():
+            msg = (
+                "Expected the answer to be complete within max_tokens, and its grammar asks for more; raise "
+                "max_tokens, or use a grammar with a short text in every place."
+            )
+            raise IncompleteAnswerError(msg)
+        return True
+
+    def _watch(self, token: int) -> None:
+        """Look for the beginning of the structured part in what was generated."""
+        if self.structured or self.grammar.trigger is None:
+            return
+        trigger = self.grammar.trigger.encode()
+        self._recent = (self._recent + self._ending.bytes_of(token))[-_TRIGGER_BYTES - len(trigger) :]
+        self.structured = trigger in self._recent
+
+
+_executor: Any = None
+_executor_lock = threading.Lock()
+
+
+def allowed_tokens(constraints: Sequence[Constraint], vocab_size: int) -> NDArray[np.bool_]:
+    """For each constraint the tokens that may come next, [constraints, vocab_size]; computed in parallel."""
+    global _executor
+    from llguidance import LLExecutor
+    from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask, fill_next_token_bitmask_par
+
+    bits = allocate_token_bitmask(len(constraints), vocab_size)
+    if len(constraints) == 1:
+        fill_next_token_bitmask(constraints[0].matcher, bits)
+    else:
+        with _executor_lock:
+            _executor = _executor or LLExecutor()
+        fill_next_token_bitmask_par(_executor, [(c.matcher, i) for i, c in enumerate(constraints)], bits)
+    return unpacked(bits, vocab_size)
+
+
+def unpacked(bits: NDArray[np.int32], vocab_size: int) -> NDArray[np.bool_]:
+    """llguidance's bit masks as one flag a token."""
+    return np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")[:, :vocab_size].astype(np.bool_)

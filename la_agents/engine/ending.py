@@ -1,0 +1,109 @@
+"""Ending: a short way to complete a text under a grammar, found by trying the tokens that close what is open.
+
+Not the shortest one: a bound that is cheap to know. llguidance tells what is allowed, not what leads to an end, so the
+search goes by what closes JSON; failing that, by what it has not tried yet and by what has just become possible (the
+"@" after a name); then by length.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+__all__ = ["Ending"]
+
+_CLOSING = (b"}", b"]", b'"', b'"}', b'"]', b",", b":")  # first choice first
+_CLOSING_IN_STRING = (b'"', b'"}', b'"]')
+_INSIDE_STRING = (b"}", b";")  # allowed together only there
+_VALUES = (b"0", b"null", b"1", b"true", b"[", b"{")  # the cheapest first
+_ANYTHING = 100  # different bytes allowed, above which trying one after the other leads nowhere
+_MAX_LENGTH = 64
+
+
+class Ending:
+    """Finds endings for one vocabulary; keeps nothing of any text.
+
+    Args:
+        tokenizer: llguidance's view of the vocabulary.
+    """
+
+    def __init__(self, tokenizer: LLTokenizer) -> None:
+        size = tokenizer.vocab_size
+        self._tokenizer = tokenizer
+        self._bytes = [tokenizer.decode_bytes([token]) for token in range(size)]
+        lengths = np.array([min(len(text), _MAX_LENGTH) for text in self._bytes], dtype=np.int64)
+        special = np.array([tokenizer.is_special_token(token) for token in range(size)])
+        self._longest = np.where(special, 0, lengths)
+        self._first_byte = np.array([text[0] if text else 0 for text in self._bytes], dtype=np.uint8)
+        self._closing = self._ranks(_CLOSING) * ~special
+        self._values = self._ranks(_VALUES) * ~special
+        self._closing_in_string = self._tokens(_CLOSING_IN_STRING)
+        self._inside_string = self._tokens(_INSIDE_STRING)
+
+    def _tokens(self, texts: tuple[bytes, ...]) -> NDArray[np.int64]:
+        return np.array([token for token, text in enumerate(self._bytes) if text in texts], dtype=np.int64)
+
+    def _ranks(self, texts: tuple[bytes, ...]) -> NDArray[np.int64]:
+        ranks = {text: len(texts) - i for i, text in enumerate(texts)}
+        return np.array([ranks.get(text.strip(), 0) for text in self._bytes], dtype=np.int64)
+
+    def bytes_of(self, token: int) -> bytes:
+        return self._bytes[token]
+
+    def find(self, matcher: LLMatcher, limit: int) -> list[int] | None:
+        """At most `limit` tokens that complete the text; None if no such ending was found."""
+        plan: list[int] = []
+        trial = matcher.deep_copy()
+        tried, before = np.zeros(256, dtype=np.int64), np.ones(256, dtype=np.bool_)
+        while not trial.is_accepting():
+            step = trial.compute_ff_tokens()
+            if not step:
+                allowed = self._allowed(trial)
+                if not len(allowed):
+                    return None
+                now = np.zeros(256, dtype=np.bool_)
+                now[self._first_byte[allowed]] = True
+                step = [self._choose(allowed, tried, now & ~before)]
+                before = now
+            plan += step
+            if len(plan) > limit or not trial.consume_tokens(step):
+                return None
+            np.add.at(tried, self._first_byte[step], 1)
+        return plan
+
+    def adapt(self, matcher: LLMatcher, plan: list[int], limit: int) -> list[int] | None:
+        """An ending from here, given the one of a token ago: most tokens leave its tail as it was."""
+        if matcher.is_accepting():
+            return []
+        for skipped in (1, 2, 3, 0):
+            tail = plan[skipped:]
+            if tail and len(tail) <= limit and self._completes(matcher, tail):
+                return tail
+        return self.find(matcher, limit)
+
+    def _completes(self, matcher: LLMatcher, tail: list[int]) -> bool:
+        return bool(matcher.validate_tokens([*tail, self._tokenizer.eos_token]) == len(tail) + 1)
+
+    def _allowed(self, matcher: LLMatcher) -> NDArray[np.int64]:
+        bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
+        return np.flatnonzero(np.unpackbits(bits, bitorder="little")[: len(self._longest)])
+
+    def _choose(self, allowed: NDArray[np.int64], tried: NDArray[np.int64], new: NDArray[np.bool_]) -> int:
+        closing = self._closing[allowed]
+        if len(self._inside_string) and np.isin(self._inside_string, allowed, assume_unique=True).all():
+            closing = np.where(np.isin(allowed, self._closing_in_string), closing, 0)
+        if closing.any():
+            return int(allowed[closing.argmax()])
+        first = self._first_byte[allowed]
+        if len(np.unique(first)) > _ANYTHING:
+            return int(allowed[self._longest[allowed].argmax()])
+        untried = tried[first] == tried[first].min()
+        allowed, first = allowed[untried], first[untried]
+        if new[first].any():
+            allowed = allowed[new[first]]
+        return int(allowed[(_MAX_LENGTH * self._values[allowed] + self._longest[allowed]).argmax()])
