@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from la_agents.preferences.schema import Preference
     from la_agents.preferences.store import PreferenceStore
     from la_agents.principles import Principle
+    from la_agents.report import AlignmentReport
     from la_agents.retrievers import PreferenceRetriever
 
 __all__ = [
+    "AlignmentReport",
     "ChatLinearAlignment",
     "LinearAlignmentLLM",
     "Preference",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "AlignmentReport": "la_agents.report",
     "ChatLinearAlignment": "la_agents.chat_models",
     "LinearAlignmentLLM": "la_agents.llms",
     "Preference": "la_agents.preferences.schema",

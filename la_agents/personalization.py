@@ -289,7 +289,7 @@ class Personalized(BaseModel):
     @property
     def identifying(self) -> dict[str, Any]:
         """All of this object that an answer depends on, for cache keys and traces; the store is not part of it."""
-        names = CALL_ARGUMENTS - {"user_id", "principles", "timeout", "explain"}
+        names = CALL_ARGUMENTS - {"user_id", "principles", "timeout"}
         values = {name: getattr(self, name) for name in sorted(names | {"placement", "wording", "dtype", "quantize"})}
         principles = [(p.text, p.weight) for p in as_principles(self.principles)]
         return {"model": self.model_name, "principles": principles, **values}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from la_agents.cli.decoding import Decoding
 from la_agents.cli.options import Settings
 from la_agents.cli.terminal import answer, conversion_bar, note, print_json
 
@@ -18,24 +18,9 @@ if TYPE_CHECKING:
     from la_agents.chat_models import ChatLinearAlignment
     from la_agents.models import LoadedModel
 
-__all__ = ["Decoding", "as_object", "as_user", "ask", "chat_model", "load", "stream", "summary"]
+__all__ = ["as_object", "as_user", "ask", "chat_model", "load", "stream", "summary"]
 
 _PRINCIPLE_KEYS = ("id", "text", "weight", "relevance")
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How to decode, in the chat model's own words; None keeps its default."""
-
-    strength: float | None = None
-    max_divergence: float | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    seed: int | None = None
-
-    def given(self) -> dict[str, Any]:
-        """What is not left to the default."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def load(settings: Settings) -> LoadedModel:

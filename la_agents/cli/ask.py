@@ -7,38 +7,23 @@ from typing import Annotated
 import typer
 
 from la_agents.cli import answering, comparison
-from la_agents.cli.options import (
-    JsonOption,
-    MaxDivergenceOption,
-    MaxTokensOption,
-    ModelOption,
-    SeedOption,
-    StoreOption,
-    StrengthOption,
-    TemperatureOption,
-    UserOption,
-    settings_of,
-)
+from la_agents.cli.decoding import Decoding, answers
+from la_agents.cli.options import JsonOption, QuestionArgument, Settings, UserOption
 
 __all__ = ["ask"]
 
 
+@answers
 def ask(
     ctx: typer.Context,
-    question: Annotated[str, typer.Argument(help="What to ask.")],
+    *,
+    question: QuestionArgument,
     user: UserOption,
-    strength: StrengthOption = None,
-    max_divergence: MaxDivergenceOption = None,
-    max_tokens: MaxTokensOption = None,
-    temperature: TemperatureOption = None,
-    seed: SeedOption = None,
+    decoding: Decoding,
     compare: Annotated[bool, typer.Option("--compare", help="Beside it: unaligned and prompted.")] = False,
     as_json: JsonOption = False,
-    store: StoreOption = None,
-    model: ModelOption = None,
+    settings: Settings,
 ) -> None:
     """Answer one question, aligned with what the user prefers."""
-    decoding = answering.Decoding(strength, max_divergence, max_tokens, temperature, seed)
-    settings = settings_of(ctx, store, model)
     ask_one = comparison.ask if compare else answering.ask
     ask_one(settings, decoding, question, user, as_json=as_json)

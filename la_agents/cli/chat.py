@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from la_agents.cli import answering
-from la_agents.cli.options import (
-    MaxDivergenceOption,
-    MaxTokensOption,
-    ModelOption,
-    SeedOption,
-    StoreOption,
-    StrengthOption,
-    TemperatureOption,
-    UserOption,
-    settings_of,
-)
+from la_agents.cli.decoding import Decoding, answers
+from la_agents.cli.options import Settings, UserOption
 from la_agents.cli.terminal import note
 from la_agents.errors import LaAgentsError
 
@@ -31,20 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["chat"]
 
 
-def chat(
-    ctx: typer.Context,
-    user: UserOption,
-    strength: StrengthOption = None,
-    max_divergence: MaxDivergenceOption = None,
-    max_tokens: MaxTokensOption = None,
-    temperature: TemperatureOption = None,
-    seed: SeedOption = None,
-    store: StoreOption = None,
-    model: ModelOption = None,
-) -> None:
+@answers
+def chat(ctx: typer.Context, *, user: UserOption, decoding: Decoding, settings: Settings) -> None:
     """Talk with the model, aligned with what the user prefers. /new starts over; /quit or Ctrl-D leaves."""
-    settings = settings_of(ctx, store, model)
-    decoding = answering.Decoding(strength, max_divergence, max_tokens, temperature, seed)
     preferences = ctx.with_resource(settings.open_store())
     llm = answering.chat_model(answering.load(settings), preferences, decoding)
     history: list[BaseMessage] = []

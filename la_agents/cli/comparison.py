@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from la_agents.cli import answering
-from la_agents.cli.answering import Decoding
+from la_agents.cli.decoding import Decoding
 from la_agents.cli.options import Settings
 from la_agents.cli.terminal import clean, console, print_json, spinner
 

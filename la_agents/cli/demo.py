@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from la_agents.cli import answering, comparison
-from la_agents.cli.answering import Decoding
+from la_agents.cli.decoding import Decoding
 from la_agents.cli.options import MaxTokensOption, ModelOption, Settings, StrengthOption, settings_of
 from la_agents.cli.terminal import answer, spinner
 

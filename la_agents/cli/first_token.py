@@ -29,6 +29,7 @@ class Stopwatch:
 def _ask(location: str, model: str, user: str, question: str, started: float) -> dict[str, float]:
     watch = Stopwatch(started)
     from la_agents.cli import answering
+    from la_agents.cli.decoding import Decoding
     from la_agents.cli.options import Settings
 
     watch.lap("Python and command line")
@@ -47,7 +48,7 @@ def _ask(location: str, model: str, user: str, question: str, started: float) ->
     watch.lap("retrieve preferences")
     loaded = answering.load(settings)
     watch.lap("load the model")
-    llm = answering.chat_model(loaded, store, answering.Decoding(max_tokens=1))
+    llm = answering.chat_model(loaded, store, Decoding(max_tokens=1))
     for _ in llm.stream(question, config=answering.as_user(user)):
         break
     watch.lap("prefill and first token")

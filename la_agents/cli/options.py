@@ -18,6 +18,7 @@ __all__ = [
     "MaxDivergenceOption",
     "MaxTokensOption",
     "ModelOption",
+    "QuestionArgument",
     "SeedOption",
     "Settings",
     "StoreOption",
@@ -48,6 +49,7 @@ ModelOption = Annotated[
 UserOption = Annotated[
     str, typer.Option("--user", "-u", metavar="NAME", callback=_checked_user, help="Whose preferences.")
 ]
+QuestionArgument = Annotated[str, typer.Argument(help="What to ask.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 StrengthOption = Annotated[
     float | None, typer.Option("--strength", help="How far beyond prompting to go; 0 is prompting alone.")

@@ -119,3 +119,25 @@ def test_doctor_times_the_start(store: str) -> None:
     for stage in ("imports", "load the model", "retrieve preferences", "prefill and first token", "total"):
         assert stage in shown
     assert Path(store).is_dir()
+
+
+def test_explain_shows_every_token_and_writes_a_page(store: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    arguments = ["explain", "How do I make tea?", "-u", "alice", "--max-tokens", "8", "--strength", "2"]
+    result = run(store, *arguments, "--out", str(page))
+    assert "Moved most" in result.stdout
+    assert PIRATE in result.stderr
+    assert "\x1b" not in result.stdout  # nobody's terminal, no colours
+    written = page.read_text(encoding="utf-8")
+    assert PIRATE in written
+    assert "How do I make tea?" in written
+    tokens = json.loads(run(store, *arguments, "--json").stdout)["alignment"]["tokens"]
+    assert len(tokens) == 8
+    assert all(token["candidates"] for token in tokens)
+
+
+def test_explain_refuses_a_place_that_is_not_there_before_any_work(store: str, tmp_path: Path) -> None:
+    arguments = ["--store", store, "explain", "Why?", "-u", "alice", "--model", "no/such/model", "--out"]
+    result = CliRunner().invoke(app, [*arguments, str(tmp_path / "none" / "page.html")])
+    assert result.exit_code == 2
+    assert "--out" in result.stderr

@@ -1,0 +1,147 @@
+"use strict";
+// Everything that comes from the model or a user is put on screen with textContent, never as markup.
+const data = JSON.parse(document.getElementById("data").textContent);
+const answer = document.getElementById("answer");
+const panel = document.getElementById("panel");
+const pieces = [...answer.children];
+let pinned = -1;
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+function visible(text) {
+  return text.replace(/\n/g, "\u21b5").replace(/\t/g, "\u21e5") || "\u2205";
+}
+
+function bar(fraction, className) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  const rect = document.createElementNS(space, "rect");
+  svg.setAttribute("aria-hidden", "true");
+  rect.setAttribute("width", Math.max(0, Math.min(1, fraction)) * 100 + "%");
+  rect.setAttribute("height", "100%");
+  rect.setAttribute("class", className);
+  svg.append(rect);
+  return svg;
+}
+
+function cell(text, fraction, className) {
+  const made = element("td", text);
+  made.append(bar(fraction, className));
+  return made;
+}
+
+function percent(value) {
+  if (value > 0 && value < 1e-5) return "<0.001%";
+  return (value * 100).toFixed(value < 0.001 && value > 0 ? 3 : 1) + "%";
+}
+
+function table(caption, headings, rows) {
+  const made = element("table");
+  made.append(element("caption", caption));
+  const head = element("tr");
+  for (const heading of headings) {
+    const th = element("th", heading);
+    th.scope = "col";
+    head.append(th);
+  }
+  const top = element("thead");
+  top.append(head);
+  const body = element("tbody");
+  body.append(...rows);
+  made.append(top, body);
+  return made;
+}
+
+function candidateRow(token, [id, text, before, after]) {
+  const row = element("tr", undefined, id === token.chosen ? "chosen" : "");
+  const name = element("th");
+  name.scope = "row";
+  name.append(element("code", visible(text)));
+  if (id === token.chosen) name.append(" chosen");
+  row.append(name, cell(percent(before), before, "before"), cell(percent(after), after, "after"));
+  return row;
+}
+
+function shareRow(token, share, branch) {
+  const row = element("tr");
+  const name = element("th", data.branches[branch]);
+  name.scope = "row";
+  name.dir = "auto";
+  const largest = Math.max(1, ...token.shares.map(Math.abs));
+  const sign = share < 0 ? "\u2212" : "+";
+  row.append(name, cell(sign + Math.abs(share).toFixed(2) + " nats", Math.abs(share) / largest, share < 0 ? "before" : "after"));
+  return row;
+}
+
+function describe(token) {
+  const parts = [element("h3")];
+  parts[0].append("Token ", element("code", visible(token.label)));
+  const direction = token.moved < 0 ? "Lowered" : "Raised";
+  const policy = `the whole policy is ${token.divergence.toFixed(2)} nats away, at s = ${token.scale.toFixed(2)}. `;
+  const moved = element("p", `${direction} by ${Math.abs(token.moved).toFixed(2)} nats; ${policy}`);
+  if (token.changed) moved.append("Unaligned, the model would have chosen ", element("code", visible(token.reference)), ".");
+  else moved.append("The unaligned model would have chosen the same.");
+  parts.push(moved);
+  const rows = token.candidates.map((each) => candidateRow(token, each));
+  parts.push(table("What was likely here", ["token", "reference", "aligned"], rows));
+  if (token.shares.length) {
+    parts.push(table("What raised (+) or lowered it", ["principle", "share"], token.shares.map((s, i) => shareRow(token, s, i))));
+  }
+  return parts;
+}
+
+function show(number) {
+  pieces.forEach((piece, i) => piece.setAttribute("aria-selected", String(i === number)));
+  panel.hidden = number < 0;
+  panel.replaceChildren();
+  if (number < 0) {
+    answer.removeAttribute("aria-activedescendant");
+    return;
+  }
+  answer.setAttribute("aria-activedescendant", pieces[number].id);
+  const close = element("button", "Close");
+  close.type = "button";
+  close.addEventListener("click", () => { pin(-1); answer.focus(); });
+  panel.append(close, ...data.pieces[number].flatMap((place) => describe(data.tokens[place])));
+  panel.scrollTop = 0;
+}
+
+function pin(number) {
+  pinned = number;
+  show(number);
+  if (number >= 0) pieces[number].scrollIntoView({ block: "nearest" });
+}
+
+const numberOf = (event) => pieces.indexOf(event.target);
+
+answer.addEventListener("pointerover", (event) => {
+  if (event.pointerType === "mouse" && numberOf(event) >= 0) show(numberOf(event));
+});
+answer.addEventListener("pointerleave", (event) => {
+  if (event.pointerType === "mouse") show(pinned);
+});
+answer.addEventListener("click", (event) => {
+  if (numberOf(event) >= 0) pin(numberOf(event));
+});
+answer.addEventListener("keydown", (event) => {
+  const last = pieces.length - 1;
+  const moves = {
+    ArrowRight: Math.min(pinned + 1, last), ArrowDown: Math.min(pinned + 1, last),
+    ArrowLeft: Math.max(pinned - 1, 0), ArrowUp: Math.max(pinned - 1, 0), Home: 0, End: last, Escape: -1,
+  };
+  if (!(event.key in moves) || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  pin(moves[event.key]);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") pin(-1);
+});
+
+// page.html#t12 opens with that word, so that somebody can be shown it.
+const linked = pieces.findIndex((piece) => "#" + piece.id === location.hash);
+if (linked >= 0) pin(linked);
