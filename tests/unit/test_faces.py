@@ -343,3 +343,36 @@ def test_a_divergence_budget_is_kept() -> None:
     assert free["max_divergence"] > 0.05
     assert bound["max_divergence"] <= 0.05 + 1e-4
     assert min(t["scale"] for t in bound["tokens"]) < 3.0
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_the_method_is_an_argument_and_a_part_of_the_cache_key(face: type[Face], cache: InMemoryCache) -> None:
+    one = {"principles": ["Be kind, and talk like a pirate."], "strength": 1.0}
+    fresh = {
+        method: text_of(make(face, method=method, cache=False, **one).invoke(QUESTION))
+        for method in ("linear", "amulet")
+    }
+    assert fresh["linear"] != fresh["amulet"]
+    for _ in range(2):
+        for method, expected in fresh.items():
+            assert text_of(make(face, method=method, **one).invoke(QUESTION)) == expected
+            assert text_of(make(face, **one).invoke(QUESTION, method=method)) == expected
+
+
+def test_the_report_names_the_method_and_its_scale() -> None:
+    llm = make(ChatLinearAlignment, principles=["Be kind."], strength=1.0, explain=True, method="amulet")
+    report = llm.invoke(QUESTION).response_metadata["alignment"]
+    assert report["method"] == "amulet"
+    assert {round(token["scale"], 2) for token in report["tokens"]} == {5.65}
+    bound = llm.invoke(QUESTION, max_divergence=0.1).response_metadata["alignment"]
+    assert bound["max_divergence"] <= 0.1 + 1e-4 < report["max_divergence"]
+    assert llm.invoke(QUESTION, method="linear").response_metadata["alignment"]["method"] == "linear"
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_method_that_is_not_one_or_out_of_its_range_is_refused(face: type[Face]) -> None:
+    for name, bad in (("quadratic", {"method": "quadratic"}), ("amulet", {"method": "amulet", "strength": 3.0})):
+        with pytest.raises(ConfigurationError, match=name):
+            make(face, **bad)
+        with pytest.raises(ConfigurationError, match=name):
+            make(face).invoke(QUESTION, **bad)
