@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import fmean
@@ -70,7 +70,7 @@ class Answer:
 
 def answer_all(
     engine: Engine, builder: PromptBuilder, jobs: Iterable[Job], *, num_in_flight: int = 16
-) -> Iterator[Answer]:
+) -> Generator[Answer, None, None]:
     """Answer all jobs in their order, `num_in_flight` of them at a time in the engine's batch.
 
     A caller who stops early, by an error of its own or by closing the iterator, cancels what is under way.

@@ -6,20 +6,25 @@ they make of the logits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from la_agents.engine.runner import Piece, Runner
+from la_agents.errors import ConfigurationError
 from la_agents.evaluation.methods import Setting, log_policy
 from la_agents.models import LoadedModel
 from la_agents.prompting import Prompts
 
-__all__ = ["Continuation", "Scorer"]
+__all__ = ["Continuation", "Policy", "Scorer"]
+
+Policy = Callable[[Setting, Tensor, Tensor, Tensor], Tensor]
+"""Logits of the branches in, policy out: `log_policy`, or one to be measured against it."""
 
 _ROWS_AT_ONCE = 16
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,22 @@ class Continuation:
     logits: Tensor
     weights: Tensor
 
-    def log_probabilities(self, setting: Setting) -> Tensor:
-        """`log pi(token | what comes before)` of each token under a setting's policy, [n]."""
+    def log_probabilities(self, setting: Setting, policy: Policy = log_policy) -> Tensor:
+        """`log pi(token | what comes before)` of each token under a setting's policy, [n].
+
+        Raises:
+            ConfigurationError: the policy is no probability distribution, so that it could promise everything to all.
+        """
         num_tokens = len(self.token_ids)
         branches = self.logits[1:].transpose(0, 1)
-        log_pi = log_policy(setting, self.logits[0], branches, self.weights.expand(num_tokens, -1))
+        log_pi = policy(setting, self.logits[0], branches, self.weights.expand(num_tokens, -1))
+        mass = log_pi.logsumexp(dim=-1).exp()
+        if not bool(((mass - 1).abs() < _TOLERANCE).all()):
+            msg = (
+                f"Expected the policy of {setting.key!r} to sum to 1 over the vocabulary, got {float(mass.max()):g}; "
+                "return log-probabilities, as log_softmax gives them."
+            )
+            raise ConfigurationError(msg)
         return log_pi.gather(-1, self.token_ids.unsqueeze(-1)).squeeze(-1)
 
     def log_ratio(self) -> float:
@@ -53,7 +69,13 @@ class Scorer:
     """Computes continuations with a model; beside an engine on the same model, in whatever thread."""
 
     def __init__(self, loaded: LoadedModel) -> None:
+        self._tokenizer = loaded.tokenizer
         self._runner = Runner(loaded, static_shapes=True)  # decodes nothing, so nothing is packed for decoding
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text that stands after a prompt; what looks like a special token in it stays text."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return ids
 
     def continuations(self, prompts: Prompts, texts: Sequence[Sequence[int]]) -> Iterator[Continuation]:
         """Each text after the same prompts, in order; the prompts are computed once.
@@ -62,9 +84,9 @@ class Scorer:
             texts: Token ids, at least one each.
         """
         rows = [prompt.token_ids for prompt in (prompts.reference, *prompts.branches)]
-        # All but the last token: the text's pieces begin with that, so that its logits are there too.
+        # All but the last token: the texts' pieces begin with that, so that its logits are there too.
         _, past = self._runner.prefill([Piece(row[:-1], [], 0) for row in rows])
-        weights = torch.tensor([prompts.weights], dtype=torch.float32, device=self._runner.device).view(-1)
+        weights = torch.tensor(prompts.weights, dtype=torch.float32, device=self._runner.device)
         at_once = max(1, _ROWS_AT_ONCE // len(rows))
         for start in range(0, len(texts), at_once):
             part = texts[start : start + at_once]

@@ -1,0 +1,200 @@
+"""Choices: questions with several answers of which one follows the principle; which one does a method choose?
+
+Two ways to ask. By likelihood: the question alone is put to the model, and each answer is scored token by token under
+the method's policy. By letter: the answers are listed under A, B, C, ..., and the method generates the letter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from la_agents.errors import ConfigurationError
+from la_agents.evaluation.answers import Answer, Job, answer_all
+from la_agents.evaluation.likelihood import Continuation, Policy, Scorer
+from la_agents.evaluation.methods import Setting, log_policy
+from la_agents.principles import Principle
+
+if TYPE_CHECKING:
+    from la_agents.engine.engine import Engine
+    from la_agents.prompting import PromptBuilder
+
+__all__ = ["Choice", "letter_of", "measure", "row_key", "shuffled"]
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MAX_LETTER_TOKENS = 6
+_BEGINNING = "Answer:"
+"""The answer is begun for the model, as in the published protocol, so that a small one knows what is wanted."""
+_CHOICES_AT_ONCE = 8
+"""As many as the prefix cache holds the prompts of, with room to spare."""
+_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A question put to a model that holds one principle.
+
+    Attributes:
+        key: Names it in the data; the same for the same question, options and principle.
+        group: Topic or domain that it is counted under.
+        options: In the order they are shown; a seed's (`shuffled`), so that the position tells nothing.
+        correct: Place of the option that follows the principle.
+    """
+
+    key: str
+    group: str
+    question: str
+    principle: str
+    options: tuple[str, ...]
+    correct: int
+
+
+def shuffled(options: Sequence[str], right: int, name: str, seed: int) -> tuple[tuple[str, ...], int]:
+    """The options in an order drawn for this name and seed, and the new place of the right one.
+
+    Raises:
+        ConfigurationError: there are fewer than two, or one is blank or there twice.
+    """
+    if not 2 <= len(options) <= len(_LETTERS) or len({option.strip() for option in options} - {""}) < len(options):
+        msg = f"Expected 2 to {len(_LETTERS)} different options in {name}, none of them blank, got {list(options)}."
+        raise ConfigurationError(msg)
+    # Not from one stream, so that an item keeps its order whatever else is read beside it.
+    order = list(range(len(options)))
+    random.Random(hashlib.sha256(f"{seed}/{name}".encode()).digest()).shuffle(order)
+    return tuple(options[i].strip() for i in order), order.index(right)
+
+
+def row_key(choice: Choice, setting: Setting) -> str:
+    """Stable name of one choice under one setting."""
+    return f"{choice.key}/{setting.key}"
+
+
+def letter_of(text: str, options: Sequence[str]) -> int | None:
+    """The place of the option that a generated answer names: by its letter, else by its beginning; None if by neither.
+
+    >>> [letter_of(text, ["Meat", "Fish"]) for text in (" B", "(B) Fish", "The answer is: A.", "Fish", "A fish dish")]
+    [1, 1, 0, 1, None]
+    """
+    text = text.strip()
+    letters = _LETTERS[: len(options)]
+    # "A" before a small letter is an article.
+    named = re.match(
+        rf"\W*(?:(?i:the|best|correct|answer|option|choice|is)\b\W*)*(A(?!\s+[a-z])|[{letters[1:]}])(?![\w'])", text
+    )
+    if named is not None:
+        return letters.index(named[1])
+    begun = [i for i, option in enumerate(options) if text.lower().startswith(option.lower())]
+    return begun[0] if len(begun) == 1 else None
+
+
+def measure(
+    engine: Engine,
+    builder: PromptBuilder,
+    choices: Sequence[Choice],
+    settings: Sequence[Setting],
+    *,
+    seed: int = 0,
+    keys: Container[str] | None = None,
+    policy: Policy = log_policy,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One row for each choice under each setting, with its `row_key`, in their order; only those in `keys`.
+
+    A row holds, for each option, `total` (log-likelihood, nats) and `mean` (nats a token), None for settings that have
+    no policy of their own (best-of-n); and `letter`, the place of the option that the generated `text` names, or None.
+    The model runs along the options once, whatever the number of settings.
+
+    Args:
+        policy: Logits of the branches in, policy out.
+
+    Raises:
+        ConfigurationError: the policy is no probability distribution over the vocabulary.
+    """
+    scorer = Scorer(engine.loaded)
+
+    def due(group: Sequence[Choice]) -> list[tuple[Choice, Setting]]:
+        pairs = [(choice, setting) for choice in group for setting in settings]
+        return [pair for pair in pairs if keys is None or row_key(*pair) in keys]
+
+    for block in _blocks(choices):
+        letters = _letters(engine, builder, [pair for group in block for pair in due(group)], seed)
+        for group in block:
+            own = due(group)
+            along = dict(_along_options(scorer, builder, group) if own else ())
+            for choice, setting in own:
+                scores = None if setting.num_samples > 1 else _scores(along[choice], setting, policy)
+                yield row_key(choice, setting), _row(choice, setting, scores, letters[choice, setting])
+
+
+def _blocks(choices: Sequence[Choice]) -> Iterator[list[list[Choice]]]:
+    """Neighbours about the same question and options, as groups, and as many groups as are decoded at a time.
+
+    A group is computed as a whole even where only one of it is wanted, so that its numbers do not depend on that.
+    """
+    block: list[list[Choice]] = []
+    for _, group in groupby(choices, key=lambda choice: (choice.question, choice.options)):
+        block.append(list(group))
+        if sum(map(len, block)) >= _CHOICES_AT_ONCE:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _letters(
+    engine: Engine, builder: PromptBuilder, wanted: Sequence[tuple[Choice, Setting]], seed: int
+) -> dict[tuple[Choice, Setting], Answer]:
+    """The generated answers; one setting after the other, so that all but the first find their prompts computed."""
+    settings = list(dict.fromkeys(setting for _, setting in wanted))
+    ordered = sorted(wanted, key=lambda pair: settings.index(pair[1]))
+    jobs = [_letter_job(choice, setting, seed) for choice, setting in ordered]
+    answers = answer_all(engine, builder, jobs, num_in_flight=_CHOICES_AT_ONCE)
+    return dict(zip(ordered, answers, strict=True))
+
+
+def _letter_job(choice: Choice, setting: Setting, seed: int) -> Job:
+    listed = "\n".join(f"{letter}. {option}" for letter, option in zip(_LETTERS, choice.options, strict=False))
+    asked = f"{choice.question}\n\n{listed}\n\nChoose the best of these answers. Reply with its letter alone."
+    messages: tuple[BaseMessage, ...] = (HumanMessage(asked), AIMessage(_BEGINNING))
+    return Job(messages, (Principle(choice.principle),), setting, max_tokens=_MAX_LETTER_TOKENS, seed=seed)
+
+
+def _along_options(
+    scorer: Scorer, builder: PromptBuilder, group: Sequence[Choice]
+) -> Iterator[tuple[Choice, list[Continuation]]]:
+    """For each choice of a group its options; the reference is computed once for all of them."""
+    first = group[0]
+    prompts = builder.build_text(first.question, [Principle(choice.principle) for choice in group], "sum")
+    along = list(scorer.continuations(prompts, [scorer.encode(option) for option in first.options]))
+    for branch, choice in enumerate(group, start=1):
+        yield choice, [Continuation(one.token_ids, one.logits[[0, branch]], one.weights[:1]) for one in along]
+
+
+def _scores(along: list[Continuation], setting: Setting, policy: Policy) -> tuple[list[float], list[float]]:
+    totals = [float(one.log_probabilities(setting, policy).double().sum()) for one in along]
+    means = [total / len(one.token_ids) for total, one in zip(totals, along, strict=True)]
+    return totals, means
+
+
+def _row(
+    choice: Choice, setting: Setting, scores: tuple[list[float], list[float]] | None, answer: Answer
+) -> dict[str, Any]:
+    totals, means = scores or (None, None)
+    return {
+        "group": choice.group,
+        "setting": setting.key,
+        "method": setting.method,
+        "strength": setting.strength,
+        "max_divergence": setting.max_divergence,
+        "correct": choice.correct,
+        "total": totals and [round(value, _DIGITS) for value in totals],
+        "mean": means and [round(value, _DIGITS) for value in means],
+        "letter": letter_of(answer.text, choice.options),
+        "text": answer.text,
+    }
