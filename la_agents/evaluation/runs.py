@@ -84,7 +84,8 @@ class Run:
     def complete(self, keys: Sequence[str], work: Work, report: Report | None = None) -> list[Row]:
         """Do what is missing of `keys`, and return all their rows in the order of `keys`.
 
-        Rows are read back as the file has them, so that what follows cannot depend on whether they were just made.
+        Rows are read back as the file has them, so that what follows cannot depend on whether they were just made. Work
+        in stages, of which a later one depends on an earlier one's rows, completes the first keys, then all of them.
 
         Raises:
             ConfigurationError: two units have one key, or `work` left one out.
@@ -126,7 +127,8 @@ class Run:
 
     def _write(self, keys: Sequence[str]) -> None:
         """Replace the file by header and rows in order, all or nothing."""
-        lines = [_line(self._header), *(_line(self.rows[key]) for key in keys)]
+        order = dict.fromkeys([*keys, *self.rows])  # a later stage's rows, if this is an early one, stay behind it
+        lines = [_line(self._header), *(_line(self.rows[key]) for key in order)]
         content = "".join(lines).encode()
         if self.path.exists() and self.path.read_bytes() == content:
             return

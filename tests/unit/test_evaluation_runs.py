@@ -134,6 +134,17 @@ def test_units_need_keys_of_their_own_and_a_row_each(tmp_path: Path) -> None:
         assert list(run.rows) == ["unit-0"]
 
 
+def test_an_early_stage_leaves_the_rows_of_a_later_one(tmp_path: Path) -> None:
+    with Run(tmp_path, provenance()) as run:
+        run.complete(KEYS[:2], work)
+        with pytest.raises(InterruptedRunError):
+            run.complete(KEYS, interrupted_after(2))  # type: ignore[arg-type]
+    with Run(tmp_path, provenance()) as run:
+        run.complete(KEYS[:2], work)
+    with Run(tmp_path, provenance()) as run:
+        assert set(run.rows) == {*KEYS[:2], *KEYS[-2:]}
+
+
 def test_progress_counts_what_was_there_already(tmp_path: Path) -> None:
     with Run(tmp_path, provenance()) as run:
         run.complete(KEYS[:2], work)

@@ -1,0 +1,122 @@
+"""Suites of open questions from end to end: the data in; rows, a page of tables and a picture out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from la_agents.evaluation import calibration, conflict, reports, steerability, wordings
+from la_agents.evaluation.adherence import measured_named
+from la_agents.evaluation.provenance import Provenance, checksum
+from la_agents.evaluation.questions import DEFAULT_QUESTIONS, OpenQuestion, read_questions
+from la_agents.evaluation.runs import Report, Row, Run
+
+if TYPE_CHECKING:
+    from la_agents.evaluation.subject import Subject
+
+__all__ = ["SUITES", "Finished", "Options", "Suite", "run_suite"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be chosen about a suite; an empty choice is the suite's own.
+
+    Attributes:
+        data: The questions' file; the library's own list by default.
+        limit: The first so many questions.
+    """
+
+    data: Path | None = None
+    methods: Sequence[str] = ()
+    strengths: Sequence[float] = ()
+    budgets: Sequence[float] = ()
+    principles: Sequence[str] = ()
+    limit: int | None = None
+    seed: int = 0
+
+    @property
+    def file(self) -> Path:
+        return self.data or DEFAULT_QUESTIONS
+
+    def questions(self) -> list[OpenQuestion]:
+        """The questions to ask."""
+        return read_questions(self.file, self.limit)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A measurement: what options make of it, how its rows come about, and what is shown of them."""
+
+    plan: Callable[[Options], Any]
+    measure: Callable[[Run, Subject, Any, Report | None], list[Row]]
+    report: Callable[[Path, Row, Sequence[Row]], list[Path]]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A suite that is done: its rows, and the files that hold them and what they show."""
+
+    rows: Sequence[Row]
+    files: Sequence[Path]
+
+
+def run_suite(
+    name: str, subject: Subject, out: Path, options: Options, report: Report | None = None, suite: Suite | None = None
+) -> Finished:
+    """Run a suite, or take it up where it was interrupted.
+
+    Args:
+        out: Folder for `<name>.jsonl`, `<name>.md` and `<name>.png`.
+        suite: Another one than that of the name.
+
+    Raises:
+        ConfigurationError: an option names nothing, the data cannot be read, or `out` holds other results.
+    """
+    chosen = suite or SUITES[name]
+    plan = chosen.plan(options)
+    provenance = Provenance(
+        suite=name,
+        model=subject.facts,
+        seed=options.seed,
+        data=checksum(options.file),
+        settings=plan.as_settings(),
+    )
+    with Run(out, provenance) as run:
+        rows = chosen.measure(run, subject, plan, report)
+        return Finished(rows, [run.path, *chosen.report(out, provenance.header(), rows)])
+
+
+def _steerability(options: Options) -> steerability.Plan:
+    settings = steerability.settings_of(
+        options.methods or steerability.METHODS,
+        options.strengths or steerability.STRENGTHS,
+        options.budgets or steerability.BUDGETS,
+    )
+    return steerability.Plan(options.questions(), measured_named(options.principles), settings, options.seed)
+
+
+def _conflict(options: Options) -> conflict.Plan:
+    settings = steerability.settings_of(
+        options.methods or conflict.METHODS, options.strengths or (1.0,), options.budgets or steerability.BUDGETS
+    )
+    return conflict.Plan(options.questions(), settings, seed=options.seed)
+
+
+def _wordings(options: Options) -> wordings.Plan:
+    return wordings.Plan(options.questions(), measured_named(options.principles), seed=options.seed)
+
+
+def _calibration(options: Options) -> steerability.Plan:
+    settings = calibration.sweep(options.strengths or calibration.STRENGTHS, options.budgets or calibration.BUDGETS)
+    principles = measured_named(options.principles or calibration.PRINCIPLES)
+    return steerability.Plan(options.questions(), principles, settings, options.seed)
+
+
+SUITES = {
+    "steerability": Suite(_steerability, steerability.measure, reports.steerability_report),
+    "conflict": Suite(_conflict, conflict.measure, reports.conflict_report),
+    "wordings": Suite(_wordings, wordings.measure, reports.wordings_report),
+    "calibration": Suite(_calibration, steerability.measure, reports.calibration_report),
+}

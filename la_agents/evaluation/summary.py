@@ -1,0 +1,99 @@
+"""Summaries: from rows to means with intervals. Pure functions; every figure is of the rows that it is given.
+
+The question is the unit that is drawn: answers to one question under many principles are averaged first, then the
+questions are resampled. Gains are paired, so what makes a question hard for all settings does not widen them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from la_agents.evaluation.intervals import Interval, mean_interval
+from la_agents.evaluation.runs import Row
+
+__all__ = ["SettingSummary", "gain", "grouped", "summarise", "summarise_setting"]
+
+PROMPT = "prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingSummary:
+    """What one setting does, over the rows it was summarised from.
+
+    Attributes:
+        num_answers: How many rows there are.
+        adherence: In [0, 1].
+        gain: Its adherence less prompting's to the same questions; None where prompting was not run.
+        divergence: Nats a token.
+        perplexity: Under the model without principles: exp of the mean negative log-likelihood a token.
+    """
+
+    setting: str
+    method: str
+    strength: float | None
+    max_divergence: float | None
+    num_answers: int
+    adherence: Interval
+    gain: Interval | None
+    divergence: float
+    perplexity: float | None
+    distinct_2: float | None
+    repetition: float | None
+    relevance: float | None
+
+
+def grouped(rows: Iterable[Row], name: str) -> dict[Any, list[Row]]:
+    """Rows by the value of a field, in the order they come."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row[name], []).append(row)
+    return groups
+
+
+def summarise(rows: Sequence[Row], *, seed: int = 0) -> list[SettingSummary]:
+    """One summary a setting, in the order the settings come."""
+    by_setting = grouped(rows, "setting")
+    prompted = by_setting.get(PROMPT)
+    return [summarise_setting(own, prompted, seed=seed) for own in by_setting.values()]
+
+
+def summarise_setting(rows: Sequence[Row], prompted: Sequence[Row] | None, *, seed: int = 0) -> SettingSummary:
+    """The summary of one setting's rows, beside prompting's to the same questions and principles."""
+    first = rows[0]
+    nll = _mean(rows, "nll")
+    return SettingSummary(
+        setting=first["setting"],
+        method=first["method"],
+        strength=first["strength"],
+        max_divergence=first["max_divergence"],
+        num_answers=len(rows),
+        adherence=mean_interval(_per_question(rows, lambda row: row["adherence"]), seed=seed),
+        gain=gain(rows, prompted, seed=seed) if prompted else None,
+        divergence=fmean(row["divergence"] for row in rows),
+        perplexity=None if nll is None else math.exp(nll),
+        distinct_2=_mean(rows, "distinct_2"),
+        repetition=_mean(rows, "repetition"),
+        relevance=_mean(rows, "relevance"),
+    )
+
+
+def gain(rows: Sequence[Row], against: Sequence[Row], *, seed: int = 0) -> Interval:
+    """By how much adherence is greater than the others' to the same questions and principles."""
+    others = {(row["principle"], row["question"]): row["adherence"] for row in against}
+    paired = [row for row in rows if (row["principle"], row["question"]) in others]
+    return mean_interval(
+        _per_question(paired, lambda row: row["adherence"] - others[row["principle"], row["question"]]), seed=seed
+    )
+
+
+def _per_question(rows: Iterable[Row], value: Callable[[Row], float]) -> list[float]:
+    return [fmean(map(value, own)) for own in grouped(rows, "question").values()]
+
+
+def _mean(rows: Iterable[Row], name: str) -> float | None:
+    values = [row[name] for row in rows if row[name] is not None]
+    return fmean(values) if values else None

@@ -1,0 +1,114 @@
+"""Units: single answers to be scored, and the one way in which every suite of open questions does them.
+
+A suite says which units there are; here they are asked, scored and written to the run, what is there already left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from la_agents.evaluation.adherence import MeasuredPrinciple
+from la_agents.evaluation.answers import Job
+from la_agents.evaluation.methods import Setting
+from la_agents.evaluation.questions import OpenQuestion
+from la_agents.evaluation.unaligned import BASE, Unaligned, unaligned_answers, unaligned_key
+from la_agents.principles import Principle
+
+if TYPE_CHECKING:
+    from la_agents.evaluation.runs import Report, Row, Run
+    from la_agents.evaluation.subject import Subject
+    from la_agents.prompting import Wording
+
+__all__ = ["Unit", "can_measure", "measure_units"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One answer to be scored.
+
+    Attributes:
+        key: `<what>/<setting>/<question>`, its own in the run.
+        principles: That the answer is to follow, each with its weight.
+        fields: What else tells it apart, for its row.
+        wording: How the principles are put; None is the library's default.
+    """
+
+    key: str
+    question: OpenQuestion
+    principles: tuple[tuple[MeasuredPrinciple, float], ...]
+    setting: Setting
+    fields: Mapping[str, str] = field(default_factory=dict)
+    wording: Wording | None = None
+
+    @property
+    def max_tokens(self) -> int:
+        return max(principle.max_tokens for principle, _ in self.principles)
+
+    def job(self, seed: int) -> Job:
+        """What to ask; questions of one run draw from streams of their own."""
+        return Job(
+            question=self.question.text,
+            principles=tuple(Principle(principle.text, weight) for principle, weight in self.principles),
+            setting=self.setting,
+            max_tokens=self.max_tokens,
+            seed=seed + self.question.index,
+            key=self.key,
+        )
+
+    def row(self, described: Row, unaligned: Unaligned) -> Row:
+        """What was measured: adherence to the first principle, and to the second as `opposite`, if there is one."""
+        base = unaligned.text(self.question, self.max_tokens)
+        answer = described.get("answer", base)
+        scores = [round(one.adherence(self.question.text, answer, base), 4) for one, _ in self.principles]
+        return {
+            **self.fields,
+            "setting": self.setting.key,
+            "method": self.setting.method,
+            "strength": self.setting.strength,
+            "max_divergence": self.setting.max_divergence,
+            "question": self.question.index,
+            **dict(zip(("adherence", "opposite"), scores, strict=False)),
+            **described,
+        }
+
+
+def can_measure(principle: MeasuredPrinciple, question: OpenQuestion, unaligned: Unaligned) -> bool:
+    """Whether a principle can be judged on a question: see `MeasuredPrinciple.needs_end`."""
+    return not principle.needs_end or unaligned.ends_within(question, principle.max_tokens // 2)
+
+
+def measure_units(
+    run: Run,
+    subject: Subject,
+    questions: Sequence[OpenQuestion],
+    max_tokens: int,
+    units_of: Callable[[Unaligned], Iterator[Unit]],
+    *,
+    seed: int = 0,
+    report: Report | None = None,
+) -> list[Row]:
+    """First the unaligned answers, then the units that are made of them, as far as they are missing.
+
+    Args:
+        max_tokens: Longest of all units' caps.
+
+    Returns:
+        The units' rows in order; those of the unaligned answers stand before them in the file.
+    """
+    unaligned = unaligned_answers(run, subject, questions, max_tokens, report)
+    units = {unit.key: unit for unit in units_of(unaligned)}
+
+    def work(keys: Sequence[str]) -> Iterator[tuple[str, Row]]:
+        missing = [units[key] for key in keys]
+        for unit in missing:
+            if unit.setting == BASE:
+                yield unit.key, unit.row(unaligned.row(unit.question, unit.max_tokens), unaligned)
+        for wording in dict.fromkeys(unit.wording for unit in missing):
+            jobs = [unit.job(seed) for unit in missing if unit.wording == wording and unit.setting != BASE]
+            for answer in subject.answer(jobs, wording):
+                yield answer.job.key, units[answer.job.key].row(subject.describe(answer), unaligned)
+
+    first = [unaligned_key(question) for question in questions]
+    return run.complete([*first, *units], work, report)[len(first) :]
