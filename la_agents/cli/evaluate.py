@@ -1,4 +1,4 @@
-"""`la-agents evaluate`: how well the memory does what it says, measured on data of your choice."""
+"""`la-agents evaluate`: are preferences followed, and are they found? Measured on data of your choice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from la_agents.cli.options import JsonOption
+from la_agents.cli import measuring
+from la_agents.cli.measuring import (
+    OUT,
+    BudgetsOption,
+    DataOption,
+    LimitOption,
+    MethodsOption,
+    OutOption,
+    PrinciplesOption,
+    RepeatableSeedOption,
+    StrengthsOption,
+)
+from la_agents.cli.options import JsonOption, ModelOption, settings_of
 from la_agents.cli.terminal import answer, print_json
 
 __all__ = ["app"]
@@ -21,7 +33,74 @@ _LEGEND = """\
 @k: the own preference is among the first k. found: it is among 5 and above the threshold. Where it is not stored:
 alarm: anything is returned; wrong: something of another topic is."""
 
-app = typer.Typer(help="Measure how well the memory does its work.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Measure how well preferences are followed and found.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command()
+def steerability(
+    ctx: typer.Context,
+    model: ModelOption = None,
+    data: DataOption = None,
+    strength: StrengthsOption = None,
+    budget: BudgetsOption = None,
+    methods: MethodsOption = None,
+    principles: PrinciplesOption = None,
+    limit: LimitOption = None,
+    seed: RepeatableSeedOption = 0,
+    out: OutOption = OUT,
+) -> None:
+    """How far answers to open questions follow principles that need no judge, and what that costs."""
+    from la_agents.evaluation.suites import Options
+
+    options = Options(
+        data=data,
+        methods=measuring.names(methods),
+        strengths=measuring.numbers(strength),
+        budgets=measuring.numbers(budget),
+        principles=measuring.names(principles),
+        limit=limit,
+        seed=seed,
+    )
+    measuring.show(measuring.run(settings_of(ctx, model=model), "steerability", out, options))
+
+
+@app.command()
+def conflict(
+    ctx: typer.Context,
+    model: ModelOption = None,
+    data: DataOption = None,
+    strength: StrengthsOption = None,
+    methods: MethodsOption = None,
+    limit: LimitOption = None,
+    seed: RepeatableSeedOption = 0,
+    out: OutOption = OUT,
+) -> None:
+    """Two principles at odds, with weights: does the outcome follow the weights?"""
+    from la_agents.evaluation.suites import Options
+
+    options = Options(
+        data=data, methods=measuring.names(methods), strengths=measuring.numbers(strength), limit=limit, seed=seed
+    )
+    measuring.show(measuring.run(settings_of(ctx, model=model), "conflict", out, options))
+
+
+@app.command()
+def wordings(
+    ctx: typer.Context,
+    model: ModelOption = None,
+    data: DataOption = None,
+    principles: PrinciplesOption = None,
+    limit: LimitOption = None,
+    seed: RepeatableSeedOption = 0,
+    out: OutOption = OUT,
+) -> None:
+    """The same principles put to the model in different words: which are followed best?"""
+    from la_agents.evaluation.suites import Options
+
+    options = Options(data=data, principles=measuring.names(principles), limit=limit, seed=seed)
+    measuring.show(measuring.run(settings_of(ctx, model=model), "wordings", out, options))
 
 
 @app.command()

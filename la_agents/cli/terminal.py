@@ -84,7 +84,8 @@ def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console(stderr=True), transient=True)
+    # Work may come in batches that are minutes apart: the time left is estimated from the last ten.
+    bar = Progress(*columns, console=console(stderr=True), transient=True, speed_estimate_period=600)
     task = bar.add_task(text, total=None)
 
     def report(done: int, total: int) -> None:

@@ -22,7 +22,18 @@ from la_agents.evaluation.runs import Row
 from la_agents.evaluation.steerability import settings_of
 from la_agents.evaluation.summary import SettingSummary, summarise
 
-__all__ = ["BUDGETS", "PRINCIPLES", "RATE", "STRENGTHS", "Recommendation", "knee", "recommend", "sweep", "worth"]
+__all__ = [
+    "BUDGETS",
+    "PRINCIPLES",
+    "RATE",
+    "STRENGTHS",
+    "Recommendation",
+    "check_rate",
+    "knee",
+    "recommend",
+    "sweep",
+    "worth",
+]
 
 RATE = 0.1
 """Adherence, of 1, that a doubling of perplexity must gain."""
@@ -70,14 +81,22 @@ def worth(summary: SettingSummary, rate: float = RATE) -> float:
     return summary.adherence.mean - rate * math.log2(perplexity)
 
 
+def check_rate(rate: float) -> None:
+    """Raise `ConfigurationError` for a rate that is no price: not finite, or not above 0."""
+    if not 0 < rate < math.inf:
+        msg = f"Expected a rate above 0, got {rate!r}."
+        raise ConfigurationError(msg)
+
+
 def knee(points: Sequence[SettingSummary], rate: float = RATE) -> SettingSummary:
     """The point of greatest worth, the first of equals; points in ascending order of strength or budget.
 
     Raises:
         ConfigurationError: there are no points, or the rate is not positive.
     """
-    if not points or not 0 < rate < math.inf:
-        msg = f"Expected points of a sweep and a rate above 0, got {len(points)} points and rate {rate!r}."
+    check_rate(rate)
+    if not points:
+        msg = "Expected one or more points of a sweep, got none."
         raise ConfigurationError(msg)
     return max(points, key=lambda point: worth(point, rate))  # max takes the first of equals
 

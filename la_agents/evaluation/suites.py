@@ -16,7 +16,7 @@ from la_agents.evaluation.runs import Report, Row, Run
 if TYPE_CHECKING:
     from la_agents.evaluation.subject import Subject
 
-__all__ = ["SUITES", "Finished", "Options", "Suite", "run_suite"]
+__all__ = ["SUITES", "Finished", "Options", "Suite", "check", "run_suite"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,11 @@ class Finished:
 
     rows: Sequence[Row]
     files: Sequence[Path]
+
+
+def check(name: str, options: Options, suite: Suite | None = None) -> None:
+    """Raise what `run_suite` would raise about the options, before a model is loaded."""
+    (suite or SUITES[name]).plan(options)
 
 
 def run_suite(

@@ -79,7 +79,7 @@ def test_a_suite_interrupted_anywhere_ends_in_the_same_files(suite: str, tmp_pat
     answers = "Arr matey, mettez la plante devant la fenêtre, ye landlubber."
     whole = Scripted(answers)
     run_suite(suite, whole, tmp_path / "whole", SMALL[suite])
-    for place in range(0, len(whole.asked), 5):
+    for place in (1, len(whole.asked) // 2, len(whole.asked) - 1):
         cut = Scripted(answers)
         cut.fails_at = place
         with pytest.raises(InterruptedRunError):
