@@ -70,7 +70,7 @@ def fill_ours(folder: Path, num_users: int) -> None:
     with PreferenceStore(folder, embeddings=Synthetic()) as store:
         first = [text_of(0, number) for number in range(PER_USER)]
         store.add_many(user_of(0), first, consolidate=False)
-        shards, now = store._shards, utc_now()
+        shards, now = store._ledger.shards, utc_now()
         settings = shards.settings()
         assert settings is not None
         by_shard: dict[int, list[int]] = defaultdict(list)

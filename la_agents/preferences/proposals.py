@@ -49,11 +49,11 @@ class Proposals:
         """
         user = as_user_id(user)
         drafts = [as_draft(item, f"item {index}: ") for index, item in enumerate(items)]
-        return self._store._edit(user, lambda known: _proposed(user, drafts, known)) if drafts else []
+        return self._store._ledger.edit(user, lambda known: _proposed(user, drafts, known)) if drafts else []
 
     def list(self, user: object) -> Preferences:
         """Return what waits for the user's word, the oldest first."""
-        records = self._store._shards.read(as_user_id(user), archived=True, history=False)
+        records = self._store._ledger.shards.read(as_user_id(user), archived=True, history=False)
         waiting = [record.preference for record in records if record.preference.state == "pending"]
         return sorted(waiting, key=lambda preference: (preference.created_at, preference.id))
 
@@ -73,7 +73,7 @@ class Proposals:
             written, now_known[0] = self._approved(known, id)
             return written
 
-        written = {preference.id: preference for preference in self._store._edit(user, change)}
+        written = {preference.id: preference for preference in self._store._ledger.edit(user, change)}
         return written[now_known[0]]
 
     def reject(self, user: object, id: str) -> Preference:
@@ -86,7 +86,7 @@ class Proposals:
         def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
             return [rejected(_proposal(known, id, "pending"), utc_now())]
 
-        return self._store._edit(as_user_id(user), change)[0]
+        return self._store._ledger.edit(as_user_id(user), change)[0]
 
     aadd = async_twin(add)
     alist = async_twin(list)

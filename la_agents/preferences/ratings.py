@@ -63,4 +63,4 @@ def rate(store: PreferenceStore, user: str, ids: Collection[str], score: float, 
         moved = [(each, rule.apply(each.preference.weight, score)) for each in standing]
         return [rated(each, weight, now, why) for each, weight in moved if weight != each.preference.weight]
 
-    return store._edit(user, change)
+    return store._ledger.edit(user, change)

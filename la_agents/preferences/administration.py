@@ -1,0 +1,61 @@
+"""Administration: what is done to a whole store, by whoever runs it; part of `PreferenceStore`."""
+
+from __future__ import annotations
+
+from la_agents.preferences.aio import async_twin
+from la_agents.preferences.maintenance import Maintenance, Progress, Purged, Stats, Verified
+from la_agents.preferences.writers import everybody
+
+__all__ = ["Administration"]
+
+
+class Administration:
+    """Figures, checks, mending, moving and purging; see `PreferenceStore`."""
+
+    _maintenance: Maintenance
+
+    def stats(self) -> Stats:
+        """Count users, preferences by state, and those that look suspicious. Reads the whole store."""
+        return self._maintenance.stats()
+
+    def verify(self, *, repair: bool = False, progress: Progress | None = None) -> Verified:
+        """Check that all records can be read, lie where calls look for them and have their vectors.
+
+        Args:
+            repair: Mend what is amiss, as `Verified` says, by writing the shards anew.
+            progress: Called with records done, and all.
+        """
+        with everybody():
+            found = self._maintenance.verify(progress)
+            if repair and not found.is_sound:
+                self._maintenance.rebuild(progress=progress)
+                found.repaired = True
+        return found
+
+    def migrate(self, num_shards: int, *, progress: Progress | None = None) -> int:
+        """Spread the users over another number of shards and return how many records were written.
+
+        About one shard for each 8 thousand preferences is right; a new store has 128. On a server, stop writing
+        meanwhile.
+
+        Raises:
+            ConfigurationError: num_shards is not within [1, 4096].
+        """
+        with everybody():
+            return self._maintenance.rebuild(num_shards, progress)
+
+    def purge(self, *, progress: Progress | None = None) -> Purged:
+        """Write the store's folder anew so that no byte of what was erased, stays in any file.
+
+        Copies elsewhere (backups, snapshots, the disk's freed blocks) are not reached.
+
+        Raises:
+            ConfigurationError: the store is not in a folder of this process.
+        """
+        with everybody():
+            return self._maintenance.purge(progress)
+
+    astats = async_twin(stats)
+    averify = async_twin(verify)
+    amigrate = async_twin(migrate)
+    apurge = async_twin(purge)

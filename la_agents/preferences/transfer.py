@@ -1,0 +1,101 @@
+"""Transfer: a user's preferences as a file, out of the store and into it; part of `PreferenceStore`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from la_agents.preferences import jsonl
+from la_agents.preferences.aio import async_twin
+from la_agents.preferences.foreign import ExportFormat
+from la_agents.preferences.layers import owner_of
+from la_agents.preferences.ledger import Ledger
+from la_agents.preferences.maintenance import Progress
+from la_agents.preferences.records import StoredPreference
+from la_agents.preferences.schema import Preference
+from la_agents.preferences.writers import writer
+
+__all__ = ["Transfer"]
+
+_IMPORT_BATCH = 1_000
+
+
+class Transfer:
+    """Export and import; see `PreferenceStore`."""
+
+    _ledger: Ledger
+
+    def export(self, user: object, path_or_file: jsonl.PathOrFile) -> int:
+        """Write everything the user has, with its history, as JSON lines, and return how many."""
+        records = itertools.chain.from_iterable(self._ledger.shards.pages(owner_of(user)))
+        return jsonl.write_lines(path_or_file, records)
+
+    def import_(
+        self,
+        user: object,
+        path_or_file: jsonl.PathOrFile,
+        *,
+        source_format: ExportFormat = "la-agents",
+        on_bad: Callable[[str], None] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Store the preferences of a JSON lines file as this user's and return how many there are.
+
+        Ids are kept, so that importing a file again changes nothing and importing a changed one updates. Whose they
+        were makes no difference: another user's records are never touched. Nothing is consolidated: they come as they
+        went. The file is read twice, to check it before anything is written, a thousand preferences at a time.
+
+        Args:
+            user: Whose they become.
+            path_or_file: The file.
+            source_format: "la-agents", or the library that wrote it: "mem0" or "langmem".
+            on_bad: Called with a message for each malformed line, which is then left out; None refuses the file.
+            progress: Called with preferences done, and all.
+
+        Raises:
+            InvalidPreferenceError: a line is malformed (the message gives its number), or there are too many for one
+                user; nothing was written.
+        """
+        user = owner_of(user)
+        with jsonl.rereadable(path_or_file) as path, writer(user):
+            records = self._ledger.shards.read(user, archived=True, history=False)
+            known = {record.preference.id: record for record in records}
+            total = self._check_import(user, jsonl.read_lines(path, user, source_format, on_bad), known)
+            ignore = None if on_bad is None else _ignore
+            lines = jsonl.read_lines(path, user, source_format, ignore)
+            done = 0
+            while batch := [*itertools.islice(lines, _IMPORT_BATCH)]:
+                self._ledger.write(user, [record for record in batch if not _is_known(record, known)])
+                done += len(batch)
+                if progress is not None:
+                    progress(done, total)
+        return total
+
+    aexport = async_twin(export)
+    aimport = async_twin(import_)
+
+    def _check_import(self, user: str, lines: Iterable[StoredPreference], known: Mapping[str, StoredPreference]) -> int:
+        """Check every line, and the user's limits with all of them; return how many there are."""
+        weights = {id: record.preference.weight * record.preference.is_active() for id, record in known.items()}
+        number = 0
+        for record in lines:
+            self._ledger.check_record(user, record)
+            weights[record.preference.id] = record.preference.weight * record.preference.is_active()
+            number += 1
+        self._ledger.limits.check_sums(len(weights), sum(weights.values()))
+        return number
+
+
+def _ignore(message: str) -> None:
+    """Bad lines were told of when the file was checked."""
+
+
+def _is_known(record: StoredPreference, known: Mapping[str, StoredPreference]) -> bool:
+    old = known.get(record.preference.id)
+    return old is not None and _content(old.preference) == _content(record.preference)
+
+
+def _content(preference: Preference) -> dict[str, Any]:
+    """All that an import can change; when it was changed is not part of it."""
+    return preference.model_dump(exclude={"updated_at", "created_at"})

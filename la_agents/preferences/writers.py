@@ -1,0 +1,31 @@
+"""Writers: one at a time a user, over all stores of this process.
+
+Changing a record reads it first, and two changes that read the same would lose one. Several processes against one
+server are not kept apart; see the how-to for a server.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from la_agents.preferences.records import user_digest
+
+__all__ = ["everybody", "writer"]
+
+_WRITERS = tuple(threading.RLock() for _ in range(64))
+
+
+def writer(user: str) -> threading.RLock:
+    """Held by whoever changes something of this user."""
+    return _WRITERS[int(user_digest(user), 16) % len(_WRITERS)]
+
+
+@contextmanager
+def everybody() -> Iterator[None]:
+    """No writer of this process works on any store meanwhile."""
+    with ExitStack() as stack:
+        for lock in _WRITERS:
+            stack.enter_context(lock)
+        yield
