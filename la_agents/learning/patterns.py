@@ -34,7 +34,10 @@ def _rule(pattern: str, confidence: float, scope: Scope | None = None) -> Rule:
     return Rule(re.compile(rf"^(?:{pattern})", re.IGNORECASE), confidence, scope)
 
 
-_HOW = r"(?:(?:really|absolutely|truly|definitely|generally|usually|mostly|much|strongly|also|still|just) )*"
+_HOW = (
+    r"(?:(?:really|absolutely|truly|definitely|generally|usually|mostly|much|strongly|strictly|firmly|"
+    r"particularly|tend to|try to|also|still|just) )*"
+)
 # What is liked for the moment, or is somebody, is no preference.
 _THING = (
     r"(?!(?:it|this|that|these|those|you|your|him|her|them|where|what|when|how|why|who|"
@@ -42,7 +45,8 @@ _THING = (
 )
 _NOT = r"(?:don't|do not|no longer|never|can't|cannot|can not|won't|will not)"
 _LIKE = r"(?:like|love|enjoy|adore|prefer|favou?r|hate|dislike|detest|loathe|despise|avoid)"
-_DO = r"want|need|care for|stand|bear|use|watch|read|play|buy|fly|drive|check"
+_LEANING = r"dislike|aversion|preference|objection|love|passion|weakness|fear|phobia"
+_DO = r"want|need|care for|stand|bear|use|watch|read|play|buy|wear|fly|drive|check"
 _PAST = r"forget|thought|wonder|wanted|heard|knew|said|had|was|got|\w+ed\b"
 _CONDITION = (
     r"vegan|vegetarian|pescatarian|coeliac|celiac|diabetic|lactose|gluten|intolerant|allergic|colou?r[- ]?blind|"
@@ -85,6 +89,8 @@ RULES = (
     _rule(rf"i {_HOW}{_NOT} {_HOW}(?:{_LIKE}|{_DO}) {_THING}", 0.85),
     _rule(r"i(?:'d| would) (?:much )?(?:rather|prefer) (?:not )?(?!to know|to see|you|if|that\b)\w", 0.8),
     _rule(r"i(?:'m| am) (?:not )?(?:\w+ )?(?:into|fond of|keen on|an? (?:\w+ )?fan of) \w", 0.9),
+    _rule(r"i(?:'m| am) (?:\w+ )?(?:opposed to|against|averse to|passionate about) \w", 0.85),
+    _rule(rf"i have an? (?:\w+ )?(?:{_LEANING}) (?:for|to|towards|of|against) \w", 0.9),
     _rule(r"my (?:\w+ )?favou?rite [\w ]+ (?:is|are|has always been) \w", 0.95),
     _rule(r"[\w' ]+ (?:is|are)(?:n't| not)(?: really)? (?:my thing|for me|my cup of tea)", 0.85),
     _rule(r"anything but \w", 0.6),

@@ -17,7 +17,8 @@ def blocks(page: Path) -> list[str]:
     return BLOCK.findall(page.read_text())
 
 
-PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if blocks(page)]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("integrations/*/README.md"))]
+PAGES = [page for page in (*READMES, *sorted((ROOT / "docs").rglob("*.md"))) if blocks(page)]
 
 
 def test_there_are_pages_with_code() -> None:

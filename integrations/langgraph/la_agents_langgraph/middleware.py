@@ -1,0 +1,201 @@
+"""PreferenceMiddleware: an agent of `create_agent` that follows its user's preferences, and learns them if asked to.
+
+Nothing about a run is kept on the middleware: what was retrieved lies in the run's state, in a channel that no
+checkpointer writes down, so that what a user erases is not left in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Optional, cast
+
+from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+from langchain.agents.middleware.types import PrivateStateAttr
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig, run_in_executor
+from langgraph.channels.untracked_value import UntrackedValue
+from langgraph.runtime import Runtime
+from typing_extensions import NotRequired
+
+from la_agents.learning.background import BackgroundLearner
+from la_agents.learning.learner import PreferenceLearner
+from la_agents.personalization import Personalized, last_human_text
+from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
+from la_agents.principles import Principle, as_principles
+from la_agents.report import principle_values
+from la_agents.tools import preference_tools
+from la_agents.users import find_user, resolve_user
+
+__all__ = ["PreferenceMiddleware", "PreferenceState"]
+
+_HEADING = "The user's preferences. Follow them where they apply; what the user asks for now comes first."
+
+Response = ModelResponse[Any]
+
+
+class PreferenceState(AgentState[Any]):
+    """An agent's state with the principles of the running turn; neither input nor output, nor checkpointed."""
+
+    la_agents_principles: NotRequired[Annotated[tuple[Principle, ...], UntrackedValue, PrivateStateAttr]]
+
+
+class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
+    """Retrieves the user's principles once a turn and gives them to each model call of it.
+
+    A `ChatLinearAlignment` is aligned with them, beside its own `principles`; one that has a preference store of its
+    own looks them up itself and is left alone. Any other chat model finds them at the end of the system prompt; its
+    answers name them in `response_metadata["alignment"]["principles"]`, so that a `FeedbackRecorder` can be told.
+
+    The user is `config["configurable"]["user_id"]` of the run, else `user_id`; UserNotSpecifiedError if there is none.
+
+    Args:
+        store: Where the preferences are.
+        tools: Whether the agent gets the preference tools.
+        require_approval: Whether what the model remembers with the tools waits for its user's approval.
+        learner: Learns from the user's last message when the turn is over; a `BackgroundLearner` does it afterwards.
+        user_id: The user of runs whose config names none.
+        allow_anonymous: Whether runs without a user are let through, without preferences, instead of raising.
+        k: At most so many relevant preferences; those of scope "always" come on top.
+        min_relevance: Least relevance of those; None for any.
+        max_tokens: How many tokens all of them together may have; None for any number.
+    """
+
+    state_schema = PreferenceState
+
+    def __init__(
+        self,
+        store: PreferenceStore,
+        *,
+        tools: bool = False,
+        require_approval: bool = False,
+        learner: PreferenceLearner | BackgroundLearner | None = None,
+        user_id: object = None,
+        allow_anonymous: bool = False,
+        k: int = 5,
+        min_relevance: float | None = DEFAULT_MIN_RELEVANCE,
+        max_tokens: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.tools = preference_tools(store, user_id=user_id, require_approval=require_approval) if tools else []
+        self._store = store
+        self._learner = learner
+        self._user_id = user_id
+        self._allow_anonymous = allow_anonymous
+        self._limits: dict[str, Any] = {"k": k, "min_relevance": min_relevance, "max_tokens": max_tokens}
+
+    # `config` is LangGraph's to inject, which it does by this very spelling of the annotation.
+    def before_agent(
+        self,
+        state: PreferenceState,
+        runtime: Runtime[Any],
+        config: Optional[RunnableConfig] = None,  # noqa: UP045
+    ) -> dict[str, Any] | None:
+        """Look up what the turn's question calls for."""
+        return {"la_agents_principles": self._principles(state["messages"], self._user(config))}
+
+    async def abefore_agent(
+        self,
+        state: PreferenceState,
+        runtime: Runtime[Any],
+        config: Optional[RunnableConfig] = None,  # noqa: UP045
+    ) -> dict[str, Any] | None:
+        """Look up what the turn's question calls for."""
+        user = self._user(config)
+        return {"la_agents_principles": await run_in_executor(None, self._principles, state["messages"], user)}
+
+    def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Response]) -> Response:
+        """Give the principles to the model, each in its way."""
+        principles = self._of_turn(request)
+        return _reported(handler(_with(request, principles)), request, principles)
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Response]]
+    ) -> Response:
+        """Give the principles to the model, each in its way."""
+        principles = await run_in_executor(None, self._of_turn, request)
+        return _reported(await handler(_with(request, principles)), request, principles)
+
+    def after_agent(
+        self,
+        state: PreferenceState,
+        runtime: Runtime[Any],
+        config: Optional[RunnableConfig] = None,  # noqa: UP045
+    ) -> dict[str, Any] | None:
+        """Learn from what the user said last."""
+        self._learn(state["messages"], self._user(config))
+        return None
+
+    async def aafter_agent(
+        self,
+        state: PreferenceState,
+        runtime: Runtime[Any],
+        config: Optional[RunnableConfig] = None,  # noqa: UP045
+    ) -> dict[str, Any] | None:
+        """Learn from what the user said last."""
+        await run_in_executor(None, self._learn, state["messages"], self._user(config))
+        return None
+
+    def _user(self, config: RunnableConfig | None) -> str | None:
+        found = find_user(None, config, self._user_id)
+        return found if self._allow_anonymous else resolve_user(found)
+
+    def _of_turn(self, request: ModelRequest[Any]) -> tuple[Principle, ...]:
+        """What the turn began with; a run that was interrupted and resumed has lost it and looks again."""
+        kept = cast("tuple[Principle, ...] | None", request.state.get("la_agents_principles"))
+        return self._principles(request.messages, self._user(None)) if kept is None else kept
+
+    def _principles(self, messages: Sequence[BaseMessage], user: str | None) -> tuple[Principle, ...]:
+        if user is None:
+            return ()
+        found = self._store.retrieve(user, last_human_text(messages), **self._limits)
+        return tuple(Principle(s.preference.text, s.weight, s.preference.id, s.relevance, s.layer) for s in found)
+
+    def _learn(self, messages: Sequence[BaseMessage], user: str | None) -> None:
+        if self._learner is None or user is None:
+            return
+        latest = _latest_turn(messages)
+        if isinstance(self._learner, BackgroundLearner):
+            self._learner.submit(latest, user_id=user)
+        else:
+            self._learner.learn(latest, user_id=user)
+
+
+def _with(request: ModelRequest[Any], principles: Sequence[Principle]) -> ModelRequest[Any]:
+    if not principles:
+        return request
+    if not isinstance(request.model, Personalized):
+        return request.override(system_message=_told(request.system_message, principles))
+    if request.model.preferences is not None:
+        return request
+    own = as_principles(request.model_settings.get("principles", request.model.principles))
+    return request.override(model_settings={**request.model_settings, "principles": (*own, *principles)})
+
+
+def _told(system: SystemMessage | None, principles: Sequence[Principle]) -> SystemMessage:
+    """The system message with a line for each principle."""
+    lines = [f"- {' '.join(principle.text.split())}" for principle in principles]
+    text = "\n".join([_HEADING, *lines])
+    if system is None:
+        return SystemMessage(text)
+    if isinstance(system.content, str):
+        return system.model_copy(update={"content": f"{system.content}\n\n{text}" if system.content else text})
+    return system.model_copy(update={"content": [*system.content, {"type": "text", "text": text}]})
+
+
+def _reported(response: Response, request: ModelRequest[Any], principles: Sequence[Principle]) -> Response:
+    """The answer with its principles named, where the model has not done so itself."""
+    if not principles or isinstance(request.model, Personalized):
+        return response
+    report = {"principles": [principle_values(principle) for principle in principles]}
+    result = [_reporting(m, report) if isinstance(m, AIMessage) else m for m in response.result]
+    return ModelResponse(result=result, structured_response=response.structured_response)
+
+
+def _reporting(message: AIMessage, report: dict[str, Any]) -> AIMessage:
+    return message.model_copy(update={"response_metadata": {**message.response_metadata, "alignment": report}})
+
+
+def _latest_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """From the message before the user's last one, which that may answer."""
+    place = max((index for index, message in enumerate(messages) if message.type == "human"), default=len(messages))
+    return messages[max(0, place - 1) :]

@@ -1,0 +1,280 @@
+"""PreferenceMiddleware in agents of `create_agent`: with an aligned model, with any other, sync and async."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.tools import ToolException, tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphRecursionError
+from vendor import VendorModel
+
+from la_agents import ChatLinearAlignment
+from la_agents.errors import UserNotSpecifiedError
+from la_agents.learning import BackgroundLearner, FeedbackRecorder, PreferenceLearner
+from la_agents.preferences.store import PreferenceStore
+from la_agents_langgraph import ChromaStore, PreferenceMiddleware
+from tests.tiny import tiny_model
+
+
+def user(name: str, thread: str = "1") -> Any:
+    return {"configurable": {"user_id": name, "thread_id": f"{name}-{thread}"}}
+
+
+def ask(text: str) -> Any:
+    return {"messages": [HumanMessage(text)]}
+
+
+def last(result: Any) -> AIMessage:
+    message = result["messages"][-1]
+    assert isinstance(message, AIMessage)
+    return message
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PreferenceStore]:
+    with PreferenceStore(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture
+def aligned() -> ChatLinearAlignment:
+    return ChatLinearAlignment(model=tiny_model("llama"), principles=["Be kind."], max_tokens=3)
+
+
+def used(message: AIMessage) -> list[str]:
+    return [principle["text"] for principle in message.response_metadata["alignment"]["principles"]]
+
+
+# -- what the models are given -----------------------------------------------------------------------------------------
+
+
+def test_an_aligned_model_is_aligned_with_them(store: PreferenceStore, aligned: ChatLinearAlignment) -> None:
+    kept = store.add("alice", "Answer in French.", scope="always")
+    agent = create_agent(aligned, middleware=[PreferenceMiddleware(store)])
+    answer = last(agent.invoke(ask("Hello"), user("alice")))
+    assert used(answer) == ["Be kind.", "Answer in French."]
+    assert answer.response_metadata["alignment"]["principles"][1]["id"] == kept.id
+    assert used(last(agent.invoke(ask("Hello"), user("bob")))) == ["Be kind."]
+
+
+def test_a_model_with_a_store_of_its_own_is_left_alone(store: PreferenceStore) -> None:
+    store.add("alice", "Answer in French.", scope="always")
+    own = ChatLinearAlignment(model=tiny_model("llama"), preferences=store, max_tokens=3)
+    agent = create_agent(own, middleware=[PreferenceMiddleware(store)])
+    assert used(last(agent.invoke(ask("Hello"), user("alice")))) == ["Answer in French."]
+
+
+@pytest.mark.parametrize(
+    "system", [None, "You are a guide.", SystemMessage([{"type": "text", "text": "You are a guide."}])]
+)
+def test_any_other_model_finds_them_in_the_system_prompt(store: PreferenceStore, system: Any) -> None:
+    store.add("alice", "Answer\nin French.", scope="always")
+    agent = create_agent(VendorModel(), system_prompt=system, middleware=[PreferenceMiddleware(store)])
+    answer = last(agent.invoke(ask("Hello"), user("alice")))
+    assert "- Answer in French." in answer.text
+    assert ("You are a guide." in answer.text) == (system is not None)
+    assert used(answer) == ["Answer\nin French."]
+    assert "French" not in last(agent.invoke(ask("Hello"), user("bob"))).text
+    if isinstance(system, SystemMessage):
+        assert len(system.content) == 1  # the application's own is not touched
+
+
+def test_what_is_relevant_is_looked_up_once_a_turn(store: PreferenceStore) -> None:
+    store.add("alice", "I love hiking in the mountains.")
+    calls = []
+
+    class Counting(PreferenceStore):
+        def retrieve(self, *args: Any, **kwargs: Any) -> Any:
+            calls.append(args)
+            return store.retrieve(*args, **kwargs)
+
+    @tool
+    def weather(query: str) -> str:
+        """Say how the weather is."""
+        store.add("alice", "I love rain.", scope="always")  # known from the next turn on
+        return "Rain."
+
+    middleware = PreferenceMiddleware(Counting("unused"))
+    agent = create_agent(VendorModel(), tools=[weather], middleware=[middleware])
+    agent.invoke(ask("call weather: where to hike in the mountains?"), user("alice"))
+    assert len(calls) == 1
+    answer = last(agent.invoke(ask("Where can I hike in the mountains?"), user("alice")))
+    assert "hiking" in answer.text
+    assert "rain" in answer.text
+
+
+# -- whose run it is ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_without_a_user_is_refused_unless_that_is_allowed(store: PreferenceStore) -> None:
+    agent = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store)])
+    with pytest.raises(UserNotSpecifiedError):
+        agent.invoke(ask("Hello"))
+    anonymous = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store, allow_anonymous=True)])
+    assert last(anonymous.invoke(ask("Hello"))).text == "<> Hello"
+    store.add("carol", "Answer in French.", scope="always")
+    default = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store, user_id="carol")])
+    assert "French" in last(default.invoke(ask("Hello"))).text
+    assert "French" not in last(default.invoke(ask("Hello"), user("alice"))).text
+
+
+async def test_twenty_agents_at_once_never_mix_their_users(store: PreferenceStore) -> None:
+    names = [f"user{n:02d}" for n in range(20)]
+    for name in names:
+        store.add(name, f"My secret word is {name}secret.", scope="always")
+    middleware = PreferenceMiddleware(store, tools=True)
+    agent = create_agent(VendorModel(), middleware=[middleware], checkpointer=InMemorySaver())
+
+    async def converse(name: str) -> list[str]:
+        answers = []
+        for text in ("Hello", f"call remember_preference: I love {name}dish.", "call recall_preferences", "Bye"):
+            answers.append(last(await agent.ainvoke(ask(text), user(name))).text)
+        return answers
+
+    for name, answers in zip(names, await asyncio.gather(*map(converse, names)), strict=True):
+        for answer in (answers[0], answers[2], answers[3]):
+            assert f"{name}secret" in answer
+            assert not any(f"{other}secret" in answer or f"{other}dish" in answer for other in names if other != name)
+        assert [p.text for p in store.list(name)][1:] == [f"I love {name}dish."]
+
+
+async def test_twenty_aligned_agents_at_once_never_mix_their_users(
+    store: PreferenceStore, aligned: ChatLinearAlignment
+) -> None:
+    names = [f"user{n:02d}" for n in range(20)]
+    for name in names:
+        store.add(name, f"Say {name}.", scope="always")
+    agent = create_agent(aligned, middleware=[PreferenceMiddleware(store)])
+    answers = await asyncio.gather(*(agent.ainvoke(ask("Hello"), user(name)) for name in names))
+    for name, answer in zip(names, answers, strict=True):
+        assert used(last(answer)) == ["Be kind.", f"Say {name}."]
+
+
+def test_threads_at_once_never_mix_their_users(store: PreferenceStore) -> None:
+    names = [f"user{n}" for n in range(8)]
+    for name in names:
+        store.add(name, f"Say {name}secret.", scope="always")
+    agent = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store)])
+    wrong: list[str] = []
+
+    def run(name: str) -> None:
+        for _ in range(3):
+            text = last(agent.invoke(ask("Hello"), user(name))).text
+            if [other for other in names if f"{other}secret" in text] != [name]:
+                wrong.append(name)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in names]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert wrong == []
+
+
+def test_no_checkpoint_holds_a_preference(store: PreferenceStore) -> None:
+    store.add("alice", "My secret word is swordfish.", scope="always")
+    saver = InMemorySaver()
+
+    class Silent(VendorModel):
+        def _answer(self, messages: Any) -> AIMessage:
+            return AIMessage("Hm.")
+
+    agent = create_agent(Silent(), middleware=[PreferenceMiddleware(store)], checkpointer=saver)
+    result = agent.invoke(ask("Hello"), user("alice"))
+    assert set(result) == {"messages"}
+    for checkpoint in saver.list(None):
+        assert "la_agents_principles" not in checkpoint.checkpoint["channel_values"]
+    assert "la_agents_principles" not in agent.get_state(user("alice")).values
+
+
+# -- tools and failures ------------------------------------------------------------------------------------------------
+
+
+def test_the_tools_are_there_if_asked_for(store: PreferenceStore) -> None:
+    agent = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store, tools=True)])
+    answer = last(agent.invoke(ask("call remember_preference: No nuts."), user("alice")))
+    assert "Remembered" in answer.text
+    assert [p.text for p in store.list("alice")] == ["No nuts."]
+    waiting = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store, tools=True, require_approval=True)])
+    waiting.invoke(ask("call remember_preference: I love hiking."), user("alice"))
+    assert [p.text for p in store.proposals.list("alice")] == ["I love hiking."]
+    assert PreferenceMiddleware(store).tools == []
+
+
+def test_a_tool_that_fails_is_reported_and_the_run_goes_on(store: PreferenceStore) -> None:
+    @tool
+    def broken(query: str) -> str:
+        """Fail."""
+        msg = "the oven is on fire"
+        raise ToolException(msg)
+
+    broken.handle_tool_error = True
+    agent = create_agent(VendorModel(), tools=[broken], middleware=[PreferenceMiddleware(store, tools=True)])
+    assert "Tool said (error): the oven is on fire" in last(agent.invoke(ask("call broken: now"), user("alice"))).text
+    assert "Tool said (error)" in last(agent.invoke(ask("call remember_preference:  "), user("alice"))).text
+
+
+def test_the_recursion_limit_holds(store: PreferenceStore) -> None:
+    class Endless(VendorModel):
+        def _answer(self, messages: Any) -> AIMessage:
+            return AIMessage("", tool_calls=[{"name": "recall_preferences", "args": {}, "id": str(len(messages))}])
+
+    agent = create_agent(Endless(), middleware=[PreferenceMiddleware(store, tools=True)])
+    with pytest.raises(GraphRecursionError):
+        agent.invoke(ask("Hello"), {**user("alice"), "recursion_limit": 8})
+
+
+# -- learning ----------------------------------------------------------------------------------------------------------
+
+
+def test_it_learns_after_the_turn_from_what_was_said_last(store: PreferenceStore) -> None:
+    middleware = PreferenceMiddleware(store, learner=PreferenceLearner(store))
+    agent = create_agent(VendorModel(), middleware=[middleware], checkpointer=InMemorySaver())
+    agent.invoke(ask("Hi. Please always answer with the word teacup."), user("alice"))
+    assert [p.text for p in store.list("alice")] == ["Always answer with the word teacup."]
+    answer = last(agent.invoke(ask("Hello"), user("alice", thread="2")))
+    assert "- Always answer with the word teacup." in answer.text
+    agent.invoke(ask("Nothing new."), user("alice"))
+    assert store.list("alice")[0].num_said == 1
+
+
+async def test_it_learns_in_the_background(store: PreferenceStore) -> None:
+    async with BackgroundLearner(PreferenceLearner(store)) as learner:
+        agent = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store, learner=learner)])
+        await agent.ainvoke(ask("I prefer tea."), user("alice"))
+    assert [p.text for p in store.list("alice")] == ["I prefer tea."]
+    assert store.list("bob") == []
+
+
+def test_an_agents_answer_can_be_rated(store: PreferenceStore) -> None:
+    kept = store.add("alice", "Answer in French.", scope="always")
+    recorder = FeedbackRecorder(store)
+    agent = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store)])
+    answer = last(agent.invoke(ask("Hello"), user("alice")))
+    assert [p.id for p in recorder.rate(answer, 1, config=user("alice")).changed] == [kept.id]
+
+
+def test_an_aligned_agents_run_can_be_rated_by_its_id(store: PreferenceStore, aligned: ChatLinearAlignment) -> None:
+    kept = store.add("alice", "Answer in French.", scope="always")
+    recorder, run = FeedbackRecorder(store), uuid4()
+    agent = create_agent(aligned, middleware=[PreferenceMiddleware(store)])
+    agent.invoke(ask("Hello"), {**user("alice"), "callbacks": [recorder.callback], "run_id": run})
+    assert [p.id for p in recorder.rate(run, -1, config=user("alice")).changed] == [kept.id]
+
+
+def test_agents_memory_and_preferences_share_a_folder(tmp_path: Path) -> None:
+    with PreferenceStore(tmp_path / "both") as preferences, ChromaStore(tmp_path / "both") as memory:
+        preferences.add("alice", "Answer in French.", scope="always")
+        agent = create_agent(VendorModel(), middleware=[PreferenceMiddleware(preferences)], store=memory)
+        assert "French" in last(agent.invoke(ask("Hello"), user("alice"))).text
+        memory.put(("notes", "alice"), "k", {"text": "met today"})
+        assert memory.search(("preferences", "alice"))[0].value["text"] == "Answer in French."
