@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from gguf import MODEL_ARCH, GGUFWriter, TokenType, get_tensor_name_map
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import nn
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -38,6 +39,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from la_agents.engine.quantization import quantize_channels
 from la_agents.models import LoadedModel
 
 __all__ = ["FAMILIES", "pristine_model", "save_tiny_gguf", "save_tiny_model", "tiny_model", "tiny_tokenizer"]
@@ -341,3 +343,11 @@ def _add_gguf_tokenizer(writer: GGUFWriter, tokenizer: PreTrainedTokenizerFast) 
     writer.add_pad_token_id(tokenizer.pad_token_id)
     writer.add_add_bos_token(False)
     writer.add_chat_template(tokenizer.chat_template)
+
+
+def round_weights(model: nn.Module) -> None:
+    """What 8 bits do to the weights, in float: the products with the activations stay exact."""
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            whole, scale = quantize_channels(module.weight.detach())
+            module.weight = nn.Parameter(whole * scale.unsqueeze(1))  # a tied embedding keeps its own

@@ -159,5 +159,5 @@ def _blocks(layers: Sequence[Int8Linear]) -> tuple[Tensor, Tensor]:
     num_blocks = -(-whole.shape[1] // _BLOCK)
     whole = nn.functional.pad(whole, (0, num_blocks * _BLOCK - whole.shape[1]))
     whole = whole.bitwise_xor(torch.tensor(-128, dtype=torch.int8)).view(torch.uint8)  # + 128, without a wider copy
-    scale = torch.cat([layer.channel_scale for layer in layers])
+    scale = torch.cat([layer.scale for layer in layers])
     return whole.view(-1, num_blocks, _BLOCK), scale.unsqueeze(1).repeat(1, num_blocks)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from la_agents.engine.quantization import Int8Linear, quantize_channels, quantize_model
+from la_agents.engine.quantization import Int8Linear, _round_rows, quantize_model
 from la_agents.errors import ConfigurationError
-from tests.tiny import FAMILIES, tiny_model
+from tests.tiny import FAMILIES, round_weights, tiny_model
 
 
 def linear_of(in_features: int, out_features: int, *, bias: bool = True) -> nn.Linear:
@@ -31,18 +31,35 @@ def test_a_linear_layer_stays_close_to_float(in_features: int, out_features: int
     linear, x = linear_of(in_features, out_features, bias=bias), inputs_of(9, in_features)
     got, expected = Int8Linear(linear)(x), linear(x)
     error = (got - expected).norm(dim=1) / (expected - (linear.bias if bias else 0)).norm(dim=1)
-    assert error.max() < 0.01
+    assert error.max() < 0.04
 
 
-def test_activations_lose_almost_nothing() -> None:
-    """With weights that 8 bits hold exactly, what is left is the rounding of the activations: 15 bits a row."""
+def test_activations_are_rounded_between_their_own_bounds() -> None:
+    """With weights that 8 bits hold exactly, what is left is the rounding of the activations: half a step each."""
     linear, x = linear_of(64, 32, bias=False), inputs_of(5, 64)
     linear.weight.copy_(linear.weight.mul(40).round_().clamp_(-127, 127))
     linear.weight[:, 0] = 127.0
     got = Int8Linear(linear)(x)
-    largest = x.abs().amax(dim=1, keepdim=True)
-    bound = largest / 127 / 254 / 2 * linear.weight.abs().sum(dim=1)
-    assert ((got - linear(x)).abs() <= bound * 1.01 + 1e-6 * got.abs()).all()
+    step = (x.amax(dim=1, keepdim=True) - x.amin(dim=1, keepdim=True)) / 255
+    bound = step / 2 * linear.weight.abs().sum(dim=1)
+    error = (got - linear(x)).abs()
+    assert (error <= bound * 1.01 + 1e-5 * got.abs()).all()
+    assert error.max() > 0  # the bound is that of a rounding which does happen
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_row_on_one_side_of_zero_gets_the_whole_range(sign: int) -> None:
+    x = sign * torch.rand(4, 64, generator=torch.Generator().manual_seed(3))
+    codes, unit, zero = _round_rows(x)
+    assert torch.allclose(unit, x.abs().amax(dim=1, keepdim=True) / 255)
+    assert ((codes - zero) * unit - x).abs().max() <= 0.5001 * unit.max()
+
+
+@pytest.mark.parametrize("value", [3.0, -3.0, 1e-30, 1e30])
+def test_a_row_of_equal_values_is_exact(value: float) -> None:
+    linear = linear_of(16, 4, bias=False)
+    linear.weight.fill_(1.0)
+    torch.testing.assert_close(Int8Linear(linear)(torch.full((1, 16), value)), torch.full((1, 4), 16 * value))
 
 
 @pytest.mark.parametrize("num_rows", [2, 3, 16, 300])
@@ -64,14 +81,6 @@ def test_dtype_and_leading_dimensions_are_those_of_the_input() -> None:
     assert out.dtype == torch.bfloat16
 
 
-def round_weights(model: nn.Module) -> None:
-    """What 8 bits do to the weights, in float: the products with the activations stay exact."""
-    for module in model.modules():
-        if type(module) is nn.Linear:
-            whole, scale = quantize_channels(module.weight.detach())
-            module.weight = nn.Parameter(whole * scale.unsqueeze(1))  # a tied embedding keeps its own
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_whole_model_computes_with_rounded_weights_and_keeps_rows_apart(family: str) -> None:
     model, rounded = tiny_model.__wrapped__(family).model, tiny_model.__wrapped__(family).model
@@ -83,8 +92,8 @@ def test_a_whole_model_computes_with_rounded_weights_and_keeps_rows_apart(family
         got = model(ids, use_cache=False).logits
         alone = model(ids[3:4], use_cache=False).logits
     assert not any(type(module) is nn.Linear for module in model.modules())
-    assert (got - expected).norm() / expected.norm() < 1e-3
-    torch.testing.assert_close(alone[0], got[3], rtol=1e-5, atol=1e-4)
+    assert (got - expected).norm() / expected.norm() < 0.06  # activations' rounding, grown through random layers
+    assert (alone[0] - got[3]).norm() / got[3].norm() < 0.01  # attention in another shape may turn a rounding
 
 
 def test_unknown_schemes_and_models_without_linear_layers_are_refused() -> None:
