@@ -1,8 +1,10 @@
-"""A quantised Llama-like decoder as one ONNX graph that appends one token to every row.
+"""A quantised Llama-like decoder as one ONNX graph that appends one token to every row, or several to one row.
 
-Inputs: `hidden [rows, 1, size]`, the embedded tokens; `past [rows]` int32, how many tokens each row has; `total [1]`
-int32, one more than the largest of them; `past_key.i`, `past_value.i [rows, kv_heads, slots, head_dim]`.
-Outputs: `logits [rows, 1, vocab]`; `present_key.i`, `present_value.i`, to be bound to the memory of the pasts.
+Inputs: `hidden [rows, n, size]`, the embedded tokens, n = 1 unless there is one row; `last [rows]` int32, the position
+of each row's last new token; `total [1]` int32, one more than the largest of them; `first_logits [1]` int64, from
+which new token on logits are wanted; `past_key.i`, `past_value.i [rows, kv_heads, slots, head_dim]`.
+Outputs: `logits [rows, n - first_logits, vocab]`; `present_key.i`, `present_value.i`, to be bound to the memory of the
+pasts.
 The model's own modules are `Any` here: transformers' families share no type that names their parts.
 """
 
@@ -44,7 +46,9 @@ def write_decoder(model: PreTrainedModel, *, round_activations: bool = True) -> 
         normed, residual = graph.add_and_norm(f"middle.{i}", attended, residual, layer.post_attention_layernorm)
         fed = _write_feed_forward(graph, i, layer.mlp, normed)
         normed, residual = graph.add_and_norm(f"end.{i}", fed, residual, next_norm)
-    graph.linear("logits", [model.lm_head], normed)
+    ends, axes = graph.weight("ends", torch.tensor([2**31 - 1])), graph.weight("axes", torch.tensor([1]))
+    graph.node("Slice", [normed, "first_logits", ends, axes], ["wanted"])
+    graph.linear("logits", [model.lm_head], "wanted")
     return graph.model(), graph.weights
 
 
@@ -71,7 +75,7 @@ def _write_attention(graph: _Graph, i: int, attention: Any, model: PreTrainedMod
     window = _window(attention, model)
     graph.node(
         "GroupQueryAttention",
-        [qkv, "", "", *pasts, "past", "total", "cos", "sin"],
+        [qkv, "", "", *pasts, "last", "total", "cos", "sin"],
         [f"attended.{i}", *presents],
         domain=_MICROSOFT,
         num_heads=model.config.num_attention_heads,
@@ -102,7 +106,7 @@ class _Graph:
     """Nodes in order, and the weights they name."""
 
     def __init__(self, round_activations: bool) -> None:
-        self.inputs = ["hidden", "past", "total"]
+        self.inputs = ["hidden", "last", "total", "first_logits"]
         self.outputs = ["logits"]
         self.weights: dict[str, Tensor] = {}
         self._accuracy_level = 4 if round_activations else 1  # MatMulNBits' names for int8 and float32
@@ -134,7 +138,7 @@ class _Graph:
         return outputs[0], outputs[3]
 
     def model(self) -> ModelProto:
-        types = {"past": TensorProto.INT32, "total": TensorProto.INT32}
+        types = {"last": TensorProto.INT32, "total": TensorProto.INT32, "first_logits": TensorProto.INT64}
         inputs, outputs = (
             [helper.make_tensor_value_info(name, types.get(name, TensorProto.FLOAT), None) for name in names]
             for names in (self.inputs, self.outputs)
@@ -147,7 +151,8 @@ class _Graph:
 
 def _declare(name: str, tensor: Tensor) -> TensorProto:
     """The weight's name, type and shape. Its numbers reach the session by reference: a graph holds 2 GB at most."""
-    kind = TensorProto.UINT8 if tensor.dtype == torch.uint8 else TensorProto.FLOAT
+    kinds = {torch.uint8: TensorProto.UINT8, torch.int64: TensorProto.INT64, torch.float32: TensorProto.FLOAT}
+    kind = kinds[tensor.dtype]
     declared = TensorProto(name=name, dims=tuple(tensor.shape), data_type=kind, data_location=TensorProto.EXTERNAL)
     declared.external_data.add(key="location", value="memory")
     return declared

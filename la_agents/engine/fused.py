@@ -1,9 +1,10 @@
-"""Fused decoding on the CPU: one token for every row, a whole Llama-like decoder in one call to ONNX Runtime.
+"""Fused decoding on the CPU: a whole Llama-like decoder in one call to ONNX Runtime.
 
-A decode step of a small model in PyTorch is mostly the overhead of a thousand small operations, and its 8-bit products
-repack their weights at each call; here the weights are packed once. Activations are rounded to 8 bits in blocks along a
-row, never over rows, so a row's numbers are the same whatever else shares the batch. Keys and values are read and
-written in place in the engine's slot cache; prompts are computed by the model itself.
+A step of a small model in PyTorch is mostly the overhead of a thousand small operations, and its 8-bit products repack
+their weights at each call; here the weights are packed once. ONNX Runtime also brings threads of its own: PyTorch's go
+to sleep after every operation as soon as two threads of the process have computed with it, an application's and the
+engine's. Activations are rounded to 8 bits in blocks along a row, never over rows, so a row's numbers are the same
+whatever else shares the batch. Keys and values are read and written in place in the engine's slot cache.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class FusedDecoder:
     def __init__(
         self, model: PreTrainedModel, num_threads: int | None = None, *, round_activations: bool = True
     ) -> None:
+        attention: Any = model.model.layers[0].self_attn
+        self.num_key_heads, self.head_dim = model.config.num_key_value_heads, attention.head_dim
         self._embedding = model.get_input_embeddings()
         self._vocab_size = model.lm_head.out_features
         self._session = _open(model, num_threads or torch.get_num_threads(), round_activations)
@@ -76,18 +79,40 @@ class FusedDecoder:
         Returns:
             [rows, vocab], float32.
         """
-        num_rows = ids.shape[0]
+        return self._run(ids.unsqueeze(1), lengths, layers, num_logits=1).squeeze(1)
+
+    @torch.inference_mode()
+    def extend(
+        self, ids: Tensor, num_past: int, layers: Sequence[tuple[Tensor, Tensor]], *, all_logits: bool = False
+    ) -> Tensor:
+        """Append several tokens to one row, the first of `layers`, which has `num_past`.
+
+        Args:
+            ids: [tokens].
+
+        Returns:
+            The logits after the last token [1, vocab], or after every one [tokens, vocab]; float32.
+        """
+        num_tokens = ids.shape[0]
+        last = torch.tensor([num_past + num_tokens - 1])
+        return self._run(ids.unsqueeze(0), last, layers, num_logits=num_tokens if all_logits else 1).squeeze(0)
+
+    def _run(self, ids: Tensor, last: Tensor, layers: Sequence[tuple[Tensor, Tensor]], *, num_logits: int) -> Tensor:
+        num_rows, num_tokens = ids.shape
         self._bind_cache(num_rows, layers)
-        hidden = self._embedding(ids).unsqueeze(1)
-        past = lengths.to(torch.int32)
-        total = past.max().add(1).view(1)
-        logits = torch.empty(num_rows, 1, self._vocab_size)
-        self._bind_input("hidden", hidden)
-        self._bind_input("past", past)
-        self._bind_input("total", total)
+        last = last.to(torch.int32)
+        inputs = {
+            "hidden": self._embedding(ids),
+            "last": last,
+            "total": last.max().add(1).view(1),
+            "first_logits": torch.tensor([num_tokens - num_logits]),
+        }
+        for name, tensor in inputs.items():
+            self._bind_input(name, tensor)
+        logits = torch.empty(num_rows, num_logits, self._vocab_size)
         self._bind_output("logits", logits)
         self._session.run_with_iobinding(self._binding)
-        return logits.squeeze(1)
+        return logits
 
     def _bind_cache(self, num_rows: int, layers: Sequence[tuple[Tensor, Tensor]]) -> None:
         # Naming 120 tensors takes a third of a millisecond: once, for as long as rows and memory stay.
@@ -111,8 +136,8 @@ def _place(tensor: Tensor) -> tuple[Any, ...]:
     """Device, its index, type, shape and address, in ONNX Runtime's order. The caller keeps the tensor alive."""
     import numpy as np
 
-    kind = np.int32 if tensor.dtype == torch.int32 else np.float32
-    return "cpu", 0, kind, tuple(tensor.shape), tensor.data_ptr()
+    kinds = {torch.int32: np.int32, torch.int64: np.int64, torch.float32: np.float32}
+    return "cpu", 0, kinds[tensor.dtype], tuple(tensor.shape), tensor.data_ptr()
 
 
 def _open(model: PreTrainedModel, num_threads: int, round_activations: bool) -> Any:

@@ -125,6 +125,12 @@ class SlotCache(Cache):
         self.num_rows, self.num_slots = rows, slots
         self.num_moves += 1
 
+    def allocate(self, num_heads: int, head_dim: int) -> None:
+        """Make the tensors now, float32 on the CPU, for a decoder that writes into them by itself."""
+        like = torch.empty(self.num_rows, num_heads, 0, head_dim)
+        for layer in self._slots:
+            layer.lazy_initialization(like, like)
+
     def write(self, row: int, key_values: KeyValues, start: int = 0) -> None:
         """Fill row `row` from slot `start` on."""
         for layer, (keys, values) in zip(self._slots, key_values, strict=True):

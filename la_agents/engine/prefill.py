@@ -14,7 +14,7 @@ from la_agents.engine.sequence import Sequence
 
 __all__ = ["Prefill", "PrefillRow", "plan_prefill"]
 
-_MIN_TOKENS_SAVED = 32
+_MIN_TOKENS_SAVED = 16
 """A trunk costs a forward of its own, worth very roughly this many tokens of prompt on a CPU."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from la_agents.engine.attention import ATTENTION, Step
 from la_agents.engine.fused import FusedDecoder, can_fuse
@@ -65,6 +65,11 @@ class Runner:
         return len(self.lengths)
 
     @property
+    def has_own_threads(self) -> bool:
+        """Whether the forward runs on other threads than PyTorch's, which then have only small work left."""
+        return self._fused is not None
+
+    @property
     def num_bytes(self) -> int:
         """Bytes held by keys and values of the running rows."""
         return self._cache.num_bytes
@@ -85,6 +90,27 @@ class Runner:
         return self._run(pieces, num_logits=0)[0]
 
     def _run(self, pieces: Sequence[Piece], *, num_logits: int) -> tuple[Tensor, list[KeyValues]]:
+        """Logits after the last token of each piece, or after all with `num_logits=0`; each piece's keys and values."""
+        if self._fused is None:
+            return self._run_together(pieces, num_logits=num_logits)
+        done = [self._extend(piece, all_logits=num_logits == 0) for piece in pieces]
+        width = max(len(logits) for logits, _ in done)
+        padded = [nn.functional.pad(logits, (0, 0, width - len(logits), 0)) for logits, _ in done]
+        return torch.stack(padded), [key_values for _, key_values in done]
+
+    def _extend(self, piece: Piece, *, all_logits: bool) -> tuple[Tensor, KeyValues]:
+        """One piece alone: products whose weights are packed once gain nothing from the tokens of several."""
+        assert self._fused is not None
+        num_keys = piece.num_past + len(piece.tokens)
+        cache = self._new_cache(1, num_keys)
+        cache.allocate(self._fused.num_key_heads, self._fused.head_dim)
+        if piece.past:
+            cache.write(0, concatenate(piece.past))
+        tokens = self._tensor(piece.tokens)
+        logits = self._fused.extend(tokens, piece.num_past, cache.tensors, all_logits=all_logits)
+        return logits, cache.read(0, piece.num_past, num_keys)
+
+    def _run_together(self, pieces: Sequence[Piece], *, num_logits: int) -> tuple[Tensor, list[KeyValues]]:
         """Pieces are aligned at their ends: padding comes first, computes into the scratch slot, is seen by nobody."""
         width = max(len(p.tokens) for p in pieces)
         num_keys = max(p.num_past + len(p.tokens) for p in pieces)
@@ -106,9 +132,7 @@ class Runner:
     @torch.inference_mode()
     def score(self, tokens: Sequence[int]) -> Tensor:
         """Logits after every token of one text [tokens, vocab]: what its likelihood is computed from."""
-        positions = self._tensor([list(range(len(tokens)))])
-        step = Step(positions, positions, len(tokens))
-        return self._forward(self._tensor([tokens]), step, self._new_cache(1, len(tokens)), num_logits=0)[0]
+        return self._run([Piece(tokens, [], 0)], num_logits=0)[0][0]
 
     @torch.inference_mode()
     def decode(self, tokens: Sequence[int]) -> Tensor:

@@ -223,10 +223,10 @@ def test_a_full_queue_is_busy_and_then_takes_requests_again(loaded: LoadedModel)
 
 
 def test_a_second_turn_finds_the_first(engine: Engine, loaded: LoadedModel) -> None:
-    first = random_request(11, num_branches=1, shared=20, length=60, max_tokens=40)
+    first = random_request(11, num_branches=1, shared=12, length=68, max_tokens=40)
     completion = engine.complete(first)
     assert completion.num_cached_tokens == 0
-    assert completion.num_computed_tokens == 160, "a common prefix of 20 tokens is too short to split off"
+    assert completion.num_computed_tokens == 160, "a common prefix of 12 tokens is too short to split off"
     said = tuple(tokens_of(completion))
     more = random_request(12, length=10).reference
     second = dataclasses.replace(

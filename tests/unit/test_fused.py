@@ -109,3 +109,22 @@ def test_quantised_models_of_known_families_can_be_fused(family: str) -> None:
 @pytest.mark.parametrize("family", ["qwen3", "pythia", "gemma"])
 def test_other_families_cannot(family: str) -> None:
     assert not can_fuse(quantized_model(family))
+
+
+@pytest.mark.parametrize("pieces", [[24], [1, 23], [7, 5, 12], [20, 1, 3]])
+@pytest.mark.parametrize("family", FUSED)
+def test_a_prompt_in_pieces_gives_the_logits_of_the_model(family: str, pieces: list[int]) -> None:
+    """In one row, from the first token on and after others; longer than mistral's window."""
+    decoder, text = decoder_of(family, round_activations=False), texts_of(family)[1][: sum(pieces)]
+    with torch.inference_mode():
+        expected = rounded_model(family)(text[None], use_cache=False).logits[0]
+    shape = (1, decoder.num_key_heads, NUM_SLOTS, decoder.head_dim)
+    layers = [(torch.zeros(shape), torch.zeros(shape)) for _ in range(rounded_model(family).config.num_hidden_layers)]
+    done = 0
+    for size in pieces:
+        logits = decoder.extend(text[done : done + size], done, layers, all_logits=True)
+        wanted = expected[done : done + size]
+        assert (logits - wanted).norm() / wanted.norm() < 2e-3
+        done += size
+    last = decoder.extend(text[-1:], done - 1, layers)
+    assert (last[0] - expected[-1]).norm() / expected[-1].norm() < 2e-3
