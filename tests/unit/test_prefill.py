@@ -86,11 +86,11 @@ def test_a_common_prefix_is_computed_once(start: int, ends: list[int], budget: i
 
 
 def test_a_common_prefix_too_short_to_pay_for_a_forward_is_not_split_off() -> None:
-    prompts = [(7,) * 20 + (i,) * 5 for i in range(2)]
+    prompts = [(7,) * 12 + (i,) * 5 for i in range(2)]
     prefill = Prefill(sequence(prompts), [([], 0)] * 2)
     assert [row.tokens for row in prefill.pending] == prompts
-    many = Prefill(sequence([*prompts, (7,) * 20 + (9,) * 5]), [([], 0)] * 3)
-    assert [row.tokens for row in many.pending] == [(7,) * 20], "for three rows it pays"
+    many = Prefill(sequence([*prompts, (7,) * 12 + (9,) * 5]), [([], 0)] * 3)
+    assert [row.tokens for row in many.pending] == [(7,) * 12], "for three rows it pays"
 
 
 def test_equal_prompts_still_leave_each_row_its_last_token() -> None:
