@@ -13,6 +13,7 @@ from la_agents.cli import measuring
 from la_agents.cli.measuring import (
     OUT,
     BudgetsOption,
+    ChoicesOption,
     DataOption,
     LimitOption,
     MethodsOption,
@@ -101,6 +102,40 @@ def wordings(
 
     options = Options(data=data, principles=measuring.names(principles), limit=limit, seed=seed)
     measuring.show(measuring.run(settings_of(ctx, model=model), "wordings", out, options))
+
+
+@app.command("prefeval-mcq")
+def prefeval_mcq(
+    ctx: typer.Context,
+    data: ChoicesOption,
+    model: ModelOption = None,
+    strength: StrengthsOption = None,
+    budget: BudgetsOption = None,
+    methods: MethodsOption = None,
+    limit: LimitOption = None,
+    seed: RepeatableSeedOption = 0,
+    out: OutOption = OUT,
+) -> None:
+    """PrefEval's classification task: is the answer that follows the preference chosen among four?"""
+    options = measuring.choice_options(data, methods, strength, budget, limit, seed)
+    measuring.show(measuring.run(settings_of(ctx, model=model), "prefeval-mcq", out, options))
+
+
+@app.command("personal-preference")
+def personal_preference(
+    ctx: typer.Context,
+    data: ChoicesOption,
+    model: ModelOption = None,
+    strength: StrengthsOption = None,
+    budget: BudgetsOption = None,
+    methods: MethodsOption = None,
+    limit: LimitOption = None,
+    seed: RepeatableSeedOption = 0,
+    out: OutOption = OUT,
+) -> None:
+    """Four people ask one question: is the answer meant for each chosen?"""
+    options = measuring.choice_options(data, methods, strength, budget, limit, seed)
+    measuring.show(measuring.run(settings_of(ctx, model=model), "personal-preference", out, options))
 
 
 @app.command()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OUT",
     "BudgetsOption",
+    "ChoicesOption",
     "DataOption",
     "LimitOption",
     "MethodsOption",
@@ -26,6 +27,7 @@ __all__ = [
     "PrinciplesOption",
     "RepeatableSeedOption",
     "StrengthsOption",
+    "choice_options",
     "names",
     "numbers",
     "run",
@@ -38,6 +40,9 @@ _LIST = " Separated by commas, or the option repeated."
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", metavar="FILE", help='A JSON list of {"index", "question"}. Default: a list of our own.'),
+]
+ChoicesOption = Annotated[
+    Path, typer.Option("--data", metavar="PATH", help="The suite's file, or PrefEval's folder of topics.", exists=True)
 ]
 StrengthsOption = Annotated[
     list[str] | None, typer.Option("--strength", metavar="NUMBERS", help="Strengths to try: 0,0.5,1,2,3." + _LIST)
@@ -76,6 +81,22 @@ def numbers(values: Sequence[str] | None) -> list[float]:
 def names(values: Sequence[str] | None) -> list[str]:
     """Names separated by commas or spaces, in one option or several."""
     return [part for value in values or () for part in value.replace(",", " ").split()]
+
+
+def choice_options(
+    data: Path,
+    methods: list[str] | None,
+    strength: list[str] | None,
+    budget: list[str] | None,
+    limit: int | None,
+    seed: int,
+) -> Options:
+    """The options of a suite of choices."""
+    from la_agents.evaluation.suites import Options
+
+    return Options(
+        data=data, methods=names(methods), strengths=numbers(strength), budgets=numbers(budget), limit=limit, seed=seed
+    )
 
 
 def run(settings: Settings, name: str, out: Path, options: Options, suite: Suite | None = None) -> Finished:

@@ -33,7 +33,7 @@ class Subject:
         self.loaded = loaded
         self.facts = describe_model(loaded)
         self.builder = PromptBuilder(loaded.tokenizer)
-        self._engine = engine_for(loaded)
+        self.engine = engine_for(loaded)
         self._costs = Costs(loaded, self.builder, embeddings)
 
     def answer(self, jobs: Iterable[Job], wording: Wording | None = None) -> Iterator[Answer]:
@@ -41,7 +41,7 @@ class Subject:
         from la_agents.prompting import PromptBuilder
 
         builder = self.builder if wording is None else PromptBuilder(self.loaded.tokenizer, wording=wording)
-        return answer_all(self._engine, builder, jobs)
+        return answer_all(self.engine, builder, jobs)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of tokens; an answer cut to its first tokens."""

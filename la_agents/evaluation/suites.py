@@ -1,17 +1,21 @@
-"""Suites of open questions from end to end: the data in; rows, a page of tables and a picture out."""
+"""Suites from end to end: the data in; rows, a page of tables and a picture out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from la_agents.evaluation import calibration, conflict, reports, steerability, wordings
+from la_agents.errors import ConfigurationError
+from la_agents.evaluation import calibration, choice_suites, conflict, reports, steerability, wordings
 from la_agents.evaluation.adherence import measured_named
+from la_agents.evaluation.choice_suites import READERS
 from la_agents.evaluation.provenance import Provenance, checksum
 from la_agents.evaluation.questions import DEFAULT_QUESTIONS, OpenQuestion, read_questions
 from la_agents.evaluation.runs import Report, Row, Run
+from la_agents.evaluation.unaligned import BASE
 
 if TYPE_CHECKING:
     from la_agents.evaluation.subject import Subject
@@ -24,8 +28,8 @@ class Options:
     """What can be chosen about a suite; an empty choice is the suite's own.
 
     Attributes:
-        data: The questions' file; the library's own list by default.
-        limit: The first so many questions.
+        data: The questions' file; the library's own list by default. Choices come from the user's file alone.
+        limit: The first so many questions; of choices the first of every topic in turn.
     """
 
     data: Path | None = None
@@ -36,13 +40,9 @@ class Options:
     limit: int | None = None
     seed: int = 0
 
-    @property
-    def file(self) -> Path:
-        return self.data or DEFAULT_QUESTIONS
-
     def questions(self) -> list[OpenQuestion]:
-        """The questions to ask."""
-        return read_questions(self.file, self.limit)
+        """The open questions to ask."""
+        return read_questions(self.data or DEFAULT_QUESTIONS, self.limit)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def run_suite(
         suite=name,
         model=subject.facts,
         seed=options.seed,
-        data=checksum(options.file),
+        data=checksum(options.data or DEFAULT_QUESTIONS),
         settings=plan.as_settings(),
     )
     with Run(out, provenance) as run:
@@ -119,9 +119,23 @@ def _calibration(options: Options) -> steerability.Plan:
     return steerability.Plan(options.questions(), principles, settings, options.seed)
 
 
+def _choices(name: str, options: Options) -> choice_suites.Plan:
+    if options.data is None:
+        msg = f"Expected --data with the file or folder of {name}, got none; the documentation says where to get it."
+        raise ConfigurationError(msg)
+    settings = steerability.settings_of(
+        options.methods or steerability.METHODS,
+        options.strengths or steerability.STRENGTHS,
+        options.budgets or steerability.BUDGETS,
+    )
+    found = choice_suites.first_of_each(choice_suites.READERS[name](options.data, options.seed), options.limit)
+    return choice_suites.Plan(found, [BASE, *settings], options.seed)
+
+
 SUITES = {
     "steerability": Suite(_steerability, steerability.measure, reports.steerability_report),
     "conflict": Suite(_conflict, conflict.measure, reports.conflict_report),
     "wordings": Suite(_wordings, wordings.measure, reports.wordings_report),
     "calibration": Suite(_calibration, steerability.measure, reports.calibration_report),
+    **{name: Suite(partial(_choices, name), choice_suites.measure, choice_suites.report) for name in READERS},
 }

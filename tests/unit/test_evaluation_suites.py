@@ -15,7 +15,7 @@ from la_agents.evaluation.answers import Answer, Job
 from la_agents.evaluation.questions import DEFAULT_QUESTIONS, read_questions
 from la_agents.evaluation.runs import read_run
 from la_agents.evaluation.subject import Subject
-from la_agents.evaluation.suites import SUITES, Options, run_suite
+from la_agents.evaluation.suites import Options, run_suite
 from la_agents.prompting import Wording
 from tests.tiny import tiny_model
 
@@ -63,7 +63,7 @@ def rows_of(folder: Path, suite: str) -> list[dict[str, Any]]:
     return read_run(folder / f"{suite}.jsonl")[1]
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", SMALL)
 def test_a_suite_writes_rows_a_page_and_a_picture_with_provenance(suite: str, tmp_path: Path) -> None:
     done = run_suite(suite, Scripted("Mettez la plante devant la fenêtre."), tmp_path, SMALL[suite])
     assert [file.name for file in done.files] == [f"{suite}.jsonl", f"{suite}.md", f"{suite}.png"]
@@ -74,7 +74,7 @@ def test_a_suite_writes_rows_a_page_and_a_picture_with_provenance(suite: str, tm
     assert all(row["key"].endswith(f"/{row['setting']}/{row['question']}") for row in done.rows)
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", SMALL)
 def test_a_suite_interrupted_anywhere_ends_in_the_same_files(suite: str, tmp_path: Path) -> None:
     answers = "Arr matey, mettez la plante devant la fenêtre, ye landlubber."
     whole = Scripted(answers)
@@ -136,6 +136,22 @@ def test_conflicting_principles_get_their_weights(tiny: Subject, tmp_path: Path)
     separate = {row["answer"] for row in french if row["method"] == "linear-sum"}
     assert len(joint) == 1  # their mean is all it knows
     assert len(separate) == 3
+
+
+PERSONAL = Path(__file__).parents[1] / "data" / "personal_preference.jsonl"
+
+
+def test_choices_are_made_resumed_and_shown(tiny: Subject, tmp_path: Path) -> None:
+    options = Options(data=PERSONAL, methods=("prompt", "linear"), strengths=(1.0,), limit=3)
+    done = run_suite("personal-preference", tiny, tmp_path, options)
+    assert len(done.rows) == 3 * 4 * 3  # questions, askers, settings with the unaligned model
+    assert len({row["group"] for row in done.rows}) == 3
+    assert "likelihood" in done.files[1].read_text()
+    whole = done.files[0].read_bytes()
+    done.files[0].write_bytes(whole[: len(whole) // 2])
+    assert run_suite("personal-preference", tiny, tmp_path, options).files[0].read_bytes() == whole
+    with pytest.raises(ConfigurationError, match="Expected --data"):
+        run_suite("prefeval-mcq", tiny, tmp_path, Options())
 
 
 def test_each_wording_is_put_to_the_model(tiny: Subject, tmp_path: Path) -> None:
