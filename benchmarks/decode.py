@@ -5,7 +5,6 @@ What each row is stands in benchmarks/README.md. Every case of a table runs in t
 
 from __future__ import annotations
 
-import copy
 import json
 import resource
 import threading
@@ -23,6 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks import peers
+from benchmarks.peer_process import PeerProcess
 from benchmarks.quality import token_loss
 from benchmarks.timing import Clock, Run, Summary, alternate, ratio, to_run
 from la_agents.engine.engine import Engine
@@ -46,17 +46,17 @@ console = Console(stderr=True)
 
 
 class Bench:
-    """What the cases share: our engine on one copy of the model, and the peers' copy of it.
+    """What the cases share: our engine, and the process of the peers.
 
     The engine's has no end-of-sequence ids, so that every answer has the length that was asked for. The prefix cache is
     off: a repetition would otherwise find the prompt of the one before.
     """
 
-    def __init__(self, loaded: LoadedModel, peer_model: Any, num_tokens: int) -> None:
+    def __init__(self, loaded: LoadedModel, others: PeerProcess, num_tokens: int) -> None:
         endless = replace(loaded, eos_token_ids=frozenset())
         self.engine = Engine(endless, Limits(max_positions=loaded.max_positions), prefix_cache_bytes=0)
         self.builders = {place: PromptBuilder(loaded.tokenizer, placement=place) for place in ("system", "user")}
-        self.peer_model = peer_model
+        self.others = others
         self.num_tokens = num_tokens
 
     def request(
@@ -106,12 +106,11 @@ class Bench:
     def authors(self, number: int) -> Callable[[], Run]:
         """A case: the authors' algorithm, one user after the other."""
         requests = [self.request(f"{QUESTIONS[i % len(QUESTIONS)]} ({i})") for i in range(number)]
-        return lambda: to_run(
-            [peers.authors(self.peer_model, r.reference, r.branches[0], r.sampling.max_tokens) for r in requests]
-        )
+        answers = [(r.reference, r.branches[0], r.sampling.max_tokens) for r in requests]
+        return lambda: self.others.run_all(peers.authors, answers)
 
 
-def one_user(bench: Bench, llama: peers.LlamaCpp | None) -> dict[str, Callable[[], Run]]:
+def one_user(bench: Bench) -> dict[str, Callable[[], Run]]:
     request = bench.request(QUESTIONS[0])
     reference, principle, num = request.reference, request.branches[0], bench.num_tokens
     cases = {
@@ -119,12 +118,12 @@ def one_user(bench: Bench, llama: peers.LlamaCpp | None) -> dict[str, Callable[[
         "ours, aligned": bench.users(1),
         "ours, aligned, budget 0.5": bench.users(1, max_divergence=0.5),
         "ours, aligned, sum of 4": bench.users(1, FOUR_PRINCIPLES, compose="sum"),
-        "plain (transformers)": lambda: to_run([peers.plain(bench.peer_model, reference, num)]),
+        "plain (transformers)": lambda: bench.others.run(peers.plain, reference, num),
         "authors": bench.authors(1),
-        "cfg (transformers)": lambda: to_run([peers.cfg(bench.peer_model, reference, principle, num)]),
+        "cfg (transformers)": lambda: bench.others.run(peers.cfg, reference, principle, num),
     }
-    if llama is not None:
-        cases["llama.cpp, plain"] = lambda: to_run([llama.plain(reference, num)])
+    if bench.others.has_llama:
+        cases["llama.cpp, plain"] = lambda: bench.others.llama(reference, num)
     return cases
 
 
@@ -201,16 +200,12 @@ def main(
     wanted = set(only.split(",")) if only else {"one", "4", "16", "rag", "arrivals", "loss"}
     scheme = None if quantize == "none" else quantize
     loaded = load_model(device="cpu", quantize=scheme)
-    plain = load_model(device="cpu", quantize=None)
-    # The engine switches its model's attention; peers keep transformers' own.
-    bench = Bench(loaded, copy.deepcopy(plain.model), tokens)
-    gguf = bundled_gguf()
-    llama = peers.LlamaCpp(gguf, torch.get_num_threads()) if gguf and peers.LlamaCpp.installed() else None
     results: dict[str, Any] = {"quantize": quantize, "threads": torch.get_num_threads(), "torch": torch.__version__}
     out = Console()
-    with Progress(console=console) as progress:
+    with PeerProcess(bundled_gguf(), torch.get_num_threads()) as others, Progress(console=console) as progress:
+        bench = Bench(loaded, others, tokens)
         if "one" in wanted:
-            runs = results["one user"] = alternate(one_user(bench, llama), repetitions, progress, "one user")
+            runs = results["one user"] = alternate(one_user(bench), repetitions, progress, "one user")
             out.print(table("One user", runs, "ours, unaligned", per_token, "ms a token"))
             out.print(table("One user", runs, "authors", total_rate, "tokens/s"))
         for number in (4, 16):
@@ -225,9 +220,9 @@ def main(
         if "arrivals" in wanted:
             results["arrivals"] = arrivals(bench)
             out.print(_facts("16 users over 5 s, mixed lengths", results["arrivals"]))
-    if "loss" in wanted:
-        losses = results["loss"] = {"float32": token_loss(plain), quantize: token_loss(loaded)}
-        out.print(_facts("Mean loss a token on the fixed text, nats", losses))
+        if "loss" in wanted:
+            losses = results["loss"] = {"float32": others.loss(), quantize: token_loss(loaded)}
+            out.print(_facts("Mean loss a token on the fixed text, nats", losses))
     stats = bench.engine.stats()
     busy = stats.prefill_seconds + stats.decode_seconds + stats.sampler_seconds + stats.rest_seconds
     results["share of a step"] = {
@@ -235,8 +230,8 @@ def main(
     }
     out.print(_facts("Share of the engine's time", results["share of a step"]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    results["peak memory, MiB, peers included"] = peak
-    out.print(f"Peak memory of the process, the peers' float32 model included: {peak:.0f} MiB")
+    results["peak memory, MiB"] = peak
+    out.print(f"Peak memory of our process: {peak:.0f} MiB")
     if json_path is not None:
         json_path.write_text(json.dumps(results, default=asdict, indent=1))
 
