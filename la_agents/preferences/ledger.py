@@ -87,12 +87,14 @@ class Ledger:
             raise PreferenceNotFoundError(msg)
         return record
 
-    def active(self, user: str, *, vectors: bool = False, as_of: datetime | None = None) -> Sequence[StoredPreference]:
+    def active(
+        self, user: str, *, vectors: bool = False, history: bool = False, as_of: datetime | None = None
+    ) -> Sequence[StoredPreference]:
         """What applies now, or applied at a time, in no order."""
         if as_of is not None:
             return self.active_at(user, as_of, vectors)
         now = utc_now()
-        records = self.shards.read(user, vectors=vectors, history=False)
+        records = self.shards.read(user, vectors=vectors, history=history)
         return [record for record in records if record.preference.is_active(now)]
 
     def active_at(self, user: str, at: datetime, vectors: bool) -> Sequence[StoredPreference]:

@@ -14,6 +14,7 @@ from la_agents.preferences.consolidation import Consolidator, consolidated, new_
 from la_agents.preferences.layers import owner_of
 from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.lifecycle import forgotten, last_undoable, undone, updated
+from la_agents.preferences.races import settled
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, PreferenceDraft, Scope, Source, as_draft, utc_now
 from la_agents.preferences.writers import writer
@@ -209,8 +210,17 @@ class Writing:
                 written, ids = consolidated(new, active, self._consolidator)
             self._ledger.check_total(user, written, known)
             self._ledger.write(user, written)
-        now_known = {record.preference.id: record.preference for record in written}
+            now_known = {record.preference.id: record.preference for record in written}
+            if consolidate and self._ledger.shards.folder is None:  # a server's, where other processes write too
+                now_known |= self._settle(user, ids)
         return [now_known[id] for id in ids]
+
+    def _settle(self, user: str, ids: Sequence[str]) -> dict[str, Preference]:
+        """Look again at what was added; what stands for it if another process added the same meanwhile, by id."""
+        mended = settled(self._ledger.active(user, vectors=True, history=True), ids, utc_now())
+        self._ledger.write(user, mended)
+        stands = {record.preference.id: record.preference for record in mended}
+        return {id: stands.get(each.superseded_by or "", each) for id, each in stands.items()}
 
     def _undone(self, user: str, record: StoredPreference) -> Sequence[StoredPreference]:
         """The records to write so that the latest change of this one is taken back."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
+from la_agents.preferences.consolidation import Judgement, KnownPreference, RuleConsolidator
+from la_agents.preferences.schema import Preference
 from la_agents.preferences.store import PreferenceStore
 from tests.unit.test_preferences_server import url  # noqa: F401
 
@@ -58,3 +62,64 @@ def test_four_processes_with_threads_on_the_same_users(url: str) -> None:  # noq
             assert store.get(user, id).state == "forgotten"
         assert store.verify().is_sound
         assert store.stats().states == {"active": 64, "forgotten": 32}
+
+
+class Interrupted:
+    """Judges as the default does, but first another process has its say: between our reading and our writing."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile = meanwhile
+
+    def judge(self, new: str, known: Sequence[KnownPreference]) -> Sequence[Judgement]:
+        self._meanwhile()
+        return RuleConsolidator().judge(new, known)
+
+
+def test_the_same_said_between_another_ones_reading_and_writing_is_stored_once(url: str) -> None:  # noqa: F811
+    fake = DeterministicFakeEmbedding(size=8)
+    with PreferenceStore(url=url, name="raced", embeddings=fake) as other:
+        theirs: list[Preference] = []
+        interrupted = Interrupted(lambda: theirs.append(other.add("alice", "I am vegetarian.")))
+        with PreferenceStore(url=url, name="raced", embeddings=fake, consolidator=interrupted) as store:
+            mine = store.add("alice", "I am vegetarian")
+            (kept,) = store.list("alice")
+            (lost,) = store.archive("alice")
+        assert mine == kept
+        assert kept.num_said == 2
+        assert {kept.id, lost.id} >= {theirs[0].id}
+        assert lost.superseded_by == kept.id
+        assert other.history("alice", lost.id)[-1].why == "said to two processes at once"
+        assert other.undo("alice", lost.id)[0].id == lost.id
+
+
+SAYER = """
+import sys, time
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from la_agents.preferences.store import PreferenceStore
+
+url = sys.argv[1]
+store = PreferenceStore(url=url, name="said-twice", embeddings=DeterministicFakeEmbedding(size=8))
+store.count("alice")
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(5):
+    store.add("alice", f"{chr(97 + n) * 4} {chr(110 + n) * 5}")
+    store.add("alice", f"{chr(97 + n) * 4} {chr(110 + n) * 5}")
+"""
+
+
+def test_two_processes_that_are_told_the_same_leave_no_duplicates(url: str) -> None:  # noqa: F811
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    sayers = [subprocess.Popen([sys.executable, "-c", SAYER, url], **pipes) for _ in range(2)]
+    for sayer in sayers:
+        assert sayer.stdout is not None
+        assert sayer.stdout.readline() == "ready\n"
+    for sayer in sayers:
+        assert sayer.stdin is not None
+        sayer.stdin.write("go\n")
+        sayer.stdin.flush()
+    assert [sayer.communicate() and sayer.returncode for sayer in sayers] == [0, 0]
+    with PreferenceStore(url=url, name="said-twice", embeddings=DeterministicFakeEmbedding(size=8)) as store:
+        texts = [each.text for each in store.list("alice")]
+        assert sorted(texts) == sorted(f"{chr(97 + n) * 4} {chr(110 + n) * 5}" for n in range(5))
+        assert store.verify().is_sound
