@@ -26,7 +26,8 @@ _ORDERING = (
 _PERSON = r"i|i'm|i'd|i've|my|mine"
 _JOINT = re.compile(
     rf",?\s+(?:and|but|so|because|yet|then)\s+(?:that\s+|now\s+)?(?=(?:{_PERSON}|{_ASKING}|{_ORDERING})\b)"
-    rf"|,\s+(?:so|but)\s+|,\s+(?=(?:{_PERSON}|{_ASKING}|please|use|find|give|find|book|any)\b)|:\s+|\s+[-–—]\s+",
+    rf"|,\s+(?:so|but)\s+|,\s+(?=(?:{_PERSON}|{_ASKING}|please|use|find|give|find|book|any)\b)"
+    rf"|:\s+(?=(?:{_PERSON}|please|always|never|no|stop)\b)|\s+[-–—]\s+",
     re.IGNORECASE,
 )
 

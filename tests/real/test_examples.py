@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,13 @@ def run(name: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_no_example_is_forgotten() -> None:
-    tested = {"plug_into_existing_chain.py", "personalized_rag.py", "streaming_chat.py"}
+    tested = {
+        "agent_with_memory.py",
+        "personalized_rag.py",
+        "plug_into_existing_chain.py",
+        "streaming_chat.py",
+        "vendor_model_with_our_memory.py",
+    }
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -30,6 +37,25 @@ def test_each_user_gets_an_answer_of_their_own(name: str, capsys: pytest.Capture
     assert PIRATE.search(alice)
     assert bob.strip()
     assert not PIRATE.search(bob)
+
+
+def test_the_agent_follows_in_one_thread_what_it_was_told_in_another(capsys: pytest.CaptureFixture[str]) -> None:
+    remembered, _, answers = run("agent_with_memory.py", capsys).partition("\nalice: ")
+    alice, bob = answers.split("\nbob: ")
+    assert "pirate" in remembered
+    assert PIRATE.search(alice)
+    assert bob.strip()
+    assert not PIRATE.search(bob)
+
+
+def test_a_vendors_model_gets_our_memory(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["vendor_model_with_our_memory.py"])
+    alice, bob = run("vendor_model_with_our_memory.py", capsys).split("\nbob: ")
+    assert "- I'm allergic to peanuts." in alice
+    assert "now weighs 1.19" in alice
+    assert "waits for approval: Always give metric units." in alice
+    assert "You are a cook." in bob
+    assert "peanuts" not in bob
 
 
 def test_both_turns_of_the_chat_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,7 @@ def extracted(*texts: str) -> list[tuple[str, str]]:
         ("Oh, by the way, I'm allergic to bees.", "I'm allergic to bees.", "always"),
         ("Could you please always answer in Dutch.", "Always answer in Dutch.", "always"),
         ("stop using emojis", "Stop using emojis.", "always"),
+        ("Always talk like a pirate: say arr and ye.", "Always talk like a pirate: say arr and ye.", "always"),
         ("From now on, keep it short.", "Keep it short.", "always"),
         ("I no longer like jazz", "I no longer like jazz.", "relevant"),
         ("Actually, I don’t eat fish.", "I don't eat fish.", "always"),

@@ -11,10 +11,12 @@ from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
+from langgraph.types import Command
 from vendor import VendorModel
 
 from la_agents import ChatLinearAlignment
@@ -194,6 +196,18 @@ def test_no_checkpoint_holds_a_preference(store: PreferenceStore) -> None:
     for checkpoint in saver.list(None):
         assert "la_agents_principles" not in checkpoint.checkpoint["channel_values"]
     assert "la_agents_principles" not in agent.get_state(user("alice")).values
+
+
+def test_a_run_that_was_interrupted_looks_again(store: PreferenceStore) -> None:
+    store.add("alice", "Answer in French.", scope="always")
+    approval = HumanInTheLoopMiddleware(interrupt_on={"recall_preferences": True})
+    agent = create_agent(
+        VendorModel(), middleware=[PreferenceMiddleware(store, tools=True), approval], checkpointer=InMemorySaver()
+    )
+    agent.invoke(ask("call recall_preferences"), user("alice"))
+    resumed = agent.invoke(Command(resume={"decisions": [{"type": "approve"}]}), user("alice"))
+    assert "Answer in French." in last(resumed).text
+    assert used(last(resumed)) == ["Answer in French."]
 
 
 # -- tools and failures ------------------------------------------------------------------------------------------------
