@@ -153,10 +153,13 @@ class Runner:
 
     @torch.inference_mode()
     def decode_alone(self, rows: Sequence[int], token: int) -> Tensor:
-        """`decode` for one sequence's rows apart from the others: slower, to find out whose rows make it fail."""
+        """`decode` for one sequence's rows apart from the others: slower, to find out whose rows make it fail.
+
+        Room is made for these rows alone: where memory no longer suffices for the longest, only the longest fail.
+        """
         pieces = [Piece([token], [self.read(row, 0, self.lengths[row])], self.lengths[row]) for row in rows]
         logits, new = self.prefill(pieces)
-        self._cache.reserve(self.num_rows, max(self.lengths) + 1)
+        self._cache.reserve(self.num_rows, max(self.lengths[row] for row in rows) + 1)
         for row, key_values in zip(rows, new, strict=True):
             self._cache.write(row, key_values, start=self.lengths[row])
             self.lengths[row] += 1

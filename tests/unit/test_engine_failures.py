@@ -14,6 +14,7 @@ import weakref
 from itertools import chain, islice
 
 import pytest
+import torch
 
 from la_agents.engine.engine import Engine, engine_for
 from la_agents.engine.generation import Generation
@@ -99,6 +100,31 @@ def test_a_token_that_fails_fails_its_own_sequence_alone(loaded: LoadedModel, ho
                 next(read)
             assert [outcome(crowd[i]) for i in (0, 1, 2, 4, 5, 6)] == expected
         assert engine.stats().num_rows == 0
+
+
+def test_a_cache_that_cannot_grow_fails_the_sequence_that_needs_it(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slots of all rows grow together, in steps of 256, when the longest row fills them."""
+    short, long = random_request(1, num_branches=1, max_tokens=40), random_request(2, length=245, max_tokens=40)
+    late = random_request(3, num_branches=2, max_tokens=20)
+    expected = expected_answers([short, long, late])
+    allocate = torch.Tensor.new_zeros
+
+    def allocate_little(self: torch.Tensor, size: tuple[int, ...], **arguments: object) -> torch.Tensor:
+        if len(size) == 4 and size[2] > 257:
+            raise ERRORS["out of memory"]
+        return allocate(self, size, **arguments)
+
+    with Engine(loaded) as engine:
+        monkeypatch.setattr(torch.Tensor, "new_zeros", allocate_little)
+        running = [engine.submit(short), engine.submit(long)]
+        assert outcome(running[0]) == expected[0]
+        failure = outcome(running[1])
+        assert isinstance(failure, RequestTooLargeError)
+        assert outcome(engine.submit(late)) == expected[2], "the loop goes on"
+        monkeypatch.undo()
+        assert outcome(engine.submit(long)) == expected[1]
 
 
 def test_numbers_that_are_not_finite_stay_out_of_the_rows_and_prefixes_of_others(loaded: LoadedModel) -> None:
