@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from la_agents.errors import ConfigurationError
 from la_agents.evaluation import choices, personal, prefeval
 from la_agents.evaluation.choice_tables import choice_panels, choice_tables
 from la_agents.evaluation.choices import Choice, row_key
@@ -45,12 +46,15 @@ def first_of_each(found: Sequence[Choice], limit: int | None) -> list[Choice]:
     """The first questions of every topic or domain, so many in all that `limit` is reached; in the order of the data.
 
     Everybody who asks one question stays with it.
+
+    Raises:
+        ConfigurationError: the limit is below 1.
     """
-    questions = [list(own) for _, own in groupby(found, key=lambda choice: (choice.group, choice.question))]
-    if limit is None or limit >= len(questions):
-        return list(found)
+    if limit is not None and limit < 1:
+        msg = f"Expected a limit of at least 1, got {limit}; leave it out for all questions."
+        raise ConfigurationError(msg)
     by_topic: dict[str, list[list[Choice]]] = {}
-    for own in questions:
+    for own in choices.items(found):
         by_topic.setdefault(own[0].group, []).append(own)
     in_turn = [own for turn in zip_longest(*by_topic.values()) for own in turn if own is not None]
     kept = {choice.key for own in in_turn[:limit] for choice in own}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from statistics import fmean
 
 from la_agents.evaluation.intervals import Interval, mean_interval
 from la_agents.evaluation.plots import Panel, Point
+from la_agents.evaluation.runs import Row
+from la_agents.evaluation.summary import grouped
 from la_agents.evaluation.tables import Cell, markdown_table
 
 __all__ = ["COLUMNS", "accuracy", "choice_panels", "choice_tables", "margin", "summarise"]
-
-Row = dict[str, Any]
 
 COLUMNS = ("total", "mean", "letter")
 """Three ways to choose: the greatest log-likelihood, the greatest per token, and the generated letter."""
@@ -46,14 +46,20 @@ def margin(row: Row, column: str = "mean") -> float | None:
 
 
 def summarise(rows: Iterable[Row], measure: Callable[[Row], float | None], seed: int = 0) -> Interval | None:
-    """The mean of a figure over rows, with its interval; None where no row has it."""
-    values = [value for value in map(measure, rows) if value is not None]
-    return mean_interval(values, seed=seed) if values else None
+    """The mean of a figure over items, with its interval; None where no row has it.
+
+    Rows about one item are averaged first: they are not independent of each other.
+    """
+    means = []
+    for own in grouped(rows, "item").values():
+        values = [value for value in map(measure, own) if value is not None]
+        means += [fmean(values)] if values else []
+    return mean_interval(means, seed=seed) if means else None
 
 
 def choice_tables(rows: Sequence[Row], provenance: str, seed: int = 0) -> str:
     """Markdown: all settings over all groups, then the accuracy of each setting in each group."""
-    settings = _by(rows, "setting")
+    settings = grouped(rows, "setting")
     overall = [
         [
             setting,
@@ -67,10 +73,10 @@ def choice_tables(rows: Sequence[Row], provenance: str, seed: int = 0) -> str:
     num_options = len(next((row["total"] for row in rows if row["total"]), [])) or "the options"
     names = ("setting", "likelihood", "per token", "margin", "letter", "named")
     parts = [markdown_table(names, overall, provenance), _LEGEND.format(num_options=num_options)]
-    groups = _by(rows, "group")
+    groups = grouped(rows, "group")
     for column, title in (("mean", "By likelihood per token"), ("letter", "By letter")):
         table = [
-            [f"{group} ({len({row['key'].rsplit('/', 1)[0] for row in own})})", *_cells(own, settings, column, seed)]
+            [f"{group} ({len(grouped(own, 'item'))})", *_cells(own, settings, column, seed)]
             for group, own in groups.items()
         ]
         parts += [f"### {title}, each group\n", markdown_table(("group", *settings), table, provenance)]
@@ -82,7 +88,7 @@ def choice_panels(rows: Sequence[Row], seed: int = 0) -> list[Panel]:
     panels = []
     for column, title in (("mean", "likelihood per token"), ("letter", "generated letter")):
         curves: dict[str, list[Point]] = {}
-        for own in _by(rows, "setting").values():
+        for own in grouped(rows, "setting").values():
             interval = summarise(own, _accuracy(column), seed)
             first = own[0]
             if interval is not None and first["max_divergence"] is None:
@@ -106,10 +112,3 @@ def _cell(interval: Interval | None) -> Cell:
 
 def _share(rows: Sequence[Row]) -> Cell:
     return sum(row["letter"] is not None for row in rows) / len(rows)
-
-
-def _by(rows: Iterable[Row], name: str) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row[name], []).append(row)
-    return found

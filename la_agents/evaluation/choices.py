@@ -12,7 +12,7 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
@@ -20,13 +20,14 @@ from la_agents.errors import ConfigurationError
 from la_agents.evaluation.answers import Answer, Job, answer_all
 from la_agents.evaluation.likelihood import Continuation, Policy, Scorer
 from la_agents.evaluation.methods import Setting, log_policy
+from la_agents.evaluation.runs import Row
 from la_agents.principles import Principle
 
 if TYPE_CHECKING:
     from la_agents.engine.engine import Engine
     from la_agents.prompting import PromptBuilder
 
-__all__ = ["Choice", "letter_of", "measure", "row_key", "shuffled"]
+__all__ = ["Choice", "items", "letter_of", "measure", "row_key", "shuffled"]
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MAX_LETTER_TOKENS = 6
@@ -42,13 +43,15 @@ class Choice:
     """A question put to a model that holds one principle.
 
     Attributes:
-        key: Names it in the data; the same for the same question, options and principle.
+        key: Names it in the data.
+        item: Names its question and options; neighbours that differ in the principle alone have it in common.
         group: Topic or domain that it is counted under.
         options: In the order they are shown; a seed's (`shuffled`), so that the position tells nothing.
         correct: Place of the option that follows the principle.
     """
 
     key: str
+    item: str
     group: str
     question: str
     principle: str
@@ -103,7 +106,7 @@ def measure(
     seed: int = 0,
     keys: Container[str] | None = None,
     policy: Policy = log_policy,
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, Row]]:
     """One row for each choice under each setting, with its `row_key`, in their order; only those in `keys`.
 
     A row holds, for each option, `total` (log-likelihood, nats) and `mean` (nats a token), None for settings that have
@@ -118,28 +121,33 @@ def measure(
     """
     scorer = Scorer(engine.loaded)
 
-    def due(group: Sequence[Choice]) -> list[tuple[Choice, Setting]]:
-        pairs = [(choice, setting) for choice in group for setting in settings]
+    def due(item: Sequence[Choice]) -> list[tuple[Choice, Setting]]:
+        pairs = [(choice, setting) for choice in item for setting in settings]
         return [pair for pair in pairs if keys is None or row_key(*pair) in keys]
 
     for block in _blocks(choices):
-        letters = _letters(engine, builder, [pair for group in block for pair in due(group)], seed)
-        for group in block:
-            own = due(group)
-            along = dict(_along_options(scorer, builder, group) if own else ())
+        letters = _letters(engine, builder, [pair for item in block for pair in due(item)], seed)
+        for item in block:
+            own = due(item)
+            along = dict(_along_options(scorer, builder, item) if own else ())
             for choice, setting in own:
                 scores = None if setting.num_samples > 1 else _scores(along[choice], setting, policy)
                 yield row_key(choice, setting), _row(choice, setting, scores, letters[choice, setting])
 
 
-def _blocks(choices: Sequence[Choice]) -> Iterator[list[list[Choice]]]:
-    """Neighbours about the same question and options, as groups, and as many groups as are decoded at a time.
+def items(choices: Sequence[Choice]) -> list[list[Choice]]:
+    """The choices about each item.
 
-    A group is computed as a whole even where only one of it is wanted, so that its numbers do not depend on that.
+    An item is computed as a whole even where only one of it is wanted, so that its numbers do not depend on that.
     """
+    return [list(own) for _, own in groupby(choices, key=lambda choice: choice.item)]
+
+
+def _blocks(choices: Sequence[Choice]) -> Iterator[list[list[Choice]]]:
+    """As many items as are decoded at a time."""
     block: list[list[Choice]] = []
-    for _, group in groupby(choices, key=lambda choice: (choice.question, choice.options)):
-        block.append(list(group))
+    for own in items(choices):
+        block.append(own)
         if sum(map(len, block)) >= _CHOICES_AT_ONCE:
             yield block
             block = []
@@ -166,13 +174,13 @@ def _letter_job(choice: Choice, setting: Setting, seed: int) -> Job:
 
 
 def _along_options(
-    scorer: Scorer, builder: PromptBuilder, group: Sequence[Choice]
+    scorer: Scorer, builder: PromptBuilder, item: Sequence[Choice]
 ) -> Iterator[tuple[Choice, list[Continuation]]]:
-    """For each choice of a group its options; the reference is computed once for all of them."""
-    first = group[0]
-    prompts = builder.build_text(first.question, [Principle(choice.principle) for choice in group], "sum")
+    """For each choice about an item its options; the reference is computed once for all of them."""
+    first = item[0]
+    prompts = builder.build_text(first.question, [Principle(choice.principle) for choice in item], "sum")
     along = list(scorer.continuations(prompts, [scorer.encode(option) for option in first.options]))
-    for branch, choice in enumerate(group, start=1):
+    for branch, choice in enumerate(item, start=1):
         yield choice, [Continuation(one.token_ids, one.logits[[0, branch]], one.weights[:1]) for one in along]
 
 
@@ -182,12 +190,11 @@ def _scores(along: list[Continuation], setting: Setting, policy: Policy) -> tupl
     return totals, means
 
 
-def _row(
-    choice: Choice, setting: Setting, scores: tuple[list[float], list[float]] | None, answer: Answer
-) -> dict[str, Any]:
+def _row(choice: Choice, setting: Setting, scores: tuple[list[float], list[float]] | None, answer: Answer) -> Row:
     totals, means = scores or (None, None)
     return {
         "group": choice.group,
+        "item": choice.item,
         "setting": setting.key,
         "method": setting.method,
         "strength": setting.strength,

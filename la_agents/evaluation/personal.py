@@ -6,7 +6,7 @@ asker `preference_a` to `preference_d`, and the answers `answer_a` to `answer_d`
 authors' words. They draw one of the four and generate a letter; here all four ask, and the likelihood is measured too.
 
 All four ask the same question about the same answers. So whoever does not know the asker answers all four alike and is
-right once: by likelihood the unaligned model scores 1 of 4, neither more nor less.
+right once: the unaligned model scores 1 of 4, neither more nor less, and an interval has to draw questions, not askers.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def read_choices(path: Path, seed: int = 0) -> list[Choice]:
 
 
 def _choices(item: dict[str, Any], number: int, seed: int) -> Iterable[Choice]:
-    name = f"item {number:03}"
+    name = f"{number:03}"
     answers = [item[f"answer_{letter}"] for letter in _NAMES]
     for place, letter in enumerate(_NAMES):
         order, correct = shuffled(answers, place, name, seed)
         principle = ASKER.replace("{preference}", item[f"preference_{letter}"].strip().rstrip("."))
-        yield Choice(f"{number:03}{letter}", item["domain"], item["question"].strip(), principle, order, correct)
+        yield Choice(name + letter, name, item["domain"], item["question"].strip(), principle, order, correct)

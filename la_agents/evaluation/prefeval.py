@@ -44,4 +44,4 @@ def _choice(item: dict[str, object], topic: str, number: int, seed: int) -> Choi
         msg = f"{key} has no preference, question and list of options"
         raise TypeError(msg)
     order, correct = shuffled(options, 0, key, seed)
-    return Choice(key, topic, question.strip(), preference.strip(), order, correct)
+    return Choice(key, key, topic, question.strip(), preference.strip(), order, correct)

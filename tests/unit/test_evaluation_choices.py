@@ -35,7 +35,13 @@ def choices(count: int = 12, seed: int = 0) -> list[Choice]:
         order, correct = shuffled(OPTIONS, 0, str(number), seed)
         made.append(
             Choice(
-                f"t/{number:03}", f"t{number % 2}", f"What should I cook tonight? {number}", "Be kind.", order, correct
+                f"t/{number:03}",
+                str(number),
+                f"t{number % 2}",
+                f"What should I cook tonight? {number}",
+                "Be kind.",
+                order,
+                correct,
             )
         )
     return made
