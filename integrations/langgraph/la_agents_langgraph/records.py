@@ -1,7 +1,8 @@
 """An item as a Chroma record, and back.
 
 The value is the record's document, as JSON. Each label of the namespace stands in a field of its own, so that a prefix
-can be filtered on. The vectors of an item (one for each indexed text) stand in the metadata: they are compared exactly.
+can be filtered on; all the rest is one JSON field, so that a record costs few rows. The vectors of an item (one for
+each indexed text) stand in it in half precision: they are compared one by one, and Chroma is slow to hand out its own.
 """
 
 from __future__ import annotations
@@ -93,18 +94,18 @@ def prefix_filter(prefix: Namespace) -> dict[str, Any] | None:
 
 
 def metadata_of(stored: StoredItem) -> dict[str, Any]:
-    """The record's metadata. None takes a field away."""
+    """The record's metadata: what is filtered on, and all the rest in one field. None takes a field away."""
     item = stored.item
-    return {
-        "namespace": json.dumps([*item.namespace], ensure_ascii=False),
-        **{_field(depth): label for depth, label in enumerate(item.namespace)},
+    rest = {
+        "namespace": item.namespace,
         "key": item.key,
         "created_at": item.created_at.isoformat(),
         "updated_at": item.updated_at.isoformat(),
         "ttl": stored.ttl,
-        "expires_at": stored.expires_at,
-        "vectors": json.dumps([base64.b64encode(v.astype("<f4").tobytes()).decode() for v in stored.vectors]),
+        "vectors": [base64.b64encode(vector.astype("<f2").tobytes()).decode() for vector in stored.vectors],
     }
+    labels = {_field(depth): label for depth, label in enumerate(item.namespace)}
+    return {**labels, "expires_at": stored.expires_at, "item": json.dumps(rest, ensure_ascii=False)}
 
 
 def from_record(text: str, metadata: Mapping[str, Any]) -> StoredItem:
@@ -114,19 +115,20 @@ def from_record(text: str, metadata: Mapping[str, Any]) -> StoredItem:
         StoreUnavailableError: it is damaged.
     """
     try:
+        rest = json.loads(metadata["item"])
         item = Item(
             value=json.loads(text),
-            key=metadata["key"],
-            namespace=tuple(json.loads(metadata["namespace"])),
-            created_at=datetime.fromisoformat(metadata["created_at"]),
-            updated_at=datetime.fromisoformat(metadata["updated_at"]),
+            key=rest["key"],
+            namespace=tuple(rest["namespace"]),
+            created_at=datetime.fromisoformat(rest["created_at"]),
+            updated_at=datetime.fromisoformat(rest["updated_at"]),
         )
-        raw = [base64.b64decode(each) for each in json.loads(metadata["vectors"])]
-        vectors = tuple(np.frombuffer(each, dtype="<f4").astype(np.float32) for each in raw)
+        raw = [base64.b64decode(each) for each in rest["vectors"]]
+        vectors = tuple(np.frombuffer(each, dtype="<f2").astype(np.float32) for each in raw)
+        return StoredItem(item, text, vectors, rest["ttl"], metadata.get("expires_at"))
     except (KeyError, TypeError, ValueError) as error:
         msg = "Expected readable items, got a damaged one; write it again."
         raise StoreUnavailableError(msg) from error
-    return StoredItem(item, text, vectors, metadata.get("ttl"), metadata.get("expires_at"))
 
 
 def _field(depth: int) -> str:

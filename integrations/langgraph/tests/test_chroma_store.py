@@ -296,6 +296,18 @@ def test_items_outlive_the_store(tmp_path: Path, chroma: ChromaStore) -> None:
         assert keys(again.search(("a",), query="tea")) == ["k"]
 
 
+def test_a_damaged_record_is_an_error_of_this_library(tmp_path: Path, chroma: ChromaStore) -> None:
+    import chromadb
+
+    chroma.put(("a", "b"), "k", {"text": "tea"})
+    client = chromadb.PersistentClient(str(tmp_path), settings=chromadb.config.Settings(anonymized_telemetry=False))
+    for collection in client.list_collections():
+        for id in collection.get()["ids"]:
+            collection.update(ids=[id], metadatas=[{"item": "{"}])
+    with pytest.raises(StoreUnavailableError, match="damaged"):
+        chroma.get(("a", "b"), "k")
+
+
 def test_an_item_keeps_the_time_it_was_created(chroma: ChromaStore, clock: Clock) -> None:
     chroma.put(("a",), "k", {"n": 1})
     clock.forward(1)
