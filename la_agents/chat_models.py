@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import RunnableConfig, ensure_config, run_in_executor
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config, run_in_executor
 from langchain_core.runnables.config import merge_configs
+from langchain_core.tools import BaseTool
+from pydantic import BaseModel
 from typing_extensions import override
 
+from la_agents.answer_stream import AnswerStream, result_of
 from la_agents.personalization import AlignedCall, Personalized, Rendering, last_human_text
 from la_agents.principles import Principle, as_principles
-
-if TYPE_CHECKING:
-    from la_agents.engine.generation import Chunk, Completion
+from la_agents.structure import STRUCTURE_ARGUMENTS, Structure
+from la_agents.structured_output import Method, structured
+from la_agents.tool_calling import ToolBox, as_tool_dicts, as_tool_name
 
 __all__ = ["ChatLinearAlignment"]
 
@@ -40,6 +42,8 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
 
     streaming: bool = False
     """Whether `invoke` hands tokens to callbacks through LangChain's streaming path; answers are the same."""
+    align_structured: bool = False
+    """Whether alignment shapes tool calls and structured output, too; by default only free text follows taste."""
 
     @property
     def _llm_type(self) -> str:
@@ -47,7 +51,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return self.identifying
+        return {**self.identifying, "align_structured": self.align_structured}
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -79,6 +83,63 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         if principles is not None:
             return self.render_prompts(messages, as_principles(principles))
         return self.render_prompts(messages, self.resolve_principles(last_human_text(messages), arguments))
+
+    # -- tools and structured output ----------------------------------------------------------------------------------
+
+    @override
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with tools that it may call; every call parses and validates against its tool's schema.
+
+        Args:
+            tools: Functions, `BaseTool`s, pydantic classes, or dicts in OpenAI's form.
+            tool_choice: "auto" (text or calls), "any" (at least one call), a tool's name, or "none".
+            parallel_tool_calls: Whether one answer may hold several calls; by default where the model's own template
+                knows tool calls, for a model that was never shown any only repeats itself.
+            strict: Passed to LangChain's conversion: all fields required.
+            kwargs: Further call arguments to bind, such as `temperature`.
+
+        Raises:
+            ConfigurationError: a tool or schema cannot be used, or the choice names no tool.
+        """
+        given = as_tool_dicts(tools, strict)
+        choice = as_tool_name(tool_choice)
+        ToolBox.of(given, choice, parallel_tool_calls)
+        bound: dict[str, Any] = {"tools": given, "tool_choice": choice, "parallel_tool_calls": parallel_tool_calls}
+        return self.bind(**{k: v for k, v in bound.items() if v is not None}, **kwargs)
+
+    @override
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """The model with answers that are objects of a schema.
+
+        Args:
+            schema: A pydantic class (objects of it come out), a TypedDict or a JSON schema (dicts come out); None: any
+                JSON object, with "json_mode" only.
+            method: "json_schema" tells the model the schema and decodes by it; "function_calling" makes it the
+                arguments of a call; "json_mode" decodes by it and leaves it to the caller's prompt to explain it.
+            include_raw: Whether to give `raw`, `parsed` and `parsing_error` instead.
+            strict: Passed to LangChain's conversion, for "function_calling".
+            kwargs: Further call arguments to bind.
+
+        Raises:
+            ConfigurationError: the schema cannot be used.
+        """
+        return structured(self, schema, method, include_raw=include_raw, strict=strict, arguments=kwargs)
 
     # -- the user: from the config into the call's arguments ----------------------------------------------------------
 
@@ -148,9 +209,11 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         return {**arguments, _RESOLVED: self.resolve_principles(last_human_text(messages), arguments)}
 
     def _call(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> AlignedCall:
-        arguments = self._resolved(messages, kwargs)
+        arguments = dict(self._resolved(messages, kwargs))
         principles = arguments.pop(_RESOLVED)
-        return self.make_call(messages, principles, stop, arguments)
+        own = {name: arguments.pop(name) for name in STRUCTURE_ARGUMENTS & arguments.keys()}
+        structure = Structure.of(own, aligned=self.align_structured)
+        return self.make_call(messages, principles, stop, arguments, structure)
 
     # -- generation ---------------------------------------------------------------------------------------------------
 
@@ -163,7 +226,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         chunks = list(self._stream(messages, stop, run_manager, **kwargs))
-        return _result(chunks)
+        return result_of(chunks)
 
     @override
     async def _agenerate(
@@ -173,7 +236,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _result([chunk async for chunk in self._astream(messages, stop, run_manager, **kwargs)])
+        return result_of([chunk async for chunk in self._astream(messages, stop, run_manager, **kwargs)])
 
     @override
     def _stream(
@@ -184,14 +247,15 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs)
+        answer = AnswerStream(call)
         generation = call.submit()
         try:
-            for chunk in map(_text_chunk, generation):
-                if run_manager and chunk.text:
-                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                if chunk.text:
+            for event in generation:
+                for chunk in answer.push(event):
+                    if run_manager:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-            yield _last_chunk(call, generation.completion)
+            yield answer.finish(generation.completion)
         finally:
             generation.cancel()
 
@@ -204,46 +268,14 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = await run_in_executor(None, self._call, messages, stop, kwargs)
-        generation = call.submit()
+        answer = AnswerStream(call)
+        generation = await run_in_executor(None, call.submit)
         try:
             async for event in generation:
-                chunk = _text_chunk(event)
-                if run_manager and chunk.text:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                if chunk.text:
+                for chunk in answer.push(event):
+                    if run_manager:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-            yield _last_chunk(call, generation.completion)
+            yield answer.finish(generation.completion)
         finally:
             generation.cancel()
-
-
-def _text_chunk(chunk: Chunk) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=AIMessageChunk(content=chunk.text))
-
-
-def _last_chunk(call: AlignedCall, completion: Completion) -> ChatGenerationChunk:
-    """Text held back to the end, with usage and report."""
-    message = AIMessageChunk(
-        content=completion.tail,
-        response_metadata=call.metadata(completion),
-        usage_metadata=usage(completion),
-        chunk_position="last",
-    )
-    return ChatGenerationChunk(message=message)
-
-
-def usage(completion: Completion) -> UsageMetadata:
-    """Tokens of the reference prompt and of the answer; rows computed are in the alignment report."""
-    num_in, num_out = completion.num_prompt_tokens, len(completion.records)
-    return UsageMetadata(input_tokens=num_in, output_tokens=num_out, total_tokens=num_in + num_out)
-
-
-def _result(chunks: list[ChatGenerationChunk]) -> ChatResult:
-    last = chunks[-1].message
-    assert isinstance(last, AIMessageChunk)
-    message = AIMessage(
-        content="".join(chunk.text for chunk in chunks),
-        response_metadata=last.response_metadata,
-        usage_metadata=last.usage_metadata,
-    )
-    return ChatResult(generations=[ChatGeneration(message=message)])

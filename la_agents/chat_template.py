@@ -17,15 +17,17 @@ a template gets `FALLBACK`:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from la_agents.call_format import HERMES, CallFormat, instructions, read_format
 from la_agents.errors import PromptError
-from la_agents.turns import Turn, calls_as_text
+from la_agents.turns import Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["FALLBACK", "FALLBACK_LABELS", "ChatTemplate"]
+__all__ = ["FALLBACK", "FALLBACK_LABELS", "ChatTemplate", "template_errors"]
 
 FALLBACK = (
     "{{ bos }}{% for message in messages %}"
@@ -47,6 +49,11 @@ _CALL: Turn = {
     "content": "",
     "tool_calls": [{"id": "call00000", "type": "function", "function": _FUNCTION}],
 }
+_TOOL = {
+    "name": "qtoolq",
+    "description": "Qdescriptionq",
+    "parameters": {"type": "object", "properties": {"qpropertyq": {"type": "string"}}, "required": ["qpropertyq"]},
+}
 _RESULT: Turn = {"role": "tool", "name": "qcallq", "tool_call_id": "call00000", "content": "Qresultq"}
 
 
@@ -61,6 +68,8 @@ class ChatTemplate:
         takes_later_system: So does one between other turns.
         knows_thoughts: It does something about `</think>` in an assistant's text.
         takes_tools: Tool calls and tool results reach the prompt.
+        offers_tools: So do the tools that may be called, and `call_format` was read off the template.
+        call_format: How calls are written; `HERMES` where the template does not show it.
         alternates: It insists on user, assistant, user, ...
         default_system: The system text it puts in by itself when it is given none, or "".
     """
@@ -78,20 +87,28 @@ class ChatTemplate:
         self.takes_later_system = self.takes_system and self._shows(later, "Qsystemq", "Quserq")
         called = [_USER, _CALL, _RESULT, _ASSISTANT, _USER]
         self.takes_tools = self._shows(called, "qcallq", "Qargumentq", "Qresultq")
+        native = self._find_call_format() if self.takes_tools else None
+        self.offers_tools = native is not None
+        self.call_format = native or HERMES
         self.alternates = not (self._shows([_USER, _USER], "Quserq") and self._shows([_ASSISTANT, _USER], "Quserq"))
         self.default_system = self._find_default_system() if self.takes_system else ""
 
-    def render(self, turns: list[Turn], answer: str = "") -> str:
+    def render(self, turns: list[Turn], answer: str = "", tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """The prompt for an answer to `turns`, any list that `to_turns` gives, and that answer's beginning.
+
+        Args:
+            tools: What may be called, in OpenAI's form; in the template's own words, or in those of `call_format`.
 
         Raises:
             PromptError: the template refuses them even in the plainest form; the message is its own.
         """
-        attempts = [self._fit(turns, native_tools=True), self._fit(turns, native_tools=False)]
+        native = [dict(tool) for tool in tools] if self.offers_tools else None
+        told = turns if native is not None or not tools else _tell(turns, instructions(tools))
+        attempts = [self._fit(told, native_tools=native is not None or not tools), self._fit(told, native_tools=False)]
         for attempt in attempts[:1] if attempts[0] == attempts[1] else attempts:
             try:
-                return self._apply(attempt) + self._begun(answer)
-            except _template_errors() as error:
+                return self._apply(attempt, native) + self._begun(answer)
+            except template_errors() as error:
                 refusal: Exception = error
         msg = f"Expected messages that the model's chat template accepts, it says: {refusal}"
         raise PromptError(msg) from refusal
@@ -100,22 +117,34 @@ class ChatTemplate:
         """`answer` as it follows the generation prompt; the fallback has a space after its label."""
         return f" {answer}" if answer and self.is_fallback and not answer[0].isspace() else answer
 
-    def _apply(self, turns: list[Turn]) -> str:
+    def _apply(self, turns: list[Turn], tools: list[dict[str, Any]] | None = None) -> str:
         options = {**self._options, "tokenize": False, "add_generation_prompt": True}
+        if tools:
+            options["tools"] = tools
         return str(self._tokenizer.apply_chat_template(turns, **options))
 
     def _shows(self, turns: list[Turn], *expected: str) -> bool:
         try:
             rendered = self._apply(turns)
-        except _template_errors():
+        except template_errors():
             return False
         return all(text in rendered for text in expected)
+
+    def _find_call_format(self) -> CallFormat | None:
+        try:
+            offered = self._apply([_USER], [{"type": "function", "function": _TOOL}])
+            if not all(text in offered for text in ("qtoolq", "Qdescriptionq", "qpropertyq", "Quserq")):
+                return None
+            ends = [str(token.content) for token in self._tokenizer.added_tokens_decoder.values()]
+            return read_format(self._apply, _USER, _ASSISTANT, ends)
+        except template_errors():
+            return None
 
     def _find_default_system(self) -> str:
         """What stands where a given system text would, when none is given; checked by giving just that."""
         try:
             given, default = self._apply([_SYSTEM, _USER]), self._apply([_USER])
-        except _template_errors():
+        except template_errors():
             return ""
         before, _, after = given.partition(_SYSTEM["content"])
         if len(default) < len(before) + len(after) or not (default.startswith(before) and default.endswith(after)):
@@ -126,12 +155,27 @@ class ChatTemplate:
 
     def _fit(self, turns: list[Turn], *, native_tools: bool) -> list[Turn]:
         """`turns` without what this template cannot take."""
-        fitted = list(turns) if native_tools and self.takes_tools else [_without_tools(turn) for turn in turns]
+        fitted = list(turns) if native_tools and self.takes_tools else [self._without_tools(turn) for turn in turns]
         if not self.takes_system:
             fitted = _fold_system(fitted)
         if not self.takes_later_system:
             fitted = fitted[:1] + [_as_user(turn) for turn in fitted[1:]]
         return _alternating(fitted) if self.alternates else fitted
+
+    def _without_tools(self, turn: Turn) -> Turn:
+        if turn["role"] == "tool":
+            return {"role": "user", "content": f"Result of the tool {turn['name']}:\n{turn['content']}"}
+        kept = {key: value for key, value in turn.items() if key != "tool_calls"}  # some templates ask if it is there
+        calls = turn.get("tool_calls")
+        texts = [turn["content"], self.call_format.write(calls) if calls else ""]
+        return {**kept, "content": "\n".join(text for text in texts if text)}
+
+
+def _tell(turns: list[Turn], text: str) -> list[Turn]:
+    """Put a text at the end of the system text."""
+    if turns and turns[0]["role"] == "system":
+        return [{**turns[0], "content": f"{turns[0]['content']}\n\n{text}"}, *turns[1:]]
+    return [{"role": "system", "content": text}, *turns]
 
 
 def _source(template: str | dict[str, str]) -> str:
@@ -144,18 +188,11 @@ def _leading_bos(tokenizer: PreTrainedTokenizerBase) -> str:
     return str(tokenizer.bos_token) if ids and ids[0] == tokenizer.bos_token_id else ""
 
 
-def _template_errors() -> tuple[type[Exception], ...]:
+def template_errors() -> tuple[type[Exception], ...]:
     """What a template raises: on purpose, or by tripping over content it did not expect."""
     from jinja2 import TemplateError
 
     return (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
-
-
-def _without_tools(turn: Turn) -> Turn:
-    if turn["role"] == "tool":
-        return {"role": "user", "content": f"Result of the tool {turn['name']}:\n{turn['content']}"}
-    kept = {key: value for key, value in turn.items() if key != "tool_calls"}  # some templates ask if it is there
-    return {**kept, "content": calls_as_text(turn)}
 
 
 def _fold_system(turns: list[Turn]) -> list[Turn]:

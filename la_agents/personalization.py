@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
+    from la_agents.call_format import CallFormat
     from la_agents.engine.engine import Engine
     from la_agents.engine.generation import Completion, Generation
+    from la_agents.engine.grammar import Grammar
+    from la_agents.structure import Structure
 
 __all__ = ["AlignedCall", "Personalized", "Rendering"]
 
@@ -69,6 +72,15 @@ class AlignedCall:
     prompts: Prompts
     request: Request
     explain: bool
+    structure: Structure | None = None
+
+    @property
+    def call_format(self) -> CallFormat | None:
+        """How calls stand in the answer, if it may hold any."""
+        if self.structure is None or self.structure.box is None:
+            return None
+        builder: PromptBuilder = self.face._builder
+        return builder.call_format
 
     def submit(self) -> Generation:
         return self.face.engine.submit(self.request)
@@ -84,6 +96,7 @@ class AlignedCall:
             self.prompts.weights,
             tokenizer=loaded.tokenizer if self.explain else None,
         )
+        report["scope"] = "answer" if self.structure is None else self.structure.alignment_scope
         return {"finish_reason": completion.finish_reason, "model_name": loaded.name, "alignment": report}
 
 
@@ -217,13 +230,16 @@ class Personalized(BaseModel):
         principles: Sequence[Principle],
         stop: Sequence[str] | None,
         arguments: Mapping[str, Any],
+        structure: Structure | None = None,
     ) -> AlignedCall:
         """Everything between the arguments of a call and the engine; `source` is messages, or plain text."""
         _refuse(set(arguments) - CALL_ARGUMENTS, f"a call argument of {type(self).__name__}", CALL_ARGUMENTS)
         settings = {**arguments, **({} if stop is None else {"stop": stop})}
         sampling, alignment = self._sampling(settings), self._alignment(settings)
         self.load()
-        prompts = self._build(source, principles, self._argument(settings, "compose"))
+        # Where nothing of the answer is aligned, the branches would be computed for nothing.
+        applied = () if structure is not None and structure.whole and not structure.aligned else principles
+        prompts = self._build(source, applied, self._argument(settings, "compose"), structure)
         user = find_user(arguments.get("user_id"), None, self.user_id)
         explain = bool(self._argument(settings, "explain"))
         request = Request(
@@ -236,8 +252,9 @@ class Personalized(BaseModel):
             salt=user or "",
             num_public_tokens=self._num_public_tokens(source, prompts),
             list_candidates=explain,
+            grammar=None if structure is None else self._grammar(structure),
         )
-        return AlignedCall(self, tuple(principles), prompts, request, explain)
+        return AlignedCall(self, tuple(principles), prompts, request, explain, structure)
 
     def render_prompts(self, source: Sequence[BaseMessage] | str, principles: Sequence[Principle]) -> Rendering:
         """The prompts of a call with these principles, as text."""
@@ -253,11 +270,23 @@ class Personalized(BaseModel):
         user = find_user(arguments.get("user_id"), config, self.user_id)
         return {**arguments, **({} if user is None else {"user_id": user})}
 
-    def _build(self, source: Sequence[BaseMessage] | str, principles: Sequence[Principle], compose: Any) -> Prompts:
+    def _build(
+        self,
+        source: Sequence[BaseMessage] | str,
+        principles: Sequence[Principle],
+        compose: Any,
+        structure: Structure | None = None,
+    ) -> Prompts:
         builder: PromptBuilder = self._builder
         if isinstance(source, str):
             return builder.build_text(source, principles, compose)
-        return builder.build(source, principles, compose)
+        tools, instructions = ((), "") if structure is None else (structure.tools, structure.instructions)
+        return builder.build(source, principles, compose, tools=tools, instructions=instructions)
+
+    def _grammar(self, structure: Structure) -> Grammar | None:
+        added = {str(token.content): id for id, token in self.engine.loaded.tokenizer.added_tokens_decoder.items()}
+        builder: PromptBuilder = self._builder
+        return structure.grammar(builder.call_format, added)
 
     def _num_public_tokens(self, source: Sequence[BaseMessage] | str, prompts: Prompts) -> int:
         """Leading tokens that come from the template and the application's system text alone."""

@@ -8,11 +8,12 @@ A conversation that ends with an AIMessage is continued: the answer goes on from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from la_agents.call_format import HERMES, CallFormat
 from la_agents.chat_template import FALLBACK_LABELS, ChatTemplate
 from la_agents.errors import ConfigurationError, PromptError
 from la_agents.principles import Principle
@@ -92,11 +93,12 @@ class Wording:
 
 @dataclass(frozen=True)
 class _Conversation:
-    """What all branches share: the system text, the turns after it, and the start of the answer, if given."""
+    """What all branches share: the system text, the turns after it, the answer's beginning, if given, and tools."""
 
     system: str
     turns: tuple[Turn, ...]
     answer: str = ""
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 class PromptBuilder:
@@ -124,7 +126,8 @@ class PromptBuilder:
         self._wording = wording or Wording()
         self._template = ChatTemplate(tokenizer)
         labels = FALLBACK_LABELS if self._template.is_fallback else ()
-        self._guard = DataGuard(tokenizer, self._template.source, labels)
+        # What calls are written in is marked up too, whether or not the template knows it.
+        self._guard = DataGuard(tokenizer, self._template.source + HERMES.opening + HERMES.closing, labels)
         self.stop = tuple(f"\n{label}" for label in labels if label != "Assistant:")
 
     def build(
@@ -132,16 +135,20 @@ class PromptBuilder:
         messages: Sequence[BaseMessage],
         principles: Sequence[Principle] = (),
         compose: Compose = "joint",
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        instructions: str = "",
     ) -> Prompts:
         """The prompts for an answer to `messages`.
 
         Principles of weight 0 are left out. "joint" puts the others in one branch, weighted with their mean
-        weight; "sum" gives each a branch and its own weight.
+        weight; "sum" gives each a branch and its own weight. `tools` in OpenAI's form are told to the model in its
+        template's words, or in `call_format`'s; `instructions` come after the system text, in every branch.
 
         Raises:
             PromptError: no messages, content that is not text, or a conversation the template refuses.
         """
-        conversation = self._conversation(to_turns(messages))
+        conversation = replace(self._conversation(to_turns(messages), instructions), tools=tuple(tools))
         return _compose(principles, compose, lambda texts: self._chat_prompt(conversation, texts))
 
     def build_text(
@@ -170,7 +177,12 @@ class PromptBuilder:
         conversation = self._conversation([{"role": "user", "content": text}])
         return _compose(principles, compose, lambda texts: self._chat_prompt(conversation, texts))
 
-    def _conversation(self, turns: list[Turn]) -> _Conversation:
+    @property
+    def call_format(self) -> CallFormat:
+        """How this model writes tool calls."""
+        return self._template.call_format
+
+    def _conversation(self, turns: list[Turn], instructions: str = "") -> _Conversation:
         """Take the leading system text and the beginning of the answer off `turns`."""
         first = next((index for index, turn in enumerate(turns) if turn["role"] != "system"), len(turns))
         system = "\n\n".join(turn["content"] for turn in turns[:first] if turn["content"].strip())
@@ -185,13 +197,15 @@ class PromptBuilder:
             raise PromptError(msg)
         if not system and self._placement == "system":
             system = self._template.default_system or self._wording.neutral_system
+        if instructions:
+            system = _join(system, instructions)
         return _Conversation(system, tuple(rest), answer)
 
     def _chat_prompt(self, conversation: _Conversation, texts: Sequence[str]) -> Prompt:
         """The prompt with the principles `texts`, none for the reference."""
         turns = self._place(conversation, self._wording.of(texts)) if texts else _turns(conversation)
-        (turns, answer), breaker = self._guard.protect([turns, conversation.answer])
-        return self._encode(self._template.render(turns, answer), breaker)
+        (turns, answer, tools), breaker = self._guard.protect([turns, conversation.answer, conversation.tools])
+        return self._encode(self._template.render(turns, answer, tools), breaker)
 
     def _place(self, conversation: _Conversation, words: str) -> list[Turn]:
         turns = _turns(conversation)

@@ -14,7 +14,6 @@ Nothing is lost silently; content that a text model cannot read raises.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -30,7 +29,7 @@ from langchain_core.messages import (
 
 from la_agents.errors import PromptError
 
-__all__ = ["Turn", "calls_as_text", "is_blank", "split_thought", "to_turns"]
+__all__ = ["Turn", "is_blank", "split_thought", "to_turns"]
 
 Turn = dict[str, Any]
 
@@ -58,15 +57,6 @@ def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
 
 def is_blank(turn: Turn) -> bool:
     return not turn["content"].strip() and not turn.get("tool_calls")
-
-
-def calls_as_text(turn: Turn) -> str:
-    """An assistant turn as one text, its calls as lines like `Tool call: name({"city": "Rome"})`."""
-    lines = [turn["content"]] if turn["content"] else []
-    for call in turn.get("tool_calls", ()):
-        function = call["function"]
-        lines.append(f"Tool call: {function['name']}({_as_json(function['arguments'])})")
-    return "\n".join(lines)
 
 
 def split_thought(turn: Turn) -> Turn:
@@ -149,7 +139,3 @@ def _thought(message: AIMessage) -> str:
     blocks = message.content if isinstance(message.content, list) else []
     thoughts = (block.get("reasoning") or block.get("thinking") for block in blocks if isinstance(block, dict))
     return "".join(thought for thought in thoughts if isinstance(thought, str))
-
-
-def _as_json(arguments: Any) -> str:
-    return json.dumps(arguments, ensure_ascii=False, default=str)

@@ -22,8 +22,9 @@ class Detokenizer:
     an incomplete character it waits. Text that may be the start of a stop string waits as well.
     """
 
-    def __init__(self, tokenizer: _Tokenizer, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: _Tokenizer, stop: Sequence[str] = (), *, skip_special_tokens: bool = True) -> None:
         self._tokenizer = tokenizer
+        self._skip_special_tokens = skip_special_tokens
         self._stop = tuple(stop)
         self._ids: list[int] = []
         self._prefix = 0
@@ -73,7 +74,7 @@ class Detokenizer:
         return certain
 
     def _text(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True)) if ids else ""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=self._skip_special_tokens)) if ids else ""
 
 
 def _overlap(text: str, stop: str) -> int:

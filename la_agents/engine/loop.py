@@ -91,7 +91,11 @@ class Loop:
 
     def register(self, sequence: Sequence, generation: Generation) -> None:
         """Make a sequence known before it is submitted to the scheduler."""
-        detokenizer = Detokenizer(self._loaded.tokenizer, sequence.request.sampling.stop)
+        request = sequence.request
+        # A grammar lets no special tokens through but those that it asks for: what tool calls are marked with.
+        detokenizer = Detokenizer(
+            self._loaded.tokenizer, request.sampling.stop, skip_special_tokens=request.grammar is None
+        )
         self._active[sequence] = _Active(sequence, generation, detokenizer)
 
     @property

@@ -13,7 +13,7 @@ from la_agents import ChatLinearAlignment
 from la_agents.models import LoadedModel
 
 # No `max_retries`: nothing here is retried, and what is not honoured is refused.
-STANDARD_PARAMS = {"temperature": 0, "max_tokens": 12, "timeout": 240, "stop": []}
+STANDARD_PARAMS = {"temperature": 0, "max_tokens": 80, "timeout": 240, "stop": []}
 
 
 class TestUnit(ChatModelUnitTests):
@@ -36,6 +36,10 @@ class TestIntegration(ChatModelIntegrationTests):
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
         return ChatLinearAlignment
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
 
     @property
     def chat_model_params(self) -> dict[str, Any]:

@@ -256,7 +256,7 @@ def test_tools_go_through_a_template_that_knows_them():
 @pytest.mark.parametrize("family", ["llama", "gemma", "mistral", "pythia"])
 def test_tools_become_plain_text_where_the_template_knows_none(family):
     text = builder(family).build(TOOL_CONVERSATION).reference.text
-    assert 'Let me look.\nTool call: weather({"city": "Paris"})' in text
+    assert 'Let me look.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>' in text
     assert "Result of the tool weather:\n12 degrees" in text
 
 
@@ -267,7 +267,7 @@ def test_a_template_that_refuses_this_use_of_tools_gets_plain_text():
     )
     messages = [HumanMessage("Hi"), AIMessage("", tool_calls=[CALL, {**CALL, "id": "b"}]), *TOOL_CONVERSATION[2:]]
     text = PromptBuilder(with_template("qwen2", template)).build(messages).reference.text
-    assert text.count('Tool call: weather({"city": "Paris"})') == 2
+    assert text.count('{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>') == 2
 
 
 def test_ids_of_tool_calls_are_short_and_match_their_results():
