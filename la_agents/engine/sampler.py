@@ -20,7 +20,7 @@ _GREEDY_MASK_TEMPERATURE = 0.5
 """T_m under greedy decoding, where the authors' scripts sample at this temperature."""
 
 
-_SEQUENCES_IN_CACHE = 2
+_SEQUENCES_IN_CACHE = 4
 
 _Member = tuple[Sequence, tuple[int, ...]]
 
@@ -175,7 +175,7 @@ class _Step:
 
         Centring under the reference makes it independent of a constant added to a branch's logits, and additive.
         """
-        pi_0 = self.log_pi_0.exp().unsqueeze(1)
+        pi_0 = alignment.probabilities(self.log_pi_0).unsqueeze(1)
         g = self.branches - self.f_0.unsqueeze(1)
         mean = (g * pi_0).sum(dim=-1)
         at_token = g.gather(-1, tokens[batch.aligned][:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
@@ -240,7 +240,7 @@ def _choose(final: Tensor, reference: Tensor, batch: _Batch) -> tuple[Tensor, Te
 def _sampled_from(logits: Tensor, batch: _Batch) -> Tensor:
     """softmax(f / T) inside its top-p nucleus, [S, vocab]."""
     if not batch.any_top_p:
-        return alignment.policy(logits, batch.temperature).exp_()
+        return alignment.probabilities(alignment.policy(logits, batch.temperature))
     tokens, kept = alignment.nucleus_head(logits, batch.top_p, batch.temperature)
     inside = logits.gather(-1, tokens).masked_fill(~kept, float("-inf"))
     probabilities = alignment.policy(inside, batch.temperature).exp_()

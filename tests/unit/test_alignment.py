@@ -49,7 +49,7 @@ def kl(f_0: Tensor, f: Tensor, weights: Tensor, s: float | Tensor, temperature: 
 
 def full_sort_nucleus(logits: Tensor, p: float, temperature: float) -> Tensor:
     """The definition: sort everything, drop a token if the mass before it is >= p, keep the first."""
-    probabilities = log_softmax(logits.float() / temperature, dim=-1).exp()
+    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
     order = probabilities.sort(dim=-1, descending=True, stable=True)
     mass = order.values.cumsum(-1)
     before = torch.cat([torch.zeros_like(mass[:, :1]), mass[:, :-1]], dim=-1)
