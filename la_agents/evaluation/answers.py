@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import zip_longest
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Job", "answer_all"]
 
-_AHEAD = 4
-"""How many jobs a worker may have finished or waiting, so that none idles while the oldest is awaited."""
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -34,7 +31,7 @@ class Job:
     Attributes:
         question: A text, or the messages of a conversation.
         seed: Of the draws; answers of greedy settings do not depend on it.
-        key: The caller's own name for it; not used here.
+        key: The caller's own name for it, by which the answer is known again.
     """
 
     question: str | tuple[BaseMessage, ...]
@@ -71,7 +68,7 @@ class Answer:
 def answer_all(
     engine: Engine, builder: PromptBuilder, jobs: Iterable[Job], *, num_in_flight: int = 16
 ) -> Generator[Answer, None, None]:
-    """Answer all jobs in their order, `num_in_flight` of them at a time in the engine's batch.
+    """Answer all jobs, `num_in_flight` of them at a time in the engine's batch; in the order in which they finish.
 
     A caller who stops early, by an error of its own or by closing the iterator, cancels what is under way.
 
@@ -79,19 +76,41 @@ def answer_all(
         LaAgentsError: the first job that failed; those after it are given up.
     """
     desk = _Desk(engine, builder)
-    pending: deque[Future[Answer]] = deque()
+    pending: set[Future[Answer]] = set()
     pool = ThreadPoolExecutor(num_in_flight, thread_name_prefix="la_agents-evaluation")
     try:
-        for job in jobs:
-            pending.append(pool.submit(desk.answer, job))
-            if len(pending) >= _AHEAD * num_in_flight:
-                yield pending.popleft().result()
+        for job in _spread(jobs, num_in_flight):
+            pending.add(pool.submit(desk.answer, job))
+            if len(pending) >= 2 * num_in_flight:  # as many again wait, so that no worker idles
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
         while pending:
-            yield pending.popleft().result()
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         desk.close()
         pool.shutdown()
+
+
+def _spread(jobs: Iterable[Job], num_prompts: int) -> Iterator[Job]:
+    """Jobs about the same prompt apart from each other, within blocks of `num_prompts` prompts.
+
+    The engine finds a prompt computed once an answer to it is finished. So jobs that differ in their setting alone come
+    in turns: when a prompt's second one begins, its first is done, as a rule. A block is small enough for the cache.
+    """
+    block: dict[tuple[str, tuple[Principle, ...]], list[Job]] = {}
+    for job in jobs:
+        prompt = (str(job.question), job.principles)
+        if prompt not in block and len(block) == num_prompts:
+            yield from _in_turn(block.values())
+            block = {}
+        block.setdefault(prompt, []).append(job)
+    yield from _in_turn(block.values())
+
+
+def _in_turn(queues: Iterable[Sequence[Job]]) -> Iterator[Job]:
+    return (job for turn in zip_longest(*queues) for job in turn if job is not None)
 
 
 class _Desk:

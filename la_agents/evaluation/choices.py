@@ -132,7 +132,8 @@ def measure(
             along = dict(_along_options(scorer, builder, item) if own else ())
             for choice, setting in own:
                 scores = None if setting.num_samples > 1 else _scores(along[choice], setting, policy)
-                yield row_key(choice, setting), _row(choice, setting, scores, letters[choice, setting])
+                key = row_key(choice, setting)
+                yield key, _row(choice, setting, scores, letters[key])
 
 
 def items(choices: Sequence[Choice]) -> list[list[Choice]]:
@@ -157,20 +158,25 @@ def _blocks(choices: Sequence[Choice]) -> Iterator[list[list[Choice]]]:
 
 def _letters(
     engine: Engine, builder: PromptBuilder, wanted: Sequence[tuple[Choice, Setting]], seed: int
-) -> dict[tuple[Choice, Setting], Answer]:
-    """The generated answers; one setting after the other, so that all but the first find their prompts computed."""
-    settings = list(dict.fromkeys(setting for _, setting in wanted))
-    ordered = sorted(wanted, key=lambda pair: settings.index(pair[1]))
-    jobs = [_letter_job(choice, setting, seed) for choice, setting in ordered]
+) -> dict[str, Answer]:
+    """The generated answers by `row_key`."""
+    jobs = [_letter_job(choice, setting, seed) for choice, setting in wanted]
     answers = answer_all(engine, builder, jobs, num_in_flight=_CHOICES_AT_ONCE)
-    return dict(zip(ordered, answers, strict=True))
+    return {answer.job.key: answer for answer in answers}
 
 
 def _letter_job(choice: Choice, setting: Setting, seed: int) -> Job:
     listed = "\n".join(f"{letter}. {option}" for letter, option in zip(_LETTERS, choice.options, strict=False))
     asked = f"{choice.question}\n\n{listed}\n\nChoose the best of these answers. Reply with its letter alone."
     messages: tuple[BaseMessage, ...] = (HumanMessage(asked), AIMessage(_BEGINNING))
-    return Job(messages, (Principle(choice.principle),), setting, max_tokens=_MAX_LETTER_TOKENS, seed=seed)
+    return Job(
+        question=messages,
+        principles=(Principle(choice.principle),),
+        setting=setting,
+        max_tokens=_MAX_LETTER_TOKENS,
+        seed=seed,
+        key=row_key(choice, setting),
+    )
 
 
 def _along_options(
