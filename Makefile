@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constra
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-soak lint types docs bench clean
+.PHONY: help setup demo test test-soak lint types docs bench results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,10 @@ docs: $(READY)  ## build the site into site/; a warning is an error
 
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
 	$(OFFLINE) $(BIN)/python -m benchmarks.decode
+
+# RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the page from the rows that are there.
+results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (an hour; may be interrupted)
+	$(OFFLINE) $(BIN)/python -m benchmarks.results $(RESULTS)
 
 clean:  ## remove everything that make made, the environment included
 	rm -rf $(VENV) .cache site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
