@@ -6,6 +6,7 @@ with it, too, is not disturbed.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +42,20 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """One set of axes: a curve a name, drawn in the order of its points."""
+    """One set of axes: a curve a name, drawn in the order of its points.
+
+    Attributes:
+        marked: A point to draw a ring around.
+        ticks: What stands at places of the x axis, instead of numbers.
+    """
 
     title: str
     x_label: str
     y_label: str
     curves: Mapping[str, Sequence[Point]]
     y_limits: tuple[float, float] | None = None
+    marked: Point | None = None
+    ticks: Sequence[str] = ()
 
 
 def save_panels(path: Path, panels: Sequence[Panel], provenance: str, *, columns: int = 3) -> Path:
@@ -62,7 +70,8 @@ def save_panels(path: Path, panels: Sequence[Panel], provenance: str, *, columns
     figure_type = _figure_type()
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure: Figure = figure_type(figsize=(4.6 * columns, 3.4 * rows + 0.9), dpi=110, layout="constrained")
+    width = max(4.6 * columns, 6.0)
+    figure: Figure = figure_type(figsize=(width, 3.4 * rows + 0.9), dpi=110, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
     handles: dict[str, Line2D] = {}
@@ -70,10 +79,9 @@ def save_panels(path: Path, panels: Sequence[Panel], provenance: str, *, columns
         _draw(panel, ax, names, handles)
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside upper center", ncols=min(len(names), 6), fontsize=8
-    )
-    figure.supxlabel(provenance, fontsize=6, color="0.4")
+    num_columns = min(len(names), int(width / 1.7))
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=num_columns, fontsize=8)
+    figure.supxlabel("\n".join(textwrap.wrap(provenance, int(width * 20))), fontsize=6, color="0.4")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None, "Description": provenance})
     return path
@@ -91,6 +99,10 @@ def _draw(panel: Panel, ax: Axes, names: Sequence[str], handles: dict[str, Line2
         for point in points:
             if point.label:
                 ax.annotate(point.label, (point.x, point.y), (4, 3), textcoords="offset points", fontsize=6)
+    if panel.marked:
+        ax.plot([panel.marked.x], [panel.marked.y], "o", markersize=14, fillstyle="none", color="0.3")
+    if panel.ticks:
+        ax.set_xticks(range(len(panel.ticks)), panel.ticks)
     ax.set_title(panel.title, fontsize=9)
     ax.set_xlabel(panel.x_label, fontsize=8)
     ax.set_ylabel(panel.y_label, fontsize=8)

@@ -34,7 +34,7 @@ adherence: how far answers follow, from 0 to 1, mean over questions [bootstrap 9
 prompting has on the same questions. KL: divergence from the unaligned model, nats a token. perplexity: of the answers,
 under the unaligned model. relevance: cosine of question and answer (English only: other languages lower it).
 """
-_ADHERENCE = (-0.03, 1.03)
+_ADHERENCE = (-0.05, 1.1)
 _COSTS = ("KL", "perplexity", "distinct-2", "repetition", "relevance")
 
 
@@ -53,10 +53,9 @@ def conflict_report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path
     panels = []
     for pair in grouped(rows, "pair"):
         own = [lean for lean in leans(rows) if lean.pair == pair]
-        curves = {
-            lean.setting: [Point(i, y, label=w) for i, (w, y) in enumerate(lean.by_weights.items())] for lean in own
-        }
-        panels.append(Panel(pair, "weights, from the first principle's to the second's", "lean", curves, (-1.03, 1.03)))
+        curves = {lean.setting: [Point(i, y) for i, y in enumerate(lean.by_weights.values())] for lean in own}
+        ticks = list(own[0].by_weights)
+        panels.append(Panel(pair, "weights, first:second", "lean to the first", curves, (-1.1, 1.1), ticks=ticks))
     return _write(folder, "conflict", "Principles at odds", [conflict_table(rows, line)], panels, line)
 
 
@@ -86,8 +85,9 @@ def calibration_report(folder: Path, header: Row, rows: Sequence[Row], rate: flo
     curves: dict[str, list[Point]] = {}
     for summary in summaries:
         curves.setdefault(summary.method, []).append(_point(summary, summary.perplexity or 1.0))
-    curves["recommended"] = [_point(found.best, found.best.perplexity or 1.0)]
-    panels = [Panel("calibration", "perplexity under the unaligned model", "adherence", curves, _ADHERENCE)]
+    best = _point(found.best, found.best.perplexity or 1.0)
+    x_label, y_label = "perplexity under the unaligned model", "adherence"
+    panels = [Panel("calibration (ringed: recommended)", x_label, y_label, curves, _ADHERENCE, marked=best)]
     return _write(folder, "calibration", "Calibration", [recommendation_text(found, rate), LEGEND, table], panels, line)
 
 

@@ -29,6 +29,9 @@ from la_agents.evaluation.tables import Cell, markdown_table
 __all__ = ["at_equal_divergence", "results_page", "verdicts"]
 
 _FOLDER = "results"
+MIN_QUESTIONS = 5
+"""Fewer cannot tell: that all of four gains are positive happens by chance one time in sixteen."""
+
 _COMPARED = ("linear", "linear+budget", "linear-sum", "amulet", "cfg", "context-steering", "best-of-n")
 
 
@@ -127,7 +130,8 @@ def _no_help(rows: Sequence[Row], line: str) -> Iterator[str]:
     yield "### Where it does not help\n"
     yield (
         "A setting *helps* with a principle if the 95% interval of its gain over prompting, paired by question, lies "
-        "above 0, *hurts* if it lies below, and otherwise does *not help*, as far as so few questions can tell.\n"
+        "above 0, *hurts* if it lies below, and otherwise does *not help*, as far as so few questions can tell; fewer "
+        f"than {MIN_QUESTIONS} tell nothing.\n"
     )
     yield markdown_table(["setting", "helps", "does not help", "hurts"], verdicts(rows), line)
     yield from _never(rows)
@@ -144,10 +148,16 @@ def verdicts(rows: Sequence[Row]) -> list[list[Cell]]:
         names: dict[str, list[str]] = {"helps": [], "not": [], "hurts": []}
         for name, part in grouped(own, "principle").items():
             if name in prompted:
-                found = gain(part, prompted[name])
-                names["helps" if found.low > 0 else "hurts" if found.high < 0 else "not"].append(name)
+                names[_verdict(part, prompted[name])].append(name)
         cells.append([setting, *(", ".join(names[kind]) or "-" for kind in ("helps", "not", "hurts"))])
     return cells
+
+
+def _verdict(rows: Sequence[Row], prompted: Sequence[Row]) -> str:
+    found = gain(rows, prompted)
+    if len(grouped(rows, "question")) < MIN_QUESTIONS:
+        return "not"
+    return "helps" if found.low > 0 else "hurts" if found.high < 0 else "not"
 
 
 def _never(rows: Sequence[Row]) -> Iterator[str]:

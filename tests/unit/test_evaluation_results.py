@@ -43,7 +43,7 @@ def rows() -> list[dict[str, Any]]:
         }
         for principle, settings in ADHERENCE.items()
         for setting, adherence in settings.items()
-        for question in range(4)
+        for question in range(6)
     ]
 
 
@@ -59,6 +59,11 @@ def test_a_setting_helps_does_not_or_hurts_by_its_paired_interval() -> None:
         ["linear strength=1", "pirate", "french, dogs", "-"],
         ["cfg strength=1", "-", "french, dogs", "pirate"],
     ]
+
+
+def test_few_questions_tell_nothing() -> None:
+    few = [row for row in rows() if row["question"] < 4]
+    assert [row[1:] for row in verdicts(few)] == [["-", "pirate, french, dogs", "-"]] * 2
 
 
 def test_methods_are_compared_at_equal_divergence() -> None:
