@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_object", "as_user", "ask", "chat_model", "load", "stream", "summary"]
 
-_PRINCIPLE_KEYS = ("id", "text", "weight", "relevance")
+_PRINCIPLE_KEYS = ("id", "text", "weight", "relevance", "layer")
 
 
 def load(settings: Settings) -> LoadedModel:

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from la_agents.cli import ask, calibrate, chat, demo, doctor, evaluate, explain, prefs
+from la_agents.cli import ask, calibrate, chat, demo, doctor, evaluate, explain, layers, prefs
 from la_agents.cli.options import ModelOption, Settings, StoreOption
 from la_agents.cli.terminal import note
 from la_agents.errors import LaAgentsError
@@ -49,6 +49,7 @@ app.command()(ask.ask)
 app.command()(chat.chat)
 app.command()(explain.explain)
 app.add_typer(prefs.app, name="prefs")
+app.add_typer(layers.app, name="layers")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(calibrate.calibrate)
 app.command()(doctor.doctor)

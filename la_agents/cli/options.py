@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JsonOption",
+    "LayersOption",
     "MaxDivergenceOption",
     "MaxTokensOption",
     "ModelOption",
@@ -63,12 +64,19 @@ TemperatureOption = Annotated[float | None, typer.Option("--temperature", help="
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Makes sampling repeatable.")]
 
 
+LayersOption = Annotated[
+    list[str] | None,
+    typer.Option("--layer", metavar="NAME", help="A shared layer that applies before the user's own; repeatable."),
+]
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Where the preferences are and which model answers; None is the default of either."""
+    """Where the preferences are, which layers apply and which model answers; None is the default of either."""
 
     store: str | None = None
     model: str | None = None
+    layers: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:
@@ -88,11 +96,14 @@ class Settings:
         """The store; nothing is opened, made or loaded before its first use."""
         from la_agents import PreferenceStore
 
-        return PreferenceStore(url=self.location) if self.is_server else PreferenceStore(path=self.location)
+        place = {"url": self.location} if self.is_server else {"path": self.location}
+        return PreferenceStore(**place, layers=self.layers)  # type: ignore[arg-type]
 
 
-def settings_of(ctx: typer.Context, store: str | None = None, model: str | None = None) -> Settings:
+def settings_of(
+    ctx: typer.Context, store: str | None = None, model: str | None = None, layers: list[str] | None = None
+) -> Settings:
     """A command's own `--store` and `--model`, else those given before the command."""
     given: Any = ctx.obj
     common = given if isinstance(given, Settings) else Settings()
-    return Settings(store or common.store, model or common.model)
+    return Settings(store or common.store, model or common.model, tuple(layers or ()))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from la_agents.preferences.schema import Preference, ScoredPreference
     from la_agents.preferences.store import PreferenceStore
 
-__all__ = ["app"]
+__all__ = ["IdArgument", "ScopeOption", "WeightOption", "app", "given"]
 
 app = typer.Typer(help="See, change, move and erase a user's preferences.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -47,7 +47,7 @@ def add(
     store: StoreOption = None,
 ) -> None:
     """Store a preference; prints its id."""
-    answer(_open(ctx, store).add(user, text, **_given(scope=scope, weight=weight)).id)
+    answer(_open(ctx, store).add(user, text, **given(scope=scope, weight=weight)).id)
 
 
 @app.command("list")
@@ -105,7 +105,7 @@ def search(
     store: StoreOption = None,
 ) -> None:
     """Show a user's preferences by similarity to a text."""
-    found = _open(ctx, store).search(user, query, **_given(k=k, min_relevance=min_relevance))
+    found = _open(ctx, store).search(user, query, **given(k=k, min_relevance=min_relevance))
     if as_json:
         print_json([{**f.preference.model_dump(mode="json"), "relevance": f.relevance} for f in found])
     elif found:
@@ -126,7 +126,7 @@ def update(
     store: StoreOption = None,
 ) -> None:
     """Change a preference; what is not named stays."""
-    _open(ctx, store).update(user, id, **_given(text=text, scope=scope, weight=weight))
+    _open(ctx, store).update(user, id, **given(text=text, scope=scope, weight=weight))
     note(f"Updated {id}.")
 
 
@@ -253,7 +253,7 @@ def _open(ctx: typer.Context, store: str | None) -> PreferenceStore:
     return ctx.with_resource(settings_of(ctx, store).open_store())
 
 
-def _given(**arguments: Any) -> dict[str, Any]:
+def given(**arguments: Any) -> dict[str, Any]:
     """The arguments that were given, in the store's words; the others keep the store's defaults."""
     plain = {name: value.value if isinstance(value, Enum) else value for name, value in arguments.items()}
     return {name: value for name, value in plain.items() if value is not None}

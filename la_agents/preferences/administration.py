@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from la_agents.errors import ConfigurationError
 from la_agents.preferences.aio import async_twin
 from la_agents.preferences.maintenance import Maintenance, Progress, Purged, Stats, Verified
 from la_agents.preferences.writers import everybody
@@ -14,9 +15,18 @@ class Administration:
 
     _maintenance: Maintenance
 
-    def stats(self) -> Stats:
-        """Count users, preferences by state, and those that look suspicious. Reads the whole store."""
-        return self._maintenance.stats()
+    def stats(self, *, at_most: int | None = None) -> Stats:
+        """Count users, preferences by state, and those that look suspicious.
+
+        Reads the whole store, or with `at_most` about so many records, some of each shard; `num_read` says how many.
+
+        Raises:
+            ConfigurationError: at_most is below 1.
+        """
+        if at_most is not None and at_most < 1:
+            msg = f"Expected at_most to be at least 1, got {at_most}."
+            raise ConfigurationError(msg)
+        return self._maintenance.stats(at_most)
 
     def verify(self, *, repair: bool = False, progress: Progress | None = None) -> Verified:
         """Check that all records can be read, lie where calls look for them and have their vectors.

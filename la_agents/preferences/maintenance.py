@@ -47,6 +47,8 @@ class Stats:
         num_flagged: Preferences whose text looks like an attempt on the prompt; see `prefs list` of a user.
         num_shards: Shards that users are spread over.
         num_bytes: Size of the folder; None on a server.
+        num_records: Records in the store.
+        num_read: How many of them the users, states and flags were counted in; all, or a sample over all shards.
     """
 
     num_users: int
@@ -54,6 +56,8 @@ class Stats:
     num_flagged: int
     num_shards: int
     num_bytes: int | None
+    num_records: int
+    num_read: int
 
 
 @dataclass(slots=True)
@@ -111,11 +115,17 @@ class Maintenance:
         self._shards = shards
         self._vectorizer = vectorizer
 
-    def stats(self) -> Stats:
-        """Count, without an index or an embedding."""
+    def stats(self, at_most: int | None = None) -> Stats:
+        """Count, without an index or an embedding, in all records or in about so many."""
         states: Counter[str] = Counter()
         owners, num_flagged = set(), 0
-        for page in self._pages(vectors=False):
+        num_read, num_records = 0, 0
+
+        def note(read: int, all_: int) -> None:
+            nonlocal num_read, num_records
+            num_read, num_records = read, all_
+
+        for page in self._pages(vectors=False, progress=note, at_most=at_most):
             for id, text, metadata in zip(page.ids, page.texts, page.metadatas, strict=True):
                 record = _read(id, text, metadata)
                 states[record.preference.state if record else "unreadable"] += 1
@@ -124,7 +134,8 @@ class Maintenance:
         settings = self._shards.settings()
         folder = self._shards.folder
         num_bytes = None if folder is None else _size(folder)
-        return Stats(len(owners), dict(states), num_flagged, settings.num_shards if settings else 0, num_bytes)
+        num_shards = settings.num_shards if settings else 0
+        return Stats(len(owners), dict(states), num_flagged, num_shards, num_bytes, num_records, num_read)
 
     def verify(self, progress: Progress | None = None) -> Verified:
         """Check that every record can be read, lies where calls look for it, and has its vector."""
@@ -206,7 +217,9 @@ class Maintenance:
                 )
         return len(good)
 
-    def _pages(self, *, vectors: bool = True, progress: Progress | None = None) -> Iterator[_Page]:
+    def _pages(
+        self, *, vectors: bool = True, progress: Progress | None = None, at_most: int | None = None
+    ) -> Iterator[_Page]:
         settings = self._shards.settings()
         if settings is None:
             return
@@ -215,9 +228,10 @@ class Maintenance:
             names = {settings.shard_name(self._shards.name, shard): shard for shard in range(settings.num_shards)}
             existing = [one for one in _collections(client) if one.name in names]
             total, done = sum(one.count() for one in existing), 0
+            share = total if at_most is None else -(-at_most // max(len(existing), 1))
             for collection in existing:
-                for offset in range(0, collection.count(), _PAGE):
-                    page = _page(collection, names[collection.name], offset, vectors)
+                for offset in range(0, min(collection.count(), share), _PAGE):
+                    page = _page(collection, names[collection.name], offset, vectors, min(_PAGE, share - offset))
                     done += len(page.ids)
                     if progress is not None:
                         progress(done, total)
@@ -241,8 +255,8 @@ def _collections(client: ClientAPI) -> list[Collection]:
     return found
 
 
-def _page(collection: Collection, shard: int, offset: int, vectors: bool) -> _Page:
-    got = collection.get(limit=_PAGE, offset=offset, include=["documents", "metadatas"])
+def _page(collection: Collection, shard: int, offset: int, vectors: bool, limit: int) -> _Page:
+    got = collection.get(limit=limit, offset=offset, include=["documents", "metadatas"])
     ids = got["ids"]
     found = _vectors(collection, ids) if vectors else {}
     texts, metadatas = list(got["documents"] or []), list(got["metadatas"] or [])

@@ -49,7 +49,7 @@ def test_json_is_one_object_of_the_documented_form(store: str) -> None:
     assert list(answer) == ["answer", "user", "principles", "alignment", "usage"]
     assert answer["user"] == "alice"
     (principle,) = answer["principles"]
-    assert set(principle) == {"id", "text", "weight", "relevance"}
+    assert set(principle) == {"id", "text", "weight", "relevance", "layer"}
     assert (principle["text"], principle["weight"], principle["relevance"]) == (PIRATE, 1.0, None)
     assert answer["alignment"]["strength"] == 2
     assert answer["usage"]["output_tokens"] == 8
@@ -141,3 +141,12 @@ def test_explain_refuses_a_place_that_is_not_there_before_any_work(store: str, t
     result = CliRunner().invoke(app, [*arguments, str(tmp_path / "none" / "page.html")])
     assert result.exit_code == 2
     assert "--out" in result.stderr
+
+
+def test_a_layer_is_named_on_the_command_line(tmp_path: Path) -> None:
+    store = str(tmp_path / "prefs")
+    run(store, "layers", "add", "acme", PIRATE, "--scope", "always")
+    arguments = ["ask", "How do I make tea?", "-u", "bob", "--max-tokens", "2", "--json"]
+    (principle,) = json.loads(run(store, *arguments, "--layer", "acme").stdout)["principles"]
+    assert (principle["layer"], principle["text"]) == ("acme", PIRATE)
+    assert json.loads(run(store, *arguments).stdout)["principles"] == []

@@ -211,3 +211,39 @@ def test_the_conversion_bar_appears_with_the_first_report_only(capsys: pytest.Ca
         report("reading", 0.5)
         report("writing", 1.0)
     assert "100%" in capsys.readouterr().err
+
+
+def test_layers_from_adding_to_erasing(store: Path, tmp_path: Path) -> None:
+    polite = run(store, "layers", "add", "acme", "Be polite.", "--scope", "always", "--locked").stdout.strip()
+    brief = run(store, "layers", "add", "acme", "Be brief.", "--weight", "0.5").stdout.strip()
+    run(store, "prefs", "add", "I ski.", "-u", "alice")
+    listed = json.loads(run(store, "layers", "list", "acme", "--json").stdout)
+    assert [(p["id"], p["scope"], p["weight"], p["locked"]) for p in listed] == [
+        (polite, "always", 1.0, True),
+        (brief, "relevant", 0.5, False),
+    ]
+    assert "Be polite." in run(store, "layers", "list", "acme").stdout
+    assert len(json.loads(run(store, "prefs", "list", "-u", "alice", "--json").stdout)) == 1  # no user has a layer's
+
+    assert run(store, "layers", "forget", "acme", brief).exit_code == 0
+    assert brief in run(store, "layers", "undo", "acme", brief).stdout
+    file = str(tmp_path / "acme.jsonl")
+    assert run(store, "layers", "export", "acme", file).exit_code == 0
+    assert run(store, "layers", "erase", "acme", input="n\n").exit_code != 0
+    assert run(store, "layers", "erase", "acme", "--yes").exit_code == 0
+    assert json.loads(run(store, "layers", "list", "acme", "--json").stdout) == []
+    assert run(store, "layers", "import", "acme", file).exit_code == 0
+    assert len(json.loads(run(store, "layers", "list", "acme", "--json").stdout)) == 2
+    assert run(store, "layers", "add", "user", "Be polite.").exit_code == 2
+
+
+def test_named_layers_apply_before_the_users_own(store: Path) -> None:
+    run(store, "layers", "add", "acme", "Be polite.", "--scope", "always")
+    run(store, "prefs", "add", "Be brief.", "-u", "alice", "--scope", "always")
+    with Settings(str(store), layers=("acme",)).open_store() as opened:
+        assert [(s.layer, s.preference.text) for s in opened.retrieve("alice", "Why?")] == [
+            ("acme", "Be polite."),
+            ("user", "Be brief."),
+        ]
+    with Settings(str(store)).open_store() as opened:
+        assert [s.layer for s in opened.retrieve("alice", "Why?")] == ["user"]

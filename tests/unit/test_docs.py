@@ -32,7 +32,7 @@ def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
 
 def test_the_command_line_reference_comes_from_the_program(site: Path) -> None:
     page = (site / "reference" / "cli.html").read_text()
-    for command in ("demo", "ask", "chat", "explain", "doctor", "prefs add", "prefs erase"):
+    for command in ("demo", "ask", "chat", "explain", "doctor", "prefs add", "prefs erase", "layers add"):
         assert f"la-agents {command}" in page
 
 

@@ -1,0 +1,108 @@
+"""`la-agents layers`: what an application or an organisation wants of every answer, for whoever administers it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from la_agents.cli.options import JsonOption, StoreOption, settings_of
+from la_agents.cli.prefs import IdArgument, ScopeOption, WeightOption, given
+from la_agents.cli.tables import print_table
+from la_agents.cli.terminal import answer, clean, note, print_json
+
+if TYPE_CHECKING:
+    from la_agents.preferences.layers import SharedPreferences
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="See and change shared layers: preferences that apply to every user of a store that names the layer.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+LayerArgument = Annotated[str, typer.Argument(metavar="LAYER", help="The layer's name, such as acme.")]
+LockedOption = Annotated[
+    bool | None, typer.Option("--locked/--unlocked", help="Whether no user's preference overrules it.")
+]
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    layer: LayerArgument,
+    text: Annotated[str, typer.Argument(help="What is wanted of every answer.")],
+    scope: ScopeOption = None,
+    weight: WeightOption = None,
+    locked: LockedOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Store a preference in a layer; prints its id."""
+    answer(_open(ctx, layer, store).add(text, **given(scope=scope, weight=weight, locked=locked)).id)
+
+
+@app.command("list")
+def list_(ctx: typer.Context, layer: LayerArgument, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """Show what a layer holds."""
+    preferences = _open(ctx, layer, store).list()
+    if as_json:
+        print_json([preference.model_dump(mode="json", exclude={"user_id"}) for preference in preferences])
+    elif preferences:
+        rows = [(p.id, p.scope, f"{p.weight:g}", "yes" if p.locked else "", p.text) for p in preferences]
+        print_table(("id", "scope", "weight", "locked", "preference"), rows)
+    else:
+        note(f"Nothing is in {layer}. Add with: la-agents layers add {layer} TEXT")
+
+
+@app.command()
+def forget(ctx: typer.Context, layer: LayerArgument, id: IdArgument, store: StoreOption = None) -> None:
+    """Let one preference of a layer apply no more."""
+    note(f"Forgotten: {_open(ctx, layer, store).forget(id).text}")
+
+
+@app.command()
+def undo(ctx: typer.Context, layer: LayerArgument, id: IdArgument, store: StoreOption = None) -> None:
+    """Take back the latest change of a layer's preference."""
+    for preference in _open(ctx, layer, store).undo(id):
+        answer(f"{preference.id}  {preference.state}  {preference.text}")
+
+
+@app.command()
+def erase(
+    ctx: typer.Context,
+    layer: LayerArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Remove a whole layer, its history included."""
+    if not yes:
+        typer.confirm(clean(f"Erase everything that is in the layer {layer}?"), abort=True, err=True)
+    note(f"Erased {_open(ctx, layer, store).erase()} preferences of {layer}.")
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    layer: LayerArgument,
+    file: Annotated[Path, typer.Argument(help="JSON Lines to write.", dir_okay=False)],
+    store: StoreOption = None,
+) -> None:
+    """Write a layer to a file."""
+    note(f"Wrote {_open(ctx, layer, store).export(file)} preferences to {file}.")
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    layer: LayerArgument,
+    file: Annotated[Path, typer.Argument(help="JSON Lines to read.", exists=True, dir_okay=False)],
+    store: StoreOption = None,
+) -> None:
+    """Read a file into a layer."""
+    note(f"Read {_open(ctx, layer, store).import_(file)} preferences from {file}.")
+
+
+def _open(ctx: typer.Context, layer: str, store: str | None) -> SharedPreferences:
+    return ctx.with_resource(settings_of(ctx, store).open_store()).shared(layer)
