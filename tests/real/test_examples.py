@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -23,15 +24,17 @@ def run(name: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_no_example_is_forgotten() -> None:
     tested = {
         "agent_with_memory.py",
+        "langgraph_rag_agent.py",
         "personalized_rag.py",
         "plug_into_existing_chain.py",
         "streaming_chat.py",
+        "structured_profile.py",
         "vendor_model_with_our_memory.py",
     }
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
-@pytest.mark.parametrize("name", ["plug_into_existing_chain.py", "personalized_rag.py"])
+@pytest.mark.parametrize("name", ["plug_into_existing_chain.py", "personalized_rag.py", "langgraph_rag_agent.py"])
 def test_each_user_gets_an_answer_of_their_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     alice, bob = run(name, capsys).split("\nbob: ")
     assert PIRATE.search(alice)
@@ -56,6 +59,20 @@ def test_a_vendors_model_gets_our_memory(capsys: pytest.CaptureFixture[str], mon
     assert "waits for approval: Always give metric units." in alice
     assert "You are a cook." in bob
     assert "peanuts" not in bob
+
+
+def test_the_rag_agent_looks_up_what_it_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    for answer in run("langgraph_rag_agent.py", capsys).split("\nbob: "):
+        assert "(looked up sea: The sea near the harbour" in answer
+
+
+def test_the_profile_parses_and_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    profile, end, kept = run("structured_profile.py", capsys).partition("\n}\n")
+    values = json.loads(profile + end)
+    assert values["name"] == "Ada"
+    assert values["diet"] in ("anything", "vegetarian", "vegan")
+    assert 1 <= len(values["interests"]) <= 3
+    assert kept.startswith(f"always My diet: {values['diet']}.")
 
 
 def test_both_turns_of_the_chat_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
