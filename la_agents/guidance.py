@@ -44,7 +44,7 @@ def amulet_scale(*, alpha: float = 2.0, eta: float = 10.0, lambda_: float = 2.0,
 
     Each token is a problem of its own: from the prompted policy pi_1, iteration t follows the regularised leader of the
     utilities `u_i = alpha (log pi_i - log pi_0)` seen so far, at once in closed form (log-probabilities, up to a
-    constant that normalisation removes):
+    constant that normalisation removes; the update of the authors' published code, `amulet_game`):
 
         log pi_{t+1} = (lambda log pi_1 + mean_{i<=t} u_i + log pi_t / (eta t)) / (lambda + 1 / (eta t))
 

@@ -85,6 +85,16 @@ def test_rows_hold_the_likelihoods_that_full_forwards_give() -> None:
     assert best_of_n["total"] is best_of_n["mean"] is None
 
 
+@pytest.mark.parametrize("family", ["qwen3", "pythia", "gemma", "mistral"])
+def test_models_of_every_kind_can_be_asked(family: str) -> None:
+    loaded = fresh_model(family)
+    with Engine(loaded) as engine:
+        rows = dict(measure(engine, PromptBuilder(loaded.tokenizer), choices(1), [BASE, LINEAR]))
+    base, linear = rows.values()
+    assert base["total"] != linear["total"]
+    assert all(value < 0 for row in rows.values() for value in row["total"])
+
+
 def test_only_the_rows_asked_for_are_made_and_they_are_the_same() -> None:
     asked, settings = choices(3), [BASE, LINEAR]
     rows = {row["key"]: row for row in rows_of(asked, settings)}
