@@ -19,6 +19,7 @@ from la_agents.preferences.history import Change
 from la_agents.preferences.lifecycle import MAX_CHANGES, added
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, PreferenceDraft, Review, Source, utc_now, validated
+from la_agents.preferences.spill import Spill
 
 __all__ = ["ExportFormat", "PathOrFile", "read_lines", "rereadable", "write_lines"]
 
@@ -81,14 +82,13 @@ def read_lines(
     Raises:
         InvalidPreferenceError: a line is malformed, or repeats an id with other content; the message names it.
     """
-    seen: dict[str, bytes] = {}  # a digest for each id: what a million lines take of the memory
-    with path.open("rb") as file:
+    with Spill() as seen, path.open("rb") as file:
         for where, line in _lines(file, source_format):
             try:
                 record = _record(where, line, user, source_format)
                 text = hashlib.blake2b(record.preference.text.encode(), digest_size=8).digest()
                 known = seen.setdefault(record.preference.id, text)
-                if known != text:
+                if known is not None and known != text:
                     msg = f"{where}Expected one preference an id, got another text under an id used above."
                     raise InvalidPreferenceError(msg)
             except InvalidPreferenceError as error:
@@ -96,7 +96,7 @@ def read_lines(
                     raise
                 on_bad(str(error))
                 continue
-            if known is text:
+            if known is None:
                 yield record
 
 

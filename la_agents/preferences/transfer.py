@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from la_agents.preferences import jsonl
@@ -14,6 +14,7 @@ from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.maintenance import Progress
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference
+from la_agents.preferences.spill import Spill
 from la_agents.preferences.writers import writer
 
 __all__ = ["Transfer"]
@@ -44,7 +45,8 @@ class Transfer:
 
         Ids are kept, so that importing a file again changes nothing and importing a changed one updates. Whose they
         were makes no difference: another user's records are never touched. Nothing is consolidated: they come as they
-        went. The file is read twice, to check it before anything is written, a thousand preferences at a time.
+        went. The file is read twice, to check it before anything is written, a thousand preferences at a time; what is
+        in memory does not grow with the file (but a mem0 or LangMem export that is one JSON value is read whole).
 
         Args:
             user: Whose they become.
@@ -59,14 +61,12 @@ class Transfer:
         """
         user = owner_of(user)
         with jsonl.rereadable(path_or_file) as path, writer(user):
-            records = self._ledger.shards.read(user, archived=True, history=False)
-            known = {record.preference.id: record for record in records}
-            total = self._check_import(user, jsonl.read_lines(path, user, source_format, on_bad), known)
+            total = self._check_import(user, jsonl.read_lines(path, user, source_format, on_bad))
             ignore = None if on_bad is None else _ignore
             lines = jsonl.read_lines(path, user, source_format, ignore)
             done = 0
             while batch := [*itertools.islice(lines, _IMPORT_BATCH)]:
-                self._ledger.write(user, [record for record in batch if not _is_known(record, known)])
+                self._ledger.write(user, self._changed(user, batch))
                 done += len(batch)
                 if progress is not None:
                     progress(done, total)
@@ -75,25 +75,33 @@ class Transfer:
     aexport = async_twin(export)
     aimport = async_twin(import_)
 
-    def _check_import(self, user: str, lines: Iterable[StoredPreference], known: Mapping[str, StoredPreference]) -> int:
+    def _check_import(self, user: str, lines: Iterable[StoredPreference]) -> int:
         """Check every line, and the user's limits with all of them; return how many there are."""
-        weights = {id: record.preference.weight * record.preference.is_active() for id, record in known.items()}
         number = 0
-        for record in lines:
-            self._ledger.check_record(user, record)
-            weights[record.preference.id] = record.preference.weight * record.preference.is_active()
-            number += 1
-        self._ledger.limits.check_sums(len(weights), sum(weights.values()))
+        with Spill() as weights:
+            for page in self._ledger.shards.pages(user):
+                for record in page:
+                    weights[record.preference.id] = _active_weight(record)
+            for record in lines:
+                self._ledger.check_record(user, record)
+                weights[record.preference.id] = _active_weight(record)
+                number += 1
+            self._ledger.limits.check_sums(*weights.totals())
         return number
+
+    def _changed(self, user: str, batch: Sequence[StoredPreference]) -> list[StoredPreference]:
+        """Those of a batch that are not in the store as they are."""
+        found = self._ledger.shards.read(user, [record.preference.id for record in batch], history=False)
+        known = {record.preference.id: _content(record.preference) for record in found}
+        return [record for record in batch if known.get(record.preference.id) != _content(record.preference)]
 
 
 def _ignore(message: str) -> None:
     """Bad lines were told of when the file was checked."""
 
 
-def _is_known(record: StoredPreference, known: Mapping[str, StoredPreference]) -> bool:
-    old = known.get(record.preference.id)
-    return old is not None and _content(old.preference) == _content(record.preference)
+def _active_weight(record: StoredPreference) -> float:
+    return record.preference.weight * record.preference.is_active()
 
 
 def _content(preference: Preference) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -193,3 +194,38 @@ def test_other_libraries_exports(store: PreferenceStore, tmp_path: Path, kind: s
 def test_a_foreign_record_without_text_is_named(store: PreferenceStore, kind: str) -> None:
     with pytest.raises(InvalidPreferenceError, match=r"record 1: .*Expected the text"):
         store.import_("alice", io.StringIO('[{"id": "1"}]'), source_format=kind)  # type: ignore[arg-type]
+
+
+def peak_of_an_import(folder: Path, num_lines: int) -> int:
+    """Most bytes that Python held at once while a file was imported, twice: the second time all is known."""
+    file = folder / f"{num_lines}.jsonl"
+    with file.open("w") as out:
+        for n in range(num_lines):
+            out.write(json.dumps({"id": f"{n}", "text": f"Thing number {n} of {'many ' * 20}"}) + "\n")
+    limits = Limits(max_records=100_000, max_total_weight=100_000)
+    with PreferenceStore(folder / "p", embeddings=DeterministicFakeEmbedding(size=4), limits=limits) as store:
+        store.import_("alice", io.StringIO('{"text": "warm"}'))
+        tracemalloc.start()
+        try:
+            for user in ("alice", "alice"):
+                assert store.import_(user, file) == num_lines
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    for name in ("small", "large"):
+        (tmp_path / name).mkdir()
+    small = peak_of_an_import(tmp_path / "small", 1_200)
+    assert peak_of_an_import(tmp_path / "large", 4_800) < 1.3 * small
+
+
+def test_an_id_that_comes_again_far_below_is_still_known(tmp_path: Path) -> None:
+    lines = [json.dumps({"id": f"{n}", "text": f"Thing {n}"}) for n in range(1_500)]
+    with PreferenceStore(tmp_path, embeddings=DeterministicFakeEmbedding(size=4)) as store:
+        assert store.import_("alice", io.StringIO("\n".join([*lines, lines[0]]))) == 1_500
+        again = json.dumps({"id": "0", "text": "Another thing"})
+        with pytest.raises(InvalidPreferenceError, match="line 1501"):
+            store.import_("bob", io.StringIO("\n".join([*lines, again])))
+        assert store.count("bob") == 0
