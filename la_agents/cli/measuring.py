@@ -106,8 +106,12 @@ def run(settings: Settings, name: str, out: Path, options: Options, suite: Suite
 
     check(name, options, suite)  # before the model is loaded
     subject = Subject(answering.load(settings))
-    with counting_bar(f"Measuring {name}") as report:
-        done = run_suite(name, subject, out, options, report, suite)
+    try:
+        with counting_bar(f"Measuring {name}") as report:
+            done = run_suite(name, subject, out, options, report, suite)
+    except KeyboardInterrupt:
+        note(f"Interrupted. What is finished is in {out}; the same command takes it up again.")
+        raise
     for file in done.files:
         note(f"Wrote {file}")
     return done

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from la_agents.evaluation.subject import Subject
 
 __all__ = ["SUITES", "Finished", "Options", "Suite", "check", "run_suite"]
+
+
+_EXTRA = ("matplotlib", "py3langid", "vaderSentiment")
+"""Needed at the very end of a run, or in the middle of it: looked for at its beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,11 @@ class Finished:
 
 
 def check(name: str, options: Options, suite: Suite | None = None) -> None:
-    """Raise what `run_suite` would raise about the options, before a model is loaded."""
+    """Raise what `run_suite` would raise about the options or what is installed, before a model is loaded."""
+    missing = [package for package in _EXTRA if find_spec(package) is None]
+    if missing:
+        msg = f"Expected {', '.join(missing)} to be installed; run `pip install 'la-agents[evaluation]'`."
+        raise ConfigurationError(msg)
     (suite or SUITES[name]).plan(options)
 
 
@@ -79,6 +88,7 @@ def run_suite(
     Raises:
         ConfigurationError: an option names nothing, the data cannot be read, or `out` holds other results.
     """
+    check(name, options, suite)
     chosen = suite or SUITES[name]
     plan = chosen.plan(options)
     provenance = Provenance(

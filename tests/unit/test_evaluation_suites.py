@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,17 @@ def test_wrong_options_are_refused_before_anything_is_written(options: Options, 
     with pytest.raises(ConfigurationError, match=said):
         run_suite("steerability", subject, tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
+    assert subject.asked == []
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "py3langid", "vaderSentiment"])
+def test_a_missing_package_is_named_before_anything_is_done(
+    package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # what an import finds where it is not installed
+    subject = Scripted("Oui.")
+    with pytest.raises(ConfigurationError, match=rf"Expected {package} .* .pip install 'la-agents\[evaluation\]'"):
+        run_suite("steerability", subject, tmp_path / "out", Options(limit=1))
     assert subject.asked == []
 
 
