@@ -8,6 +8,8 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
@@ -86,6 +88,23 @@ class Engine:
         deadline = None if request.timeout is None else time.monotonic() + request.timeout
         return self._worker.submit(Sequence(request, deadline=deadline, constraint=self._constraint(request)))
 
+    def submit_all(self, requests: Iterable[Request]) -> list[Generation]:
+        """Queue requests together: none begins before all are queued, so an idle engine batches them alike each time.
+
+        Raises:
+            As `submit`; those queued before the one that was refused are cancelled.
+        """
+        generations: list[Generation] = []
+        with self._worker.queueing():
+            try:
+                for request in requests:
+                    generations.append(self.submit(request))
+            except BaseException:
+                for generation in generations:
+                    generation.cancel()
+                raise
+        return generations
+
     def complete(self, request: Request) -> Completion:
         """`submit` and wait for the whole answer; an interrupted wait cancels the request."""
         generation = self.submit(request)
@@ -155,6 +174,11 @@ class _Worker:
                 self._thread.start()
             self._condition.notify()
         return generation
+
+    def queueing(self) -> AbstractContextManager[object]:
+        """Held, it keeps the loop from admitting anything."""
+        self._check_process()  # before the lock: in a fork, a thread that is not there may hold it
+        return self._condition
 
     def stats(self) -> Stats:
         meter, cache, scheduler = self._loop.meter, self._loop.prefix_cache, self._scheduler

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from la_agents.evaluation.likelihood import Scorer
     from la_agents.prompting import PromptBuilder, Prompts
 
-__all__ = ["Answer", "Job", "answer_all"]
+__all__ = ["Answer", "Desk", "Job", "answer_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def answer_all(
     Raises:
         LaAgentsError: the first job that failed; those after it are given up.
     """
-    desk = _Desk(engine, builder)
+    desk = Desk(engine, builder)
     pending: set[Future[Answer]] = set()
     pool = ThreadPoolExecutor(num_in_flight, thread_name_prefix="la_agents-evaluation")
     try:
@@ -113,7 +113,7 @@ def _in_turn(queues: Iterable[Sequence[Job]]) -> Iterator[Job]:
     return (job for turn in zip_longest(*queues) for job in turn if job is not None)
 
 
-class _Desk:
+class Desk:
     """Answers one job at a time, from several threads; knows what is under way, to be able to cancel it."""
 
     def __init__(self, engine: Engine, builder: PromptBuilder) -> None:
@@ -129,36 +129,44 @@ class _Desk:
             generation.cancel()
 
     def answer(self, job: Job) -> Answer:
-        principles = job.principles if job.setting.aligned else ()
-        compose = job.setting.compose
-        if isinstance(job.question, str):
-            prompts = self._builder.build_text(job.question, principles, compose)
-        else:
-            prompts = self._builder.build(job.question, principles, compose)
-        if job.setting.num_samples == 1:
-            return self._decode(job, prompts, [job.seed])[0]
-        # Neighbouring jobs have neighbouring seeds: their samples must not be the same draws.
-        seeds = [job.seed * 1_000_003 + number for number in range(job.setting.num_samples)]
-        return self._best(self._decode(job, prompts, seeds), prompts)
-
-    def _decode(self, job: Job, prompts: Prompts, seeds: Sequence[int]) -> list[Answer]:
-        generations = [self._engine.submit(_request(job, prompts, seed, self._builder.stop)) for seed in seeds]
+        """Decode a job's samples side by side, and pick one."""
+        prompts = self.prompts(job)
+        generations = [self._engine.submit(request) for request in self.requests(job, prompts)]
         self._open.update(generations)
         try:
             if self._closed:  # between the submission above and now
                 self.close()
-            return [_answer(job, generation) for generation in generations]
+            return self.pick(prompts, [self.read(job, generation) for generation in generations])
         finally:
             for generation in generations:
                 generation.cancel()
             self._open.difference_update(generations)
 
-    def _best(self, answers: Sequence[Answer], prompts: Prompts) -> Answer:
+    def prompts(self, job: Job) -> Prompts:
+        """The branches that a job's setting is decoded from."""
+        principles = job.principles if job.setting.aligned else ()
+        if isinstance(job.question, str):
+            return self._builder.build_text(job.question, principles, job.setting.compose)
+        return self._builder.build(job.question, principles, job.setting.compose)
+
+    def requests(self, job: Job, prompts: Prompts) -> list[Request]:
+        """One for each sample."""
+        if job.setting.num_samples == 1:
+            return [_request(job, prompts, job.seed, self._builder.stop)]
+        # Neighbouring jobs have neighbouring seeds: their samples must not be the same draws.
+        seeds = [job.seed * 1_000_003 + number for number in range(job.setting.num_samples)]
+        return [_request(job, prompts, seed, self._builder.stop) for seed in seeds]
+
+    def read(self, job: Job, generation: Generation) -> Answer:
+        """Wait for an answer."""
+        return _answer(job, generation)
+
+    def pick(self, prompts: Prompts, answers: Sequence[Answer]) -> Answer:
         """The answer that the principles make likelier than the reference by most; an empty one is made no likelier."""
         from la_agents.evaluation.likelihood import Scorer
 
         written = [answer for answer in answers if answer.token_ids]
-        if not written or not prompts.branches:
+        if len(answers) == 1 or not written or not prompts.branches:
             return answers[0]
         self._scorer = self._scorer or Scorer(self._engine.loaded)
         texts = [answer.token_ids for answer in written]

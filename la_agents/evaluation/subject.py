@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from la_agents.evaluation.answers import Answer, Job, answer_all
+from la_agents.evaluation.answers import Answer, Job
 from la_agents.evaluation.costs import Costs
 from la_agents.evaluation.provenance import describe_model
+from la_agents.evaluation.together import answer_together
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -36,12 +37,15 @@ class Subject:
         self.engine = engine_for(loaded)
         self._costs = Costs(loaded, self.builder, embeddings)
 
-    def answer(self, jobs: Iterable[Job], wording: Wording | None = None) -> Iterator[Answer]:
-        """Answer the jobs, in their order, with the principles put in this wording or the library's default."""
+    def answer(self, jobs: Sequence[Job], wording: Wording | None = None) -> list[Answer]:
+        """Answer a block of jobs, with the principles put in this wording or the library's default.
+
+        The same block gives the same answers, whatever else was asked before (`la_agents.evaluation.together`).
+        """
         from la_agents.prompting import PromptBuilder
 
         builder = self.builder if wording is None else PromptBuilder(self.loaded.tokenizer, wording=wording)
-        return answer_all(self.engine, builder, jobs)
+        return answer_together(self.engine, builder, jobs)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of tokens; an answer cut to its first tokens."""

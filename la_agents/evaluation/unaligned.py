@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from la_agents.evaluation.answers import Job
+from la_agents.evaluation.answers import Answer, Job
 from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.questions import OpenQuestion
+from la_agents.evaluation.together import BLOCK
 
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Row, Run
     from la_agents.evaluation.subject import Subject
 
-__all__ = ["BASE", "Unaligned", "unaligned_answers", "unaligned_key"]
+__all__ = ["BASE", "Unaligned", "due_blocks", "unaligned_answers", "unaligned_key"]
 
 BASE = Setting("base")
 
@@ -71,19 +72,31 @@ def unaligned_answers(
     by_key = {unaligned_key(question): question for question in questions}
 
     def work(keys: Sequence[str]) -> Iterator[tuple[str, Row]]:
-        jobs = [Job(by_key[key].text, (), BASE, max_tokens=max_tokens, key=key) for key in keys]
-        for answer in subject.answer(jobs):
-            yield (
-                answer.job.key,
-                {
-                    "question": by_key[answer.job.key].index,
-                    "asked": answer.job.question,
-                    "num_tokens": answer.num_tokens,
-                    "finish": answer.finish_reason,
-                    "answer": answer.text,
-                    "tokens": list(answer.token_ids),
-                },
-            )
+        jobs = [Job(question.text, (), BASE, max_tokens=max_tokens, key=key) for key, question in by_key.items()]
+        for block in due_blocks(jobs, keys):
+            for answer in subject.answer(block):
+                if answer.job.key in keys:
+                    yield answer.job.key, _whole(answer, by_key[answer.job.key])
 
     rows = run.complete(list(by_key), work, report)
     return Unaligned(subject, {row["question"]: row for row in rows}, max_tokens)
+
+
+def due_blocks(jobs: Sequence[Job], keys: Sequence[str]) -> Iterator[Sequence[Job]]:
+    """The blocks that a job of `keys` is in: asked as a whole, so that the answers do not depend on what is missing."""
+    wanted = frozenset(keys)
+    for start in range(0, len(jobs), BLOCK):
+        block = jobs[start : start + BLOCK]
+        if any(job.key in wanted for job in block):
+            yield block
+
+
+def _whole(answer: Answer, question: OpenQuestion) -> Row:
+    return {
+        "question": question.index,
+        "asked": question.text,
+        "num_tokens": answer.num_tokens,
+        "finish": answer.finish_reason,
+        "answer": answer.text,
+        "tokens": list(answer.token_ids),
+    }

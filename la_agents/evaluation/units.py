@@ -13,7 +13,7 @@ from la_agents.evaluation.adherence import MeasuredPrinciple
 from la_agents.evaluation.answers import Job
 from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.questions import OpenQuestion
-from la_agents.evaluation.unaligned import BASE, Unaligned, unaligned_answers, unaligned_key
+from la_agents.evaluation.unaligned import BASE, Unaligned, due_blocks, unaligned_answers, unaligned_key
 from la_agents.principles import Principle
 
 if TYPE_CHECKING:
@@ -101,14 +101,16 @@ def measure_units(
     units = {unit.key: unit for unit in units_of(unaligned)}
 
     def work(keys: Sequence[str]) -> Iterator[tuple[str, Row]]:
-        missing = [units[key] for key in keys]
-        for unit in missing:
-            if unit.setting == BASE:
+        missing = frozenset(keys)
+        for unit in units.values():
+            if unit.setting == BASE and unit.key in missing:
                 yield unit.key, unit.row(unaligned.row(unit.question, unit.max_tokens), unaligned)
-        for wording in dict.fromkeys(unit.wording for unit in missing):
-            jobs = [unit.job(seed) for unit in missing if unit.wording == wording and unit.setting != BASE]
-            for answer in subject.answer(jobs, wording):
-                yield answer.job.key, units[answer.job.key].row(subject.describe(answer), unaligned)
+        for wording in dict.fromkeys(unit.wording for unit in units.values()):
+            jobs = [u.job(seed) for u in units.values() if u.wording == wording and u.setting != BASE]
+            for block in due_blocks(jobs, keys):
+                for answer in subject.answer(block, wording):
+                    if answer.job.key in missing:
+                        yield answer.job.key, units[answer.job.key].row(subject.describe(answer), unaligned)
 
     first = [unaligned_key(question) for question in questions]
     return run.complete([*first, *units], work, report)[len(first) :]

@@ -15,7 +15,7 @@ import pytest
 from la_agents.engine.engine import Engine, engine_for
 from la_agents.engine.generation import Completion, Generation
 from la_agents.engine.scheduler import Limits
-from la_agents.engine.sequence import Request
+from la_agents.engine.sequence import Request, Sampling
 from la_agents.errors import ConfigurationError, EngineBusyError, RequestTooLargeError
 from la_agents.models import LoadedModel
 from tests.engine_tools import answer, fresh_model, random_request, text_of, tokens_of
@@ -333,3 +333,14 @@ def test_one_engine_a_model() -> None:
     assert answers == [tokens_of(answer(first, request)), tokens_of(answer(second, request))]
     engine.close()
     assert engine_for(first) is not engine
+
+
+def test_requests_submitted_together_begin_together_or_not_at_all() -> None:
+    with Engine(fresh_model("llama")) as engine:
+        request = Request(reference=(5, 6, 7), sampling=Sampling(max_tokens=4))
+        first, *others = [tokens_of(generation.completion) for generation in engine.submit_all([request] * 5)]
+        assert others == [first] * 4
+        assert engine.stats().num_steps <= 6  # all in one batch
+        with pytest.raises(ConfigurationError):
+            engine.submit_all([request, Request(reference=(10**6,))])
+        assert tokens_of(engine.complete(request)) == first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ import pytest
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.adherence import MEASURED
 from la_agents.evaluation.answers import Answer, Job
+from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.questions import DEFAULT_QUESTIONS, read_questions
 from la_agents.evaluation.runs import read_run
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
+from la_agents.evaluation.together import BLOCK
+from la_agents.principles import Principle
 from la_agents.prompting import Wording
 from tests.tiny import tiny_model
 
@@ -45,14 +48,16 @@ class Scripted(Subject):
         self.asked: list[str] = []
         self.fails_at: int | None = None
 
-    def answer(self, jobs: Iterable[Job], wording: Wording | None = None) -> Iterator[Answer]:
-        for job in jobs:
-            if len(self.asked) == self.fails_at:
-                raise InterruptedRunError
-            self.asked.append(job.key)
-            text = self.aligned if job.setting.aligned else self.unaligned
-            tokens = tuple(self.loaded.tokenizer.encode(text, add_special_tokens=False))
-            yield Answer(job, text, tokens, 0.25 * job.setting.aligned, 0.5, "stop")
+    def answer(self, jobs: Sequence[Job], wording: Wording | None = None) -> list[Answer]:
+        return [self._answer(job) for job in jobs]
+
+    def _answer(self, job: Job) -> Answer:
+        if len(self.asked) == self.fails_at:
+            raise InterruptedRunError
+        self.asked.append(job.key)
+        text = self.aligned if job.setting.aligned else self.unaligned
+        tokens = tuple(self.loaded.tokenizer.encode(text, add_special_tokens=False))
+        return Answer(job, text, tokens, 0.25 * job.setting.aligned, 0.5, "stop")
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +92,37 @@ def test_a_suite_interrupted_anywhere_ends_in_the_same_files(suite: str, tmp_pat
             run_suite(suite, cut, tmp_path / str(place), SMALL[suite])
         rest = Scripted(answers)
         run_suite(suite, rest, tmp_path / str(place), SMALL[suite])
-        assert sorted(cut.asked + rest.asked) == sorted(whole.asked)  # nothing twice, nothing left out
         for name in (f"{suite}.jsonl", f"{suite}.md", f"{suite}.png"):
             assert (tmp_path / str(place) / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_is_finished_is_not_asked_again(tmp_path: Path) -> None:
+    whole = Scripted("Oui, mettez de l'eau.")
+    (rows, *_) = run_suite("conflict", whole, tmp_path, Options(limit=5)).files
+    again = Scripted("Non.")
+    run_suite("conflict", again, tmp_path, Options(limit=5))
+    assert again.asked == []
+    rows.write_bytes(b"".join(rows.read_bytes().splitlines(keepends=True)[:-1]))
+    run_suite("conflict", again, tmp_path, Options(limit=5))
+    assert 0 < len(again.asked) <= BLOCK < len(whole.asked)  # the last one's block
+
+
+def test_a_block_of_answers_does_not_depend_on_what_was_asked_before(tiny: Subject) -> None:
+    jobs = [
+        Job(question.text, (Principle("Talk like a pirate."),), setting, max_tokens=24, seed=question.index)
+        for question in read_questions(limit=4)
+        for setting in (
+            Setting("prompt"),
+            Setting("linear", 1.0),
+            Setting("linear", 3.0),
+            Setting("best-of-n", num_samples=4),
+        )
+    ]
+    first = tiny.answer(jobs)
+    tiny.answer([*jobs[3:9], Job("What is the sea?", (), Setting("base"), max_tokens=90)])
+    again = tiny.answer(jobs)
+    assert [(a.token_ids, a.mean_divergence) for a in again] == [(a.token_ids, a.mean_divergence) for a in first]
+    assert [answer.job for answer in first] == jobs
 
 
 def test_the_same_seed_gives_the_same_file_from_a_real_engine(tiny: Subject, tmp_path: Path) -> None:
