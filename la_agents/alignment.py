@@ -142,19 +142,28 @@ def divergence_scale(
     open_ = exceeds & (budget_ > 0)
     # Half the tolerance below the budget, so that a good step lands inside and ends the search.
     goal = (budget_ - 0.5 * torch.minimum(budget_.new_tensor(tolerance), budget_)).sqrt()
-    s = cap_
+    s, found = cap_, low
     for _ in range(_MAX_ITERATIONS):
         if not bool(open_.any()):
             break
-        root = kl.clamp_min(1e-30).sqrt()
-        step = s + 2 * root * (goal - root) / (s * variance).clamp_min(1e-30)
+        step = _newton_step(s, kl, variance, goal)
         s = torch.where((step > low) & (step < high), step, 0.5 * (low + high))
         kl, variance = family.at(s)
         inside = kl <= budget_
         # Rows that are done stay as they are, so that no row's answer depends on how long its neighbours search.
         low, high = torch.where(open_ & inside, s, low), torch.where(open_ & ~inside, s, high)
-        open_ = open_ & ~(inside & (budget_ - kl <= tolerance)) & (high - low > 1e-12)
-    return torch.where(exceeds, low, cap_)
+        ends = inside & (budget_ - kl <= tolerance)
+        # One more step, unchecked because it is so short, ends at the goal itself wherever the search came from.
+        last = _newton_step(s, kl, variance, goal)
+        found = torch.where(open_, torch.where(ends & (last > 0) & (last < high), last, low), found)
+        open_ = open_ & ~ends & (high - low > 1e-12)
+    return torch.where(exceeds, found, cap_)
+
+
+def _newton_step(s: Tensor, kl: Tensor, variance: Tensor, goal: Tensor) -> Tensor:
+    """Where sqrt(KL) reaches `goal` if it goes on as steeply as at s: its derivative there is s Var / (2 sqrt(KL))."""
+    root = kl.clamp_min(1e-30).sqrt()
+    return s + 2 * root * (goal - root) / (s * variance).clamp_min(1e-30)
 
 
 def budgeted_line(
