@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.results import FULL, QUICK
 from la_agents.evaluation.provenance import Provenance
 from la_agents.evaluation.results import at_equal_divergence, results_page, verdicts
 from la_agents.evaluation.runs import Run
+from la_agents.evaluation.suites import SUITES, Options, check
 from la_agents.evaluation.summary import summarise
 
 ADHERENCE = {
@@ -100,3 +103,12 @@ def test_what_models_write_forms_no_markup(page: str) -> None:
 def test_suites_without_rows_have_no_section(page: str, tmp_path: Path) -> None:
     assert "## Calibration" not in page
     assert results_page(tmp_path / "empty", "Introduction.\n") == "# Results\n\nIntroduction.\n"
+
+
+@pytest.mark.parametrize("sizes", [FULL, QUICK])
+def test_what_make_results_runs_is_possible(sizes: dict[str, Options], tmp_path: Path) -> None:
+    topic = [{"preference": "p", "question": "q", "classification_task_options": ["a", "b", "c", "d"]}]
+    (tmp_path / "topic.json").write_text(json.dumps(topic))
+    assert set(sizes) == set(SUITES)
+    for name, options in sizes.items():
+        check(name, replace(options, data=tmp_path) if name == "prefeval-mcq" else options)
