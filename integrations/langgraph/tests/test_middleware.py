@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -235,6 +235,35 @@ def test_a_tool_that_fails_is_reported_and_the_run_goes_on(store: PreferenceStor
     agent = create_agent(VendorModel(), tools=[broken], middleware=[PreferenceMiddleware(store, tools=True)])
     assert "Tool said (error): the oven is on fire" in last(agent.invoke(ask("call broken: now"), user("alice"))).text
     assert "Tool said (error)" in last(agent.invoke(ask("call remember_preference:  "), user("alice"))).text
+
+
+async def test_a_tool_that_raises_is_reported_where_langchain_is_told_to_go_on(store: PreferenceStore) -> None:
+    @tool
+    def broken(query: str) -> str:
+        """Fail."""
+        msg = "the oven is on fire"
+        raise OSError(msg)
+
+    go_on = ToolRetryMiddleware(max_retries=0, on_failure="continue")
+    agent = create_agent(VendorModel(), tools=[broken], middleware=[PreferenceMiddleware(store), go_on])
+    for result in (
+        agent.invoke(ask("call broken: now"), user("alice")),
+        await agent.ainvoke(ask("call broken: now"), user("alice")),
+    ):
+        assert "Tool said (error)" in last(result).text
+
+
+def test_a_tool_call_that_the_model_got_wrong_is_reported(store: PreferenceStore) -> None:
+    class Wrong(VendorModel):
+        def _answer(self, messages: Any) -> AIMessage:
+            if isinstance(messages[-1], HumanMessage):
+                return AIMessage("", tool_calls=[{"name": "update_preference", "args": {"nonsense": 1}, "id": "1"}])
+            return super()._answer(messages)
+
+    agent = create_agent(Wrong(), middleware=[PreferenceMiddleware(store, tools=True)])
+    answer = last(agent.invoke(ask("Hello"), user("alice"))).text
+    assert answer.startswith("Tool said (error)")
+    assert "preference" in answer
 
 
 def test_the_recursion_limit_holds(store: PreferenceStore) -> None:
