@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.answers import Answer, Job, answer_all
+from la_agents.evaluation.answers import Answer, Job
 from la_agents.evaluation.likelihood import Continuation, Policy, Scorer
 from la_agents.evaluation.methods import Setting, log_policy
 from la_agents.evaluation.runs import Row
+from la_agents.evaluation.together import BLOCK, answer_together
 from la_agents.principles import Principle
 
 if TYPE_CHECKING:
@@ -126,7 +127,11 @@ def measure(
         return [pair for pair in pairs if keys is None or row_key(*pair) in keys]
 
     for block in _blocks(choices):
-        letters = _letters(engine, builder, [pair for item in block for pair in due(item)], seed)
+        if not any(map(due, block)):
+            continue
+        # All of the block, whatever is due of it: its answers are not to depend on that.
+        pairs = [(choice, setting) for item in block for choice in item for setting in settings]
+        letters = _letters(engine, builder, pairs, seed)
         for item in block:
             own = due(item)
             along = dict(_along_options(scorer, builder, item) if own else ())
@@ -157,12 +162,12 @@ def _blocks(choices: Sequence[Choice]) -> Iterator[list[list[Choice]]]:
 
 
 def _letters(
-    engine: Engine, builder: PromptBuilder, wanted: Sequence[tuple[Choice, Setting]], seed: int
+    engine: Engine, builder: PromptBuilder, pairs: Sequence[tuple[Choice, Setting]], seed: int
 ) -> dict[str, Answer]:
     """The generated answers by `row_key`."""
-    jobs = [_letter_job(choice, setting, seed) for choice, setting in wanted]
-    answers = answer_all(engine, builder, jobs, num_in_flight=_CHOICES_AT_ONCE)
-    return {answer.job.key: answer for answer in answers}
+    jobs = [_letter_job(choice, setting, seed) for choice, setting in pairs]
+    blocks = [jobs[start : start + BLOCK] for start in range(0, len(jobs), BLOCK)]
+    return {answer.job.key: answer for block in blocks for answer in answer_together(engine, builder, block)}
 
 
 def _letter_job(choice: Choice, setting: Setting, seed: int) -> Job:
