@@ -22,6 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks import peers
+from benchmarks.grammar import grammar_cost
 from benchmarks.peer_process import PeerProcess
 from benchmarks.quality import token_loss
 from benchmarks.timing import Clock, Run, Summary, alternate, ratio, to_run
@@ -194,10 +195,10 @@ def main(
     repetitions: Annotated[int, typer.Option(min=1)] = 5,
     tokens: Annotated[int, typer.Option(min=4, help="Tokens an answer.")] = 32,
     quantize: Annotated[str, typer.Option(help="int8 or none, for our engine; peers run float32.")] = "int8",
-    only: Annotated[str, typer.Option(help="Comma-separated tables: one,4,16,rag,arrivals,loss.")] = "",
+    only: Annotated[str, typer.Option(help="Comma-separated tables: one,4,16,rag,arrivals,loss,grammar.")] = "",
 ) -> None:
     """Run the tables and print them."""
-    wanted = set(only.split(",")) if only else {"one", "4", "16", "rag", "arrivals", "loss"}
+    wanted = set(only.split(",")) if only else {"one", "4", "16", "rag", "arrivals", "loss", "grammar"}
     scheme = None if quantize == "none" else quantize
     loaded = load_model(device="cpu", quantize=scheme)
     results: dict[str, Any] = {"quantize": quantize, "threads": torch.get_num_threads(), "torch": torch.__version__}
@@ -220,9 +221,12 @@ def main(
         if "arrivals" in wanted:
             results["arrivals"] = arrivals(bench)
             out.print(_facts("16 users over 5 s, mixed lengths", results["arrivals"]))
-        if "loss" in wanted:
-            losses = results["loss"] = {"float32": others.loss(), quantize: token_loss(loaded)}
-            out.print(_facts("Mean loss a token on the fixed text, nats", losses))
+        if "grammar" in wanted:
+            results["grammar"] = grammar_cost(bench.engine, 4 * tokens, repetitions)
+            out.print(_facts("A JSON schema beside the decoding", results["grammar"]))
+    if "loss" in wanted:
+        losses = results["loss"] = {"float32": others.loss(), quantize: token_loss(loaded)}
+        out.print(_facts("Mean loss a token on the fixed text, nats", losses))
     stats = bench.engine.stats()
     busy = stats.prefill_seconds + stats.decode_seconds + stats.sampler_seconds + stats.rest_seconds
     results["share of a step"] = {

@@ -79,7 +79,7 @@ class ResponseFormat:
     def json(cls, schema: Any, *, told: bool) -> ResponseFormat:
         """An answer that is JSON of this schema."""
         exact = narrowed(schema)
-        said = f"Answer with JSON that follows this schema:\n{json.dumps(schema, ensure_ascii=False)}" if told else ""
+        said = f"Answer with JSON that follows this schema:\n{json.dumps(exact, ensure_ascii=False)}" if told else ""
         return cls(Grammar.json_schema(exact), exact, said)
 
 

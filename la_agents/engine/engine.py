@@ -114,11 +114,11 @@ class Engine:
             generation.cancel()
 
     def _constraint(self, request: Request) -> Constraint | None:
-        if request.grammar is None:
+        room = self.limits.max_positions - max(map(len, request.prompts))
+        if request.grammar is None or room < 1:  # the scheduler refuses a prompt that fills the context
             return None
         with self._compiler_lock:
             self._compiler = self._compiler or GrammarCompiler(self.loaded, self._vocab_size)
-        room = self.limits.max_positions - max(map(len, request.prompts))
         return self._compiler.compile(request.grammar, min(request.sampling.max_tokens, room))
 
     def _check_tokens(self, request: Request) -> None:

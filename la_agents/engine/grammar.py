@@ -6,6 +6,7 @@ Nothing here depends on a model. `constraint.py` turns a grammar into the tokens
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ __all__ = ["Grammar"]
 
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One spelling, `json.dumps`'s own: a model cannot lose itself in white space, and keys are forced in one piece."""
+
+_QUOTED_LINE = re.compile(r"\d+ \||\^")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,5 +109,6 @@ def quoted(text: str) -> str:
 
 def first_lines(message: str, limit: int = 300) -> str:
     """A parser's message in one line, without the source that it repeats."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return " ".join(lines)[:limit].rstrip(".")
+    lines = [line.strip() for line in message.splitlines()]
+    said = [line for line in lines if line and not _QUOTED_LINE.match(line)]
+    return " ".join(said)[:limit].rstrip(".")

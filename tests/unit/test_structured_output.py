@@ -1,0 +1,221 @@
+"""`with_structured_output` and `response_format` on random models: what comes out is of the schema, whatever it is."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import jsonschema
+import pydantic
+import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.tools import tool
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
+
+from la_agents import ChatLinearAlignment
+from la_agents.errors import ConfigurationError, RequestTooLargeError
+from la_agents.json_schema import narrowed
+from tests.tiny import tiny_model
+
+
+class Colour(Enum):
+    RED = "röt"
+    BLUE = "blue"
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int = Field(ge=1, le=9)
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    tricks: list[Literal["sit", "roll"]] = Field(max_length=2)
+
+
+class Person(BaseModel):
+    """Somebody."""
+
+    name: str = Field(min_length=1, max_length=20)
+    age: int = Field(ge=0, lt=150)
+    height: float = Field(gt=0.5, lt=2.5)
+    colour: Colour
+    email: str | None = None
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")]
+    parent: Person | None = None
+    scores: dict[str, int] = Field(default_factory=dict)
+
+
+class Trip(TypedDict):
+    """A trip."""
+
+    city: Annotated[str, ..., "where to"]
+    days: Annotated[int, ..., "how long"]
+
+
+JSON_SCHEMA = {
+    "title": "answer",
+    "type": "object",
+    "properties": {"ja": {"type": "boolean"}, "liste": {"type": "array", "items": {"type": "number"}, "maxItems": 2}},
+    "required": ["ja", "liste"],
+}
+
+
+def chat(family: str = "llama", **options: Any) -> ChatLinearAlignment:
+    settings = {"temperature": 1.2, "max_tokens": 300, "principles": ["Be brief."], **options}
+    return ChatLinearAlignment(model=tiny_model(family), **settings)
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral"])
+def test_a_pydantic_class_gives_its_objects(family: str, method: Any) -> None:
+    # LangChain's conversion to a tool unfolds what holds itself; and the tiny models' context is short.
+    schema: Any = Person if method == "json_mode" else Cat
+    for seed in range(3):
+        answer = chat(family, seed=seed).with_structured_output(schema, method=method).invoke("Who?")
+        assert isinstance(answer, schema)
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+def test_typed_dicts_and_schemas_give_dicts(method: Any) -> None:
+    llm = chat(seed=4)
+    trip = llm.with_structured_output(Trip, method=method).invoke("Where?")
+    assert set(trip) == {"city", "days"}
+    answer = llm.with_structured_output(JSON_SCHEMA, method=method).invoke("Yes?")
+    jsonschema.validate(answer, {**JSON_SCHEMA, "additionalProperties": False})
+
+
+def test_a_prompt_that_fills_the_context_is_told_from_a_grammar_that_does() -> None:
+    with pytest.raises(RequestTooLargeError, match="context"):
+        chat().with_structured_output(Cat).invoke("word " * 2000)
+
+
+def test_any_json_object() -> None:
+    for seed in range(3):
+        answer = chat(seed=seed, max_tokens=60).with_structured_output(None, method="json_mode").invoke("Hi")
+        assert isinstance(answer, dict)
+
+
+def test_include_raw() -> None:
+    answer = chat(seed=1).with_structured_output(Cat, include_raw=True).invoke("Hi")
+    assert set(answer) == {"raw", "parsed", "parsing_error"}
+    assert isinstance(answer["raw"], AIMessage)
+    assert isinstance(answer["parsed"], Cat)
+    assert answer["parsing_error"] is None
+
+
+def test_what_the_schema_does_not_say_can_still_fail_to_validate() -> None:
+    """A validator in Python is beyond any grammar; the error is LangChain's, and include_raw keeps it."""
+
+    class Odd(Cat):
+        @pydantic.field_validator("lives")
+        @classmethod
+        def _never(cls, value: int) -> int:
+            raise ValueError("never")
+
+    answer = chat(seed=1).with_structured_output(Odd, include_raw=True).invoke("Hi")
+    assert answer["parsed"] is None
+    assert "never" in str(answer["parsing_error"])
+
+
+async def test_streams_and_async() -> None:
+    structured = chat(seed=2).with_structured_output(JSON_SCHEMA)
+    whole = structured.invoke("Hi")
+    *_, last = structured.stream("Hi")
+    assert last == whole
+    assert await structured.ainvoke("Hi") == whole
+    *_, last = [part async for part in structured.astream("Hi")]
+    assert last == whole
+    assert structured.batch(["Hi", "Hi"]) == [whole, whole]
+
+
+def test_a_chain_of_prompt_and_schema() -> None:
+    prompt = ChatPromptTemplate.from_messages([("system", "You know {what}."), ("human", "Tell me.")])
+    assert isinstance((prompt | chat(seed=3).with_structured_output(Cat)).invoke({"what": "cats"}), Cat)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_other_formats(seed: int) -> None:
+    llm = chat(seed=seed)
+    formats = {
+        "[0-9]{3}-[a-f]+": {"type": "regex", "regex": "[0-9]{3}-[a-f]+"},
+        "yes|näh": {"type": "choice", "choice": ["yes", "näh"]},
+        "(ab)+!": {"type": "lark", "lark": 'start: ("ab")+ "!"'},
+    }
+    for pattern, response_format in formats.items():
+        assert re.fullmatch(pattern, llm.bind(response_format=response_format).invoke("Hi").content)
+    assert llm.bind(response_format={"type": "text"}).invoke("Hi").content == llm.invoke("Hi").content
+    assert Cat.model_validate_json(llm.bind(response_format=Cat).invoke("Hi").content)
+
+
+def test_tools_beside_a_format() -> None:
+    """Either a call or JSON of the schema, and never free text."""
+
+    @tool
+    def clock() -> str:
+        """What time it is."""
+        return "noon"
+
+    schema = {"type": "json_schema", "json_schema": {"schema": JSON_SCHEMA}}
+    for seed in range(5):
+        message = chat(seed=seed).bind_tools([clock], response_format=schema).invoke("Hi")
+        if message.tool_calls:
+            assert message.tool_calls[0]["name"] == "clock"
+            assert message.content == ""
+        else:
+            jsonschema.validate(pydantic.TypeAdapter(dict).validate_json(message.content), JSON_SCHEMA)
+
+
+def test_the_model_is_told_the_schema_unless_in_json_mode() -> None:
+    described = {"type": "object", "properties": {"x": {"type": "integer", "description": "Qdescribedq"}}}
+    told = _prompt_tokens(response_format={"type": "json_schema", "json_schema": {"schema": described}})
+    untold = _prompt_tokens(response_format={"type": "json_object", "schema": described})
+    assert told > untold + 10
+    assert untold == _prompt_tokens()
+
+
+def _prompt_tokens(**arguments: Any) -> int:
+    message = chat(principles=[], max_tokens=80).invoke("Hi", **arguments)
+    return message.usage_metadata["input_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "method", "reason"),
+    [
+        ({"title": "a", "type": "object", "properties": {"x": {"type": "strin"}}}, "json_schema", "strin"),
+        ({"title": "a", "type": "array", "uniqueItems": True}, "json_schema", "uniqueItems"),
+        (Cat, "magic", "method"),
+        (None, "json_schema", "json_mode"),
+        (7, "json_schema", "int"),
+    ],
+)
+def test_unusable_schemas_are_refused_at_once(schema: Any, method: Any, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        ChatLinearAlignment(model="no/such/model").with_structured_output(schema, method=method)
+
+
+@pytest.mark.parametrize("response_format", [{"type": "xml"}, "json", {}, {"type": "regex"}, {"type": "json_schema"}])
+def test_unknown_formats_are_refused_before_any_work(response_format: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        ChatLinearAlignment(model="no/such/model").invoke("Hi", response_format=response_format)
+
+
+def test_narrowing_closes_objects_and_drops_annotations() -> None:
+    inner = {"type": "object", "properties": {"p": {"type": "string", "format": "password"}}}
+    schema = {
+        "type": "object",
+        "properties": {"a": inner, "open": {**inner, "additionalProperties": True}, "format": {"type": "string"}},
+        "allOf": [inner],
+        "$defs": {"D": inner},
+    }
+    closed = {"type": "object", "properties": {"p": {"type": "string"}}, "additionalProperties": False}
+    out = narrowed(schema)
+    assert out["properties"]["a"] == closed
+    assert out["$defs"]["D"] == closed
+    assert out["properties"]["open"]["additionalProperties"] is True
+    assert "additionalProperties" not in out
+    assert out["allOf"] == [inner]
+    assert out["properties"]["format"] == {"type": "string"}
