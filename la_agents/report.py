@@ -129,6 +129,7 @@ class AlignmentReport(_Values):
         rows_computed: Forwards of one row by one token.
         cached_prompt_tokens: Prompt tokens that were found in the prefix cache, over all rows.
         tokens: Every token, for an answer that was asked for with `explain=True`; else None.
+        scope: What alignment shaped: the "answer", its "text" (all but tool calls), or "nothing" (structured output).
 
     Example:
         >>> message = llm.invoke("Tell me about the sea.", explain=True)  # doctest: +SKIP
@@ -148,6 +149,7 @@ class AlignmentReport(_Values):
     rows_computed: int
     cached_prompt_tokens: int
     tokens: list[TokenReport] | None = None
+    scope: str = "answer"
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> AlignmentReport:
