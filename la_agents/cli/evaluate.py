@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -179,21 +179,36 @@ def learning(
 def retrieval(
     folder: Annotated[Path, typer.Argument(help="PrefEval's topics, one JSON list a file.", file_okay=False)],
     min_relevance: Annotated[float | None, typer.Option("--min-relevance", help="Default: the store's.")] = None,
+    cross_validate: Annotated[
+        bool,
+        typer.Option("--cross-validate", help="Choose each threshold on half of the topics, for the others."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """How often a question finds its own preference among 10, 30 and 100, and how often it gets a wrong one."""
-    from la_agents.evaluation.retrieval import Questions, by_cosine, by_relevance, measure, read_topics
+    from la_agents.evaluation.retrieval import (
+        Questions,
+        by_cosine,
+        by_relevance,
+        cross_validated,
+        measure,
+        read_topics,
+    )
     from la_agents.preferences.embeddings import BundledEmbeddings
     from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE
 
     data = Questions(read_topics(folder), BundledEmbeddings())
     floor = DEFAULT_MIN_RELEVANCE if min_relevance is None else min_relevance
     ways = {"cosine": (by_cosine, _COSINE_FLOOR), "la-agents": (by_relevance, floor)}
-    rows = [
-        {"way": name, **asdict(measure(data, way, least, size))}
-        for size in (10, 30, 100)
-        for name, (way, least) in ways.items()
-    ]
+    sizes = (10, 30, 100)
+    rows: list[dict[str, Any]] = []
+    for name, (way, least) in ways.items():
+        if cross_validate:
+            floors, scores = cross_validated(data, way, sizes)
+        else:
+            floors, scores = [least], [measure(data, way, least, size) for size in sizes]
+        rows += [{"way": name, "min_relevance": floors, **asdict(score)} for score in scores]
+    rows.sort(key=lambda row: row["num_preferences"])
     if as_json:
         print_json(rows)
         return

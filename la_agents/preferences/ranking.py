@@ -19,6 +19,7 @@ __all__ = [
     "check_limits",
     "cosines",
     "estimate_tokens",
+    "floor_among",
     "in_order",
     "most_relevant",
     "most_similar",
@@ -28,6 +29,8 @@ __all__ = [
 # Chosen with `la-agents evaluate retrieval`; recall is flat around these values.
 _SHARED_WORD_WEIGHT = 0.04
 _MAX_SHARED_WORDS = 2
+_FEW = 10
+_FLOOR_GROWTH = 0.04
 _COPY_COSINE = 0.88
 _MAX_DIVERSE = 50
 
@@ -90,12 +93,23 @@ def most_relevant(
         records: Candidates with their vectors.
         query: The question.
         k: At most so many.
-        min_relevance: Least relevance; None for any.
+        min_relevance: Least relevance, of up to 10 candidates; see `floor_among`. None for any.
     """
     vectors = _stacked(records)
     relevances = cosines(vectors, query.vector) - _unit(vectors) @ query.common + _shared_words(records, query.text)
-    best = _best(records, np.clip(relevances, -1.0, 1.0), min_relevance)
+    best = _best(records, np.clip(relevances, -1.0, 1.0), floor_among(len(records), min_relevance))
     return _diverse(best, k)
+
+
+def floor_among(num_candidates: int, min_relevance: float | None) -> float | None:
+    """Least relevance among so many candidates: `min_relevance + 0.04 ln(n / 10)`, and `min_relevance` below 10.
+
+    The more there are, the more resemble a question by chance: with one threshold for all, a question whose own
+    preference is not stored gets a wrong one the more often the more its user holds.
+    """
+    if min_relevance is None:
+        return None
+    return min_relevance + _FLOOR_GROWTH * math.log(max(num_candidates, _FEW) / _FEW)
 
 
 def within_budget(

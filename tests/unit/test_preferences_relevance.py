@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,20 @@ from typing import Any
 import pytest
 
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.retrieval import Questions, by_cosine, by_relevance, measure, read_topics
+from la_agents.evaluation.retrieval import (
+    Question,
+    Questions,
+    by_cosine,
+    by_relevance,
+    cross_validated,
+    measure,
+    read_topics,
+)
 from la_agents.preferences.embeddings import BundledEmbeddings
-from la_agents.preferences.ranking import estimate_tokens
+from la_agents.preferences.ranking import estimate_tokens, floor_among
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from tests.data_folder import data_folder
+from tests.unit.test_faces import WordEmbeddings
 
 
 def test_questions_find_their_preferences_more_often_and_wrong_ones_less() -> None:
@@ -72,3 +82,39 @@ def test_no_budget_cuts_what_fits_a_later_one(store: PreferenceStore) -> None:
     assert estimate_tokens("") == 0
     assert estimate_tokens("a b c d e") == 5
     assert estimate_tokens("日本語で") == 3
+
+
+def test_the_threshold_rises_with_the_number_of_candidates_and_only_then() -> None:
+    assert floor_among(1, 0.2) == floor_among(10, 0.2) == 0.2
+    floors = [floor_among(n, 0.2) for n in (10, 30, 100, 1000)]
+    assert floors == sorted(floors)
+    assert floors[2] == pytest.approx(0.2 + 0.04 * math.log(10))
+    assert floor_among(1000, None) is None
+
+
+def test_a_threshold_chosen_on_other_topics_keeps_what_it_promises() -> None:
+    data = Questions(read_topics(data_folder("prefeval")), BundledEmbeddings())
+    (_, ours), (_, plain) = (cross_validated(data, way, (10, 30), seeds=(0,)) for way in (by_relevance, by_cosine))
+    for mine, theirs in zip(ours, plain, strict=True):
+        assert mine.found - mine.wrong_topic > theirs.found - theirs.wrong_topic + 0.02
+        assert mine.recall_at[1] > theirs.recall_at[1]
+
+
+def test_thresholds_of_one_half_are_not_chosen_on_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions whose own preference is their own text: on such data every threshold up to 1 finds all of them."""
+    questions = [Question(f"w{n} x{n}", f"w{n} x{n}", f"topic {n % 4}") for n in range(24)]
+    data = Questions(questions, WordEmbeddings())
+    floors, (scores,) = cross_validated(data, by_cosine, (10,), seeds=(0,))
+    assert scores.found == scores.recall_at[1] == 1.0
+    seen: list[set[str]] = []
+    users = data.users
+
+    def watched(*args: Any, topics: Any = None, **options: Any) -> Any:
+        seen.append(set(topics))
+        return users(*args, topics=topics, **options)
+
+    monkeypatch.setattr(data, "users", watched)
+    cross_validated(data, by_cosine, (10,), seeds=(0, 1))
+    even, odd = {"topic 0", "topic 2"}, {"topic 1", "topic 3"}
+    assert seen == [*[even] * 4, *[odd] * 8, *[even] * 4]  # choose on each, then report each on the other one
+    assert len(floors) == 2
