@@ -46,7 +46,7 @@ results: $(READY)  ## measure all suites on the bundled model and write docs/res
 	$(OFFLINE) $(BIN)/python -m benchmarks.results $(RESULTS)
 
 clean:  ## remove everything that make made, the environment included
-	rm -rf $(VENV) .cache site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Expected Python 3.10 or newer, got %s; run make again with PYTHON=python3.12, say." % sys.version.split()[0])'

@@ -72,6 +72,18 @@ class AnswerLog(BaseCallbackHandler):
         """Note which run it belongs to."""
         self._began(run_id, parent_run_id)
 
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note which run it belongs to: a tool may be an agent."""
+        self._began(run_id, parent_run_id)
+
     def on_chat_model_start(
         self,
         serialized: dict[str, Any],
@@ -120,6 +132,16 @@ class AnswerLog(BaseCallbackHandler):
         self._ended(run_id)
 
     def on_chain_error(
+        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        """Forget where a failed run belonged."""
+        self._ended(run_id)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        """Forget where a finished run belonged."""
+        self._ended(run_id)
+
+    def on_tool_error(
         self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         """Forget where a failed run belonged."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
 
 from la_agents import ChatLinearAlignment
 from la_agents.errors import (
@@ -95,6 +96,21 @@ def test_a_run_is_rated_by_its_id_or_by_the_run_around_it(store: PreferenceStore
     assert [p.id for p in recorder.rate(str(answer.id), 0.5, config=ALICE).changed] == [used.id]
     with pytest.raises(ConfigurationError, match="callbacks"):
         recorder.rate(uuid4(), 1, config=ALICE)
+
+
+def test_an_answer_inside_a_tool_counts_for_the_run_around_it(store: PreferenceStore, llm: ChatLinearAlignment) -> None:
+    used = store.add("alice", "Answer in French.", scope="always")
+    recorder, outer = FeedbackRecorder(store), uuid4()
+
+    @tool
+    def ask(question: str) -> str:
+        """Ask the model."""
+        return llm.invoke(question).text
+
+    chain = RunnableLambda(lambda text: {"question": text}) | ask
+    chain.invoke("Hello", {**ALICE, "callbacks": [recorder.callback], "run_id": outer})
+    assert [p.id for p in recorder.rate(outer, 1, config=ALICE).changed] == [used.id]
+    assert not recorder.callback._parents  # nothing is kept of runs that ended
 
 
 def test_the_plain_llm_can_be_rated_by_run(store: PreferenceStore) -> None:
