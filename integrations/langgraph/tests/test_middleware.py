@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware, ModelRequest, ToolRetryMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -23,6 +26,7 @@ from la_agents import ChatLinearAlignment
 from la_agents.errors import UserNotSpecifiedError
 from la_agents.learning import BackgroundLearner, FeedbackRecorder, PreferenceLearner
 from la_agents.preferences.store import PreferenceStore
+from la_agents.tools import RecallPreferences
 from la_agents_langgraph import ChromaStore, PreferenceMiddleware
 from tests.tiny import tiny_model
 
@@ -54,6 +58,19 @@ def aligned() -> ChatLinearAlignment:
 
 def used(message: AIMessage) -> list[str]:
     return [principle["text"] for principle in message.response_metadata["alignment"]["principles"]]
+
+
+class CallOnce(AgentMiddleware[Any, Any, Any]):
+    """Makes the first step of a turn a call of one tool, and the second an answer."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._tool = name
+
+    async def awrap_model_call(self, request: ModelRequest[Any], handler: Any) -> Any:
+        if request.messages[-1].type == "human":
+            return await handler(request.override(tool_choice=self._tool))
+        return await handler(request.override(tools=[]))
 
 
 # -- what the models are given -----------------------------------------------------------------------------------------
@@ -159,6 +176,24 @@ async def test_twenty_aligned_agents_at_once_never_mix_their_users(
     answers = await asyncio.gather(*(agent.ainvoke(ask("Hello"), user(name)) for name in names))
     for name, answer in zip(names, answers, strict=True):
         assert used(last(answer)) == ["Be kind.", f"Say {name}."]
+
+
+async def test_twenty_aligned_agents_call_tools_for_their_own_users(store: PreferenceStore) -> None:
+    """A random model under a grammar: nonsense, and yet every call parses and acts for its own user."""
+    names = [f"user{n:02d}" for n in range(20)]
+    for name in names:
+        store.add(name, f"Say {name}.", scope="always")
+    random = ChatLinearAlignment(model=tiny_model("llama"), max_tokens=150)
+    recall = RecallPreferences(store=store)  # one tool: the tiny model's context is short
+    agent = create_agent(random, tools=[recall], middleware=[CallOnce(recall.name), PreferenceMiddleware(store)])
+    runs = await asyncio.gather(*(agent.ainvoke(ask("Hello"), user(name)) for name in names))
+    for name, run in zip(names, runs, strict=True):
+        results = [message.text for message in run["messages"] if message.type == "tool"]
+        assert results
+        for result in results:
+            assert f"Say {name}." in result
+            assert not any(f"Say {other}." in result for other in names if other != name)
+        assert used(last(run)) == [f"Say {name}."]
 
 
 def test_threads_at_once_never_mix_their_users(store: PreferenceStore) -> None:
@@ -274,6 +309,17 @@ def test_the_recursion_limit_holds(store: PreferenceStore) -> None:
     agent = create_agent(Endless(), middleware=[PreferenceMiddleware(store, tools=True)])
     with pytest.raises(GraphRecursionError):
         agent.invoke(ask("Hello"), {**user("alice"), "recursion_limit": 8})
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
+    script = (
+        "import sys, la_agents.tools, la_agents.learning.feedback\n"
+        "import la_agents_langgraph.store, la_agents_langgraph.middleware\n"
+        "print({'torch', 'transformers', 'chromadb'} & set(sys.modules))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 # -- learning ----------------------------------------------------------------------------------------------------------
