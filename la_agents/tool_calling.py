@@ -47,7 +47,7 @@ class ToolBox:
         Raises:
             ConfigurationError: a tool or its schema is unusable, two share a name, or the choice names none of them.
         """
-        given = as_tool_dicts(tools or ())
+        given = _distinct(as_tool_dicts(tools or ()))
         names = [_checked(tool) for tool in given]
         if len(set(names)) < len(names):
             msg = f"Expected tools of different names, got {', '.join(names)}; rename one."
@@ -87,6 +87,17 @@ def as_tool_dicts(tools: Sequence[ToolLike], strict: bool | None = None) -> list
         msg = f"Expected tools to be a list, got {type(tools).__name__}."
         raise ConfigurationError(msg)
     return [_as_tool_dict(tool, strict) for tool in tools]
+
+
+def _distinct(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each tool once, however often it was given: as a class and as that class's schema, say."""
+    kept: list[tuple[Any, dict[str, Any]]] = []
+    for tool in tools:
+        function = tool["function"]
+        identity = (function.get("name"), _parameters(function))
+        if identity not in [known for known, _ in kept]:
+            kept.append((identity, tool))
+    return [tool for _, tool in kept]
 
 
 def _as_tool_dict(tool: Any, strict: bool | None) -> dict[str, Any]:

@@ -136,6 +136,8 @@ class Constraint:
             GenerationError: the token is not allowed here, or the grammar grew beyond its parser's limits.
             IncompleteAnswerError: it was the last token, no ending was found in time, and the text is not complete.
         """
+        if token == self._ending.end_of_sequence:  # of the tokenizer; the model's own never come here
+            return None
         self._left -= 1
         if not self.cut_short:
             self._consume(token)

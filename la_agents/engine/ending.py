@@ -35,6 +35,7 @@ class Ending:
     def __init__(self, tokenizer: LLTokenizer) -> None:
         size = tokenizer.vocab_size
         self._tokenizer = tokenizer
+        self.end_of_sequence = tokenizer.eos_token
         self._bytes = [tokenizer.decode_bytes([token]) for token in range(size)]
         lengths = np.array([min(len(text), _MAX_LENGTH) for text in self._bytes], dtype=np.int64)
         special = np.array([tokenizer.is_special_token(token) for token in range(size)])
@@ -87,7 +88,7 @@ class Ending:
         return self.find(matcher, limit)
 
     def _completes(self, matcher: LLMatcher, tail: list[int]) -> bool:
-        return bool(matcher.validate_tokens([*tail, self._tokenizer.eos_token]) == len(tail) + 1)
+        return bool(matcher.validate_tokens([*tail, self.end_of_sequence]) == len(tail) + 1)
 
     def _allowed(self, matcher: LLMatcher) -> NDArray[np.int64]:
         bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)

@@ -5,6 +5,7 @@ Nothing here depends on a model. `constraint.py` turns a grammar into the tokens
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -84,13 +85,19 @@ class Grammar:
         Raises:
             ConfigurationError: it cannot; the message says why.
         """
-        from llguidance import LLMatcher
-
-        failed, messages = LLMatcher.validate_grammar_with_warnings(self.source, None)
-        if failed:
-            msg = f"Expected a {what} that can be decoded with, got one that cannot: {first_lines(messages[0])}."
+        problem = _problem(self.source)
+        if problem:
+            msg = f"Expected a {what} that can be decoded with, got one that cannot: {first_lines(problem)}."
             raise ConfigurationError(msg)
         return self
+
+
+@functools.lru_cache(maxsize=256)  # every call of a bound model checks the same ones
+def _problem(source: str) -> str:
+    from llguidance import LLMatcher
+
+    failed, messages = LLMatcher.validate_grammar_with_warnings(source, None)
+    return messages[0] if failed else ""
 
 
 def json_rule(schema: Mapping[str, Any]) -> str:

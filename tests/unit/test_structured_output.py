@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 import jsonschema
 import pydantic
 import pytest
-from langchain_core.messages import AIMessage
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
@@ -167,6 +170,26 @@ def test_tools_beside_a_format() -> None:
             assert message.content == ""
         else:
             jsonschema.validate(pydantic.TypeAdapter(dict).validate_json(message.content), JSON_SCHEMA)
+
+
+@pytest.mark.parametrize("strategy", [ToolStrategy, ProviderStrategy])
+def test_agents_with_a_response_format(strategy: Any) -> None:
+    """Both of LangChain's ways; the middleware decides that the tool is called once and then no more."""
+
+    @tool
+    def clock() -> str:
+        """What time it is."""
+        return "noon"
+
+    class Once(AgentMiddleware):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            first = isinstance(request.messages[-1], HumanMessage)
+            return handler(request.override(tool_choice="clock") if first else request.override(tools=[]))
+
+    agent = create_agent(chat(seed=1), [clock], middleware=[Once()], response_format=strategy(Cat))
+    answer = agent.invoke({"messages": [HumanMessage("Hi")]}, {"recursion_limit": 9})
+    assert isinstance(answer["structured_response"], Cat)
+    assert any(isinstance(m, ToolMessage) and m.content == "noon" for m in answer["messages"])
 
 
 def test_the_model_is_told_the_schema_unless_in_json_mode() -> None:

@@ -139,7 +139,7 @@ def test_none_offers_no_tools() -> None:
 @pytest.mark.parametrize(
     ("tools", "options", "reason"),
     [
-        ([weather, weather], {}, "different names"),
+        ([weather, {"name": "weather", "parameters": {"type": "object"}}], {}, "different names"),
         (TOOLS, {"tool_choice": "rain"}, "rain"),
         (TOOLS, {"tool_choice": {"type": "function", "function": {"name": "rain"}}}, "rain"),
         ([], {"tool_choice": "any"}, "got none"),
@@ -153,6 +153,11 @@ def test_none_offers_no_tools() -> None:
 def test_unusable_tools_are_refused_when_they_are_bound(tools: Any, options: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         ChatLinearAlignment(model="no/such/model").bind_tools(tools, **options)
+
+
+def test_a_tool_given_twice_is_one_tool() -> None:
+    message = chat().bind_tools([clock, clock], tool_choice="any", parallel_tool_calls=False).invoke("Hi")
+    assert [call["name"] for call in message.tool_calls] == ["clock"]
 
 
 def test_too_few_tokens_for_any_call_are_refused() -> None:
