@@ -16,6 +16,7 @@ import hashlib
 import json
 import random
 import resource
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -156,7 +157,8 @@ def search_ours(folder: Path, num_users: int, num_searches: int) -> dict[str, fl
     cold = timed(partial(retrieve, user) for user in one_a_shard.values())
     warm = timed(partial(retrieve, user) for user in chosen_users(num_users, num_searches))
     figures = {"open s": round(opened, 2), **milliseconds(cold, "first visit of a shard"), **milliseconds(warm)}
-    new = [user_of(num_users + number) for number in range(100)]
+    run = secrets.token_hex(4)  # users of this run alone: the folder may be measured again
+    new = [f"new-{run}-{number}@example.org" for number in range(100)]
     one = sum(timed(partial(store.add, user, text_of(0, 1)) for user in new))
     texts = [text_of(0, number) for number in range(2, 2 + PER_USER)]
     many = sum(timed(partial(store.add_many, user, texts) for user in new))
