@@ -498,3 +498,12 @@ def test_langmems_tools_work_on_it(tmp_path: Path) -> None:
             manage.invoke({"id": tea.key, "action": "delete"}, config)
             assert len(store.search((namespace[0], "alice"))) == 1
         assert [p.text for p in store.preferences.list("alice")] == ["I love hiking in the mountains."]
+
+
+def test_users_whose_ids_have_a_dot_can_be_read(chroma: ChromaStore) -> None:
+    chroma.preferences.add("alice@example.org", "No nuts.")
+    namespace = ("preferences", "alice@example.org")
+    assert [item.value["text"] for item in chroma.search(namespace)] == ["No nuts."]
+    assert chroma.get(namespace, chroma.search(namespace)[0].key) is not None
+    with pytest.raises(InvalidNamespaceError):
+        chroma.put(namespace, "k", {"text": "No nuts."})
