@@ -500,10 +500,8 @@ def test_langmems_tools_work_on_it(tmp_path: Path) -> None:
         assert [p.text for p in store.preferences.list("alice")] == ["I love hiking in the mountains."]
 
 
-def test_users_whose_ids_have_a_dot_can_be_read(chroma: ChromaStore) -> None:
+def test_users_whose_ids_have_a_dot_are_reached_through_the_preferences_only(chroma: ChromaStore) -> None:
     chroma.preferences.add("alice@example.org", "No nuts.")
-    namespace = ("preferences", "alice@example.org")
-    assert [item.value["text"] for item in chroma.search(namespace)] == ["No nuts."]
-    assert chroma.get(namespace, chroma.search(namespace)[0].key) is not None
+    assert chroma.preferences.count("alice@example.org") == 1
     with pytest.raises(InvalidNamespaceError):
-        chroma.put(namespace, "k", {"text": "No nuts."})
+        chroma.search(("preferences", "alice@example.org"))
