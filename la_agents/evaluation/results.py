@@ -165,7 +165,7 @@ def _never(rows: Sequence[Row]) -> Iterator[str]:
     helped = {name for row in table for name in str(row[1]).split(", ")}
     never = [name for name in grouped(rows, "principle") if name not in helped]
     if never:
-        yield f"No setting helps with: {', '.join(never)}.\n"
+        yield f"No setting is shown to help with: {', '.join(never)}.\n"
     base = grouped([row for row in rows if row["method"] == "base"], "principle")
     prompted = grouped([row for row in rows if row["setting"] == PROMPT], "principle")
     enough = [

@@ -79,7 +79,7 @@ def test_methods_are_compared_at_equal_divergence() -> None:
 def test_the_page_says_where_it_does_not_help(page: str) -> None:
     _, _, section = page.partition("### Where it does not help")
     assert "| cfg strength=1 | - | french, dogs | pirate |" in section
-    assert "No setting helps with: french, dogs." in section
+    assert "No setting is shown to help with: french, dogs." in section
     assert "Prompting alone suffices (adherence of 0.9 or more, above the unaligned model's): french." in section
     assert "Perplexity more than twice prompting's (2.0): `cfg strength=1` (9.0)." in section
     assert "Repetition more than 0.1 above prompting's (0.05): `cfg strength=1` (0.30)." in section
