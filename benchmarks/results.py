@@ -28,11 +28,11 @@ PREFEVAL = Path(os.environ.get("LA_AGENTS_DATA", ROOT.parent / "shared" / "data"
 CHOICE_METHODS = ("base", "prompt", "linear", "amulet", "cfg", "best-of-n")
 
 FULL = {
-    "steerability": Options(limit=10),
-    "conflict": Options(limit=16),
+    "steerability": Options(limit=8),
+    "conflict": Options(limit=10),
     "wordings": Options(limit=6, principles=PRINCIPLES),
     "calibration": Options(limit=6),
-    "prefeval-mcq": Options(limit=60, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
+    "prefeval-mcq": Options(limit=50, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
     "personal-preference": Options(limit=12, data=PERSONAL, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
 }
 """Sized for an hour on two cores; the page says so."""
