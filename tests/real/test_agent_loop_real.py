@@ -46,7 +46,9 @@ class Scripted(AgentMiddleware):
 
     async def awrap_model_call(self, request: Any, handler: Any) -> Any:
         first = isinstance(request.messages[-1], HumanMessage)
-        return await handler(request.override(tool_choice="any" if first else "none"))
+        if first:
+            return await handler(request.override(tool_choice="any"))
+        return await handler(request.override(tool_choice="none", model_settings={"max_tokens": 6}))
 
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
         try:
@@ -56,9 +58,9 @@ class Scripted(AgentMiddleware):
 
 
 async def test_fifty_turns_without_a_parse_error(bundled_model: LoadedModel) -> None:
-    llm = ChatLinearAlignment(model=bundled_model, principles=["Be brief."], max_tokens=40, temperature=0.9)
-
     async def converse(number: int) -> list[Any]:
+        principles = ["Be brief."] if number == 0 else []  # one of them aligned, in a batch with the others
+        llm = ChatLinearAlignment(model=bundled_model, principles=principles, max_tokens=36, temperature=0.9)
         tools = [get_weather, add, broken] if number % 2 else [broken]
         agent = create_agent(llm, tools, middleware=[Scripted()])
         seen: list[Any] = []
