@@ -224,9 +224,9 @@ def main(
         if "grammar" in wanted:
             results["grammar"] = grammar_cost(bench.engine, 4 * tokens, repetitions)
             out.print(_facts("A JSON schema beside the decoding", results["grammar"]))
-    if "loss" in wanted:
-        losses = results["loss"] = {"float32": others.loss(), quantize: token_loss(loaded)}
-        out.print(_facts("Mean loss a token on the fixed text, nats", losses))
+        if "loss" in wanted:
+            losses = results["loss"] = {"float32": others.loss(), quantize: token_loss(loaded)}
+            out.print(_facts("Mean loss a token on the fixed text, nats", losses))
     stats = bench.engine.stats()
     busy = stats.prefill_seconds + stats.decode_seconds + stats.sampler_seconds + stats.rest_seconds
     results["share of a step"] = {
