@@ -7,6 +7,7 @@ is scratch: padding tokens of a ragged prefill write there.
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transform
 
     def __init__(self, owner: SlotCache) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._owner = owner
+        # Weak: a cycle would keep gigabytes until Python's collector happens to look.
+        self._owner: SlotCache = weakref.proxy(owner)
         self.keys: Tensor
         self.values: Tensor
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from la_agents.engine.attention import ATTENTION, Step
 from la_agents.engine.fused import FusedDecoder, can_fuse
 from la_agents.engine.kv_cache import KeyValues, SlotCache, concatenate
+from la_agents.engine.memory import return_free_memory
 from la_agents.engine.static_decoder import StaticDecoder
 from la_agents.errors import UnsupportedModelError
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Piece", "Runner"]
 
 _KEY_MULTIPLE = 64
+_WORTH_RETURNING = 2**26
+"""Bytes of a slot cache from which on its memory is returned to the system when the last row leaves."""
 
 
 @dataclass
@@ -194,8 +197,11 @@ class Runner:
                 moved[origin[last]] = row
                 origin[row] = origin[last]
             self.lengths.pop()
-        if not self.lengths and self._static is None:
-            self._cache = self._new_cache(1, 0)  # gives the memory back; graphs would have to be captured anew
+        if not self.lengths and self._static is None:  # graphs would have to be captured anew
+            was_large = self._cache.num_bytes > _WORTH_RETURNING
+            self._cache = self._new_cache(1, 0)
+            if was_large:
+                return_free_memory()
         return moved
 
     @torch.inference_mode()

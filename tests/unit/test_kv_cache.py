@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -86,3 +89,16 @@ def test_parts_join_in_order() -> None:
     cache = filled(1)
     cache.write(0, parts[1], start=3)
     assert same(cache.read(0, 3, 4), parts[1])
+
+
+def test_a_cache_that_is_dropped_is_gone_at_once() -> None:
+    """Not when Python's collector next looks for cycles: it counts objects, and these are few but large."""
+    cache = SlotCache(2, 3, 10)
+    cache.allocate(1, 4)
+    keys = weakref.ref(cache.tensors[0][0])
+    gc.disable()
+    try:
+        del cache
+        assert keys() is None
+    finally:
+        gc.enable()
