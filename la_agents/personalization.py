@@ -129,8 +129,9 @@ class Personalized(BaseModel):
     """Similarity below which a preference does not count as relevant; None takes the store's default."""
     method: str = "linear"
     """"linear" (Linear Alignment), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
-    strength: float = 1.0
-    """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2."""
+    strength: float = 0.5
+    """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2. The default is
+    what `la-agents calibrate` recommends for the bundled model."""
     compose: Literal["joint", "sum"] = "joint"
     """"joint": all principles in one branch (the paper); "sum": each its own branch and weight."""
     max_divergence: float | None = None
