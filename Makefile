@@ -42,7 +42,7 @@ bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
 	$(OFFLINE) $(BIN)/python -m benchmarks.decode
 
 # RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the page from the rows that are there.
-results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (an hour; may be interrupted)
+results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (half an hour; may be interrupted)
 	$(OFFLINE) $(BIN)/python -m benchmarks.results $(RESULTS)
 
 clean:  ## remove everything that make made, the environment included

@@ -29,13 +29,13 @@ CHOICE_METHODS = ("base", "prompt", "linear", "amulet", "cfg", "best-of-n")
 
 FULL = {
     "steerability": Options(limit=8),
-    "conflict": Options(limit=10),
-    "wordings": Options(limit=6, principles=PRINCIPLES),
-    "calibration": Options(limit=6),
-    "prefeval-mcq": Options(limit=50, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
-    "personal-preference": Options(limit=12, data=PERSONAL, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
+    "conflict": Options(limit=5),
+    "wordings": Options(limit=5, principles=PRINCIPLES),
+    "calibration": Options(limit=5),
+    "prefeval-mcq": Options(limit=30, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
+    "personal-preference": Options(limit=6, data=PERSONAL, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
 }
-"""Sized for an hour on two cores; the page says so."""
+"""Sized for half an hour on two idle cores; the page says so."""
 
 _FEW = ("french", "pirate", "formal", "concise")
 QUICK = {
@@ -96,7 +96,7 @@ def introduction(*, quick: bool) -> str:
 
     return INTRODUCTION.format(
         command="python -m benchmarks.results --quick" if quick else "make results",
-        time="minutes" if quick else "about an hour",
+        time="minutes" if quick else "half an hour",
         cap=min(principle.max_tokens for principle in MEASURED.values()),
     )
 

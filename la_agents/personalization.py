@@ -130,8 +130,8 @@ class Personalized(BaseModel):
     method: str = "linear"
     """"linear" (Linear Alignment), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
     strength: float = 0.5
-    """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2. The default is
-    what `la-agents calibrate` recommends for the bundled model."""
+    """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2. The default
+    is what `la-agents calibrate` recommends for the bundled model."""
     compose: Literal["joint", "sum"] = "joint"
     """"joint": all principles in one branch (the paper); "sum": each its own branch and weight."""
     max_divergence: float | None = None
