@@ -229,10 +229,11 @@ def main(
             out.print(_facts("Mean loss a token on the fixed text, nats", losses))
     stats = bench.engine.stats()
     busy = stats.prefill_seconds + stats.decode_seconds + stats.sampler_seconds + stats.rest_seconds
-    results["share of a step"] = {
-        name: getattr(stats, f"{name}_seconds") / busy for name in ("prefill", "decode", "sampler", "rest")
-    }
-    out.print(_facts("Share of the engine's time", results["share of a step"]))
+    if busy:  # with nothing but the loss asked for, the engine did nothing
+        results["share of a step"] = {
+            name: getattr(stats, f"{name}_seconds") / busy for name in ("prefill", "decode", "sampler", "rest")
+        }
+        out.print(_facts("Share of the engine's time", results["share of a step"]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     results["peak memory, MiB"] = peak
     out.print(f"Peak memory of our process: {peak:.0f} MiB")
