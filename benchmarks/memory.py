@@ -64,7 +64,7 @@ def text_of(user: int, number: int) -> str:
 def fill_ours(folder: Path, num_users: int) -> None:
     """Write shard by shard, in large batches, what `add_many` would write user by user."""
     from la_agents.preferences.consolidation import new_record
-    from la_agents.preferences.records import metadata_of, record_id, user_digest
+    from la_agents.preferences.records import metadata_of, record_id
     from la_agents.preferences.schema import Preference, utc_now
     from la_agents.preferences.store import PreferenceStore
 
@@ -76,7 +76,7 @@ def fill_ours(folder: Path, num_users: int) -> None:
         assert settings is not None
         by_shard: dict[int, list[int]] = defaultdict(list)
         for user in range(1, num_users):
-            by_shard[int(user_digest(user_of(user)), 16) % settings.num_shards].append(user)
+            by_shard[settings.shard_of(user_of(user))].append(user)
         for shard, users in by_shard.items():
             collection = shards.collection(settings.shard_name(shards.name, shard), create=True)
             rows = [(user, number) for user in users for number in range(PER_USER)]
@@ -97,10 +97,13 @@ def fill_ours(folder: Path, num_users: int) -> None:
                     for (user, number), vector in zip(part, vectors, strict=True)
                 ]
                 collection.upsert(
-                    ids=[record_id(r.preference.user_id, r.preference.id) for r in records],
+                    ids=[record_id(user_of(user), number) for user, number in part],
                     embeddings=vectors,
                     documents=[r.preference.text for r in records],
-                    metadatas=[{k: v for k, v in metadata_of(r).items() if v is not None} for r in records],
+                    metadatas=[
+                        {key: value for key, value in metadata_of(record, number).items() if value is not None}
+                        for record, (_, number) in zip(records, part, strict=True)
+                    ],
                 )
 
 

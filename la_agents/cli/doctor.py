@@ -18,7 +18,7 @@ from la_agents.cli.terminal import answer, clean
 from la_agents.errors import LaAgentsError
 
 if TYPE_CHECKING:
-    from la_agents.preferences.maintenance import Stats
+    from la_agents.preferences.inspection import Stats
 
 __all__ = ["doctor"]
 

@@ -189,13 +189,15 @@ def verify(
 @app.command()
 def migrate(
     ctx: typer.Context,
-    shards: Annotated[int, typer.Option("--shards", help="How many; about one for each 8 thousand preferences.")],
+    shards: Annotated[
+        int | None, typer.Option("--shards", help="How many; about one for each 8 thousand preferences.")
+    ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Spread the users over another number of shards."""
+    """Write the store anew: in this version's format, over another number of shards if one is given."""
     with counting_bar("Writing") as progress:
         num_written = _open(ctx, store).migrate(shards, progress=progress)
-    note(f"Wrote {num_written} preferences into {shards} shards.")
+    note(f"Wrote {num_written} preferences{'' if shards is None else f' into {shards} shards'}.")
 
 
 @app.command()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.aio import async_twin
-from la_agents.preferences.maintenance import Maintenance, Progress, Purged, Stats, Verified
+from la_agents.preferences.inspection import Stats, Verified, stats, verify
+from la_agents.preferences.ledger import Ledger
+from la_agents.preferences.maintenance import Purged, purge, rebuild
+from la_agents.preferences.pages import Progress
 from la_agents.preferences.writers import everybody
 
 __all__ = ["Administration"]
@@ -13,7 +16,7 @@ __all__ = ["Administration"]
 class Administration:
     """Figures, checks, mending, moving and purging; see `PreferenceStore`."""
 
-    _maintenance: Maintenance
+    _ledger: Ledger
 
     def stats(self, *, at_most: int | None = None) -> Stats:
         """Count users, preferences by state, and those that look suspicious.
@@ -26,7 +29,7 @@ class Administration:
         if at_most is not None and at_most < 1:
             msg = f"Expected at_most to be at least 1, got {at_most}."
             raise ConfigurationError(msg)
-        return self._maintenance.stats(at_most)
+        return stats(self._ledger.shards, at_most)
 
     def verify(self, *, repair: bool = False, progress: Progress | None = None) -> Verified:
         """Check that all records can be read, lie where calls look for them and have their vectors.
@@ -36,23 +39,23 @@ class Administration:
             progress: Called with records done, and all.
         """
         with everybody():
-            found = self._maintenance.verify(progress)
+            found = verify(self._ledger.shards, progress)
             if repair and not found.is_sound:
-                self._maintenance.rebuild(progress=progress)
+                rebuild(self._ledger.shards, self._ledger.vectorizer, progress=progress)
                 found.repaired = True
         return found
 
-    def migrate(self, num_shards: int, *, progress: Progress | None = None) -> int:
-        """Spread the users over another number of shards and return how many records were written.
+    def migrate(self, num_shards: int | None = None, *, progress: Progress | None = None) -> int:
+        """Write the store anew and return how many records that were: in this version's format, in so many shards.
 
-        About one shard for each 8 thousand preferences is right; a new store has 128. On a server, stop writing
-        meanwhile.
+        About one shard for each 8 thousand preferences is right; a new store has 128. Without a number there are as
+        many as before. On a server, stop writing meanwhile.
 
         Raises:
             ConfigurationError: num_shards is not within [1, 4096].
         """
         with everybody():
-            return self._maintenance.rebuild(num_shards, progress)
+            return rebuild(self._ledger.shards, self._ledger.vectorizer, num_shards, progress)
 
     def purge(self, *, progress: Progress | None = None) -> Purged:
         """Write the store's folder anew so that no byte of what was erased, stays in any file.
@@ -63,7 +66,7 @@ class Administration:
             ConfigurationError: the store is not in a folder of this process.
         """
         with everybody():
-            return self._maintenance.purge(progress)
+            return purge(self._ledger.shards, self._ledger.vectorizer, progress)
 
     astats = async_twin(stats)
     averify = async_twin(verify)

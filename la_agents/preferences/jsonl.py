@@ -82,12 +82,12 @@ def read_lines(
     Raises:
         InvalidPreferenceError: a line is malformed, or repeats an id with other content; the message names it.
     """
-    with Spill() as seen, path.open("rb") as file:
+    with Spill[bytes]() as seen, path.open("rb") as file:
         for where, line in _lines(file, source_format):
             try:
                 record = _record(where, line, user, source_format)
                 text = hashlib.blake2b(record.preference.text.encode(), digest_size=8).digest()
-                known = seen.setdefault(record.preference.id, text)
+                known = seen.get(record.preference.id)
                 if known is not None and known != text:
                     msg = f"{where}Expected one preference an id, got another text under an id used above."
                     raise InvalidPreferenceError(msg)
@@ -97,6 +97,7 @@ def read_lines(
                 on_bad(str(error))
                 continue
             if known is None:
+                seen[record.preference.id] = text
                 yield record
 
 

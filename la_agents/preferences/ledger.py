@@ -16,6 +16,8 @@ from la_agents.preferences.limits import Limits
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, utc_now
 from la_agents.preferences.shards import Shards
+from la_agents.preferences.slots import Places
+from la_agents.preferences.user_records import UserRecords
 from la_agents.preferences.vectorizer import Vectorizer
 from la_agents.preferences.writers import writer
 
@@ -30,12 +32,17 @@ class Ledger:
     vectorizer: Vectorizer
     limits: Limits
 
+    @property
+    def records(self) -> UserRecords:
+        """Where the records are read and written."""
+        return UserRecords(self.shards)
+
     def edit(
         self, user: str, change: Callable[[Sequence[StoredPreference]], Sequence[StoredPreference]]
     ) -> list[Preference]:
         """Write what a change makes of all that the user has, and return that; nobody else writes meanwhile."""
         with writer(user):
-            known = self.shards.read(user, vectors=True, archived=True)
+            known = self.records.read(user, vectors=True, archived=True)
             written = change(known)
             self.check_total(user, written, known)
             self.write(user, written)
@@ -55,8 +62,8 @@ class Ledger:
         after = {record.preference.id: record for record in (*known, *written)}
         self.limits.check_total([*after.values()])
 
-    def write(self, user: str, records: Sequence[StoredPreference]) -> None:
-        """Embed what has no vector, then write in as few operations as Chroma takes."""
+    def write(self, user: str, records: Sequence[StoredPreference], places: Places | None = None) -> None:
+        """Embed what has no vector, then write in as few operations as Chroma takes; see `UserRecords.write`."""
         if not records:
             return
         self.limits.check_weights(records)
@@ -68,12 +75,12 @@ class Ledger:
                 complete[index] = replace(records[index], vector=vector)
         size = self.shards.max_batch_size()
         for start in range(0, len(complete), size):
-            self.shards.write(user, complete[start : start + size])
+            self.records.write(user, complete[start : start + size], places)
 
     def existing(self, user: str, id: str) -> StoredPreference:
         """The record of this id in whatever state, or PreferenceNotFoundError."""
-        if isinstance(id, str) and (found := self.shards.read(user, [id], vectors=True)):
-            return found[0]
+        if isinstance(id, str) and (found := self.records.find(user, id)):
+            return found
         msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
         raise PreferenceNotFoundError(msg)
 
@@ -94,7 +101,7 @@ class Ledger:
         if as_of is not None:
             return self.active_at(user, as_of, vectors)
         now = utc_now()
-        records = self.shards.read(user, vectors=vectors, history=history)
+        records = self.records.read(user, vectors=vectors, history=history)
         return [record for record in records if record.preference.is_active(now)]
 
     def active_at(self, user: str, at: datetime, vectors: bool) -> Sequence[StoredPreference]:
@@ -103,7 +110,7 @@ class Ledger:
             msg = f"Expected as_of with a time zone, got {at.isoformat()}; add tzinfo=timezone.utc, say."
             raise ConfigurationError(msg)
         then = []
-        for record in self.shards.read(user, vectors=vectors, archived=True):
+        for record in self.records.read(user, vectors=vectors, archived=True):
             preference = version_at(record, at)
             if preference is not None and preference.is_active(at):
                 same = preference.text == record.preference.text

@@ -53,7 +53,7 @@ class Proposals:
 
     def list(self, user: object) -> Preferences:
         """Return what waits for the user's word, the oldest first."""
-        records = self._store._ledger.shards.read(as_user_id(user), archived=True, history=False)
+        records = self._store._ledger.records.read(as_user_id(user), archived=True, history=False)
         waiting = [record.preference for record in records if record.preference.state == "pending"]
         return sorted(waiting, key=lambda preference: (preference.created_at, preference.id))
 

@@ -56,7 +56,7 @@ class Reading:
 
     def archive(self, user: object) -> Preferences:
         """Return the user's superseded, expired, forgotten and rejected preferences, the oldest first."""
-        records = self._ledger.shards.read(owner_of(user), archived=True, history=False)
+        records = self._ledger.records.read(owner_of(user), archived=True, history=False)
         return in_order([record for record in records if record.preference.state not in ("active", "pending")])
 
     def count(self, user: object) -> int:

@@ -1,8 +1,9 @@
 """A preference as a Chroma record, and back.
 
-The text is the record's document and its embedding the record's vector, as any Chroma tool expects. The user stands in
-one metadata field, the only one that is filtered on; all the rest is two JSON fields, so that a record costs few rows.
-What was superseded or forgotten names its user in another field: reading what applies does not read the history.
+The text is the record's document and its embedding the record's vector, as any Chroma tool expects. The record's id is
+its user and its slot, see `slots`. The user stands in one metadata field; all the rest is two JSON fields, so that a
+record costs few rows. What was superseded or forgotten names its user in another field: reading what applies does not
+read the history. A third names the user where a reader has to go on, whatever lies there.
 
 The vector stands in the metadata once more, in half precision, and is read from there: Chroma would have to open the
 shard's index for it, and replay its log, for hundreds of milliseconds where the shard was not read lately.
@@ -22,24 +23,32 @@ from numpy.typing import NDArray
 
 from la_agents.preferences.history import Change
 from la_agents.preferences.schema import Preference
+from la_agents.preferences.slots import ends_window
 
 __all__ = [
     "ARCHIVE_FIELD",
+    "CLAIM_FIELD",
+    "CONTINUED_FIELD",
     "USER_FIELD",
     "StoredPreference",
+    "claim_of",
     "from_record",
     "metadata_of",
     "owner_of",
+    "preference_id_of",
     "record_id",
+    "slot_of",
     "user_digest",
 ]
 
 USER_FIELD = "user_id"
 ARCHIVE_FIELD = "archive_of"
+CONTINUED_FIELD = "continued_for"
+CLAIM_FIELD = "claimed_by"
 _JSON_FIELD = "preference"
 _HISTORY_FIELD = "history"
 _VECTOR_FIELD = "vector"
-_OUTSIDE_JSON = {"id", "user_id", "text"}
+_OUTSIDE_JSON = {"user_id", "text"}
 
 Vector = NDArray[np.float32]
 
@@ -64,19 +73,25 @@ def user_digest(user: str) -> str:
     return hashlib.blake2b(user.encode(), digest_size=16).hexdigest()
 
 
-def record_id(user: str, preference_id: str) -> str:
-    """The record's id: one preference id under two users is two records."""
-    return f"{user_digest(user)}:{preference_id}"
+def record_id(user: str, slot: int) -> str:
+    """The record's id: a user's n-th slot."""
+    return f"{user_digest(user)}:{slot}"
+
+
+def slot_of(record: str) -> int | None:
+    """The slot in a record's id; None if it is not one of ours."""
+    digits = record.partition(":")[2]
+    return int(digits) if digits.isdecimal() and digits.isascii() else None
 
 
 def owner_of(metadata: Mapping[str, Any]) -> str | None:
-    """Whose record it is, archived or not."""
+    """Whose record it is, archived or not; None for what is no preference."""
     owner = metadata.get(USER_FIELD) or metadata.get(ARCHIVE_FIELD)
     return None if owner is None else str(owner)
 
 
-def metadata_of(record: StoredPreference) -> dict[str, Any]:
-    """The record's metadata; the text and the id are kept beside it. None takes a field away."""
+def metadata_of(record: StoredPreference, slot: int) -> dict[str, Any]:
+    """The record's metadata; the text is kept beside it. None takes a field away."""
     preference = record.preference
     rest = preference.model_dump(mode="json", exclude=_OUTSIDE_JSON, exclude_defaults=True)
     assert record.vector is not None  # whoever writes has embedded
@@ -84,10 +99,26 @@ def metadata_of(record: StoredPreference) -> dict[str, Any]:
     return {
         USER_FIELD: None if preference.is_archived else preference.user_id,
         ARCHIVE_FIELD: preference.user_id if preference.is_archived else None,
+        CONTINUED_FIELD: preference.user_id if ends_window(slot) else None,
+        CLAIM_FIELD: None,
         _JSON_FIELD: json.dumps(rest, ensure_ascii=False),
         _HISTORY_FIELD: json.dumps(changes, ensure_ascii=False),
         _VECTOR_FIELD: vector_text(record.vector),
     }
+
+
+def claim_of(user: str, preference_id: str, slot: int) -> dict[str, Any]:
+    """The metadata of a slot that is kept free for a preference until it is written: nobody's record yet."""
+    claim = {CLAIM_FIELD: user, _JSON_FIELD: json.dumps({"id": preference_id})}
+    return claim | ({CONTINUED_FIELD: user} if ends_window(slot) else {})
+
+
+def preference_id_of(metadata: Mapping[str, Any]) -> str | None:
+    """Which preference lies, or will lie, in a slot; None if the record is damaged."""
+    try:
+        return str(json.loads(metadata[_JSON_FIELD])["id"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def vector_text(vector: Vector) -> str:
@@ -109,8 +140,8 @@ def from_record(
     record: str, text: str, metadata: Mapping[str, Any], *, vectors: bool = True, history: bool = True
 ) -> StoredPreference:
     """Read a record's id, document and metadata back, with what is asked for."""
-    rest = json.loads(metadata[_JSON_FIELD])
-    preference = Preference(id=record.partition(":")[2], user_id=owner_of(metadata) or "", text=text, **rest)
+    rest = {"id": record.partition(":")[2], **json.loads(metadata[_JSON_FIELD])}  # format 1 had it in the record's id
+    preference = Preference(user_id=owner_of(metadata) or "", text=text, **rest)
     noted = json.loads(metadata.get(_HISTORY_FIELD, "[]")) if history else []
     changes = tuple(Change(**change) for change in noted)
     return StoredPreference(preference, vector_of(metadata) if vectors else None, changes)

@@ -1,90 +1,34 @@
-"""The store's layout on Chroma: a root collection that records the settings, and shards with the records.
+"""The shards: a root collection that records the settings, and collections with the records.
 
-A user's records all lie in one shard, chosen by a stable hash of the user id, because Chroma filters metadata by
-scanning: what a query costs follows the size of the shard and not of the store. A shard is made when its first user
-comes. Nothing here knows what a preference says.
+A user's records all lie in one shard, chosen by a stable hash of the user id, and made when its first user comes.
+Nothing here knows what a record holds; see `user_records.py` for that.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import numpy as np
-
-from la_agents.errors import StoreMismatchError, StoreUnavailableError
-from la_agents.preferences.records import (
-    ARCHIVE_FIELD,
-    USER_FIELD,
-    StoredPreference,
-    from_record,
-    metadata_of,
-    owner_of,
-    record_id,
-    user_digest,
-)
+from la_agents.errors import StoreMismatchError
+from la_agents.preferences.layout import FORMAT, INDEX, OLDEST_FORMAT, Settings
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
-    from chromadb.api.collection_configuration import CreateHNSWConfiguration
     from chromadb.api.models.Collection import Collection
-    from chromadb.api.types import GetResult, Include, Where
 
     from la_agents.preferences.connection import Connection
 
-__all__ = ["NUM_SHARDS", "Settings", "Shards"]
-
-NUM_SHARDS = 128
-"""Shards of a new store. A million records make shards of 8 thousand: 3 ms a user. More would cost open
-files: an index has 5, and Chroma keeps indexes open up to a fifth of the process's limit, often 1,024."""
+__all__ = ["Shards"]
 
 T = TypeVar("T")
 
-_FORMAT = 1
-# The graph is never searched: a search filtered down to one user's few records may miss some, so those are read and
-# compared exactly. A sparse graph is quicker to build (3 x the records per second at 8 thousand a shard). Chroma scans
-# the log of the whole store at each write, and replays a shard's when a process first reads it: short logs (100 records
-# instead of 1,000 a shard) make writes and first visits some ten times faster.
-_INDEX: CreateHNSWConfiguration = {
-    "space": "cosine",
-    "max_neighbors": 8,
-    "ef_construction": 16,
-    "batch_size": 50,
-    "sync_threshold": 100,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a store was made with, recorded in its root collection; changed by `maintenance.rebuild` alone.
-
-    Attributes:
-        embeddings: Identity of the embedding model.
-        dimension: Length of its vectors.
-        num_shards: Number of shards that users are spread over.
-        generation: How often the shards were written anew, each time under new names.
-        format: Version of this layout.
-    """
-
-    embeddings: str
-    dimension: int
-    num_shards: int = NUM_SHARDS
-    format: int = _FORMAT
-    generation: int = 0
-
-    def shard_name(self, root: str, shard: int) -> str:
-        """The collection's name of a shard, by number."""
-        return f"{root}.g{self.generation}.{shard:04d}" if self.generation else f"{root}-{shard:04d}"
-
 
 class Shards:
-    """Reads and writes one user's records at a time.
+    """Finds the collection of a user, and what the store was made with.
 
     Every method raises StoreUnavailableError if Chroma cannot be used, and StoreMismatchError if the store
     was written with another embedding model or by a newer version.
@@ -103,71 +47,8 @@ class Shards:
         self._open: dict[str, Collection] = {}
         self._lock = threading.RLock()
 
-    def read(
-        self,
-        user: str,
-        ids: Sequence[str] | None = None,
-        *,
-        vectors: bool = False,
-        archived: bool = False,
-        history: bool = True,
-    ) -> list[StoredPreference]:
-        """Return the user's records, all or those of the given preference ids, in no order.
-
-        Args:
-            user: Whose.
-            ids: Preference ids; of all that the user has, archived or not.
-            vectors: Whether to read the embeddings.
-            archived: Whether to return, without ids, what was superseded or forgotten too.
-            history: Whether to read what happened to them.
-        """
-        include: Include = ["documents", "metadatas"]
-        own: Where = {USER_FIELD: user}
-        where: Where = {"$or": [own, {ARCHIVE_FIELD: user}]} if archived else own
-        wanted = None if ids is None else [record_id(user, each) for each in ids]
-        if wanted == []:
-            return []
-
-        def get(shard: Collection) -> GetResult:
-            return shard.get(where=where, include=include) if wanted is None else shard.get(ids=wanted, include=include)
-
-        result = self._on_shard(user, get)
-        return [] if result is None else _records(result, user, vectors, history)
-
-    def pages(self, user: str, size: int = 1_000) -> Iterator[list[StoredPreference]]:
-        """Return all that the user has, archived or not, in pages, without vectors."""
-        where: Where = {"$or": [{USER_FIELD: user}, {ARCHIVE_FIELD: user}]}
-        include: Include = ["documents", "metadatas"]
-        for offset in itertools.count(0, size):
-            get = partial(_page, where=where, include=include, limit=size, offset=offset)
-            result = self._on_shard(user, get)
-            page = [] if result is None else _records(result, user, vectors=False, history=True)
-            if page:
-                yield page
-            if len(page) < size:
-                return
-
-    def write(self, user: str, records: Sequence[StoredPreference]) -> None:
-        """Add or replace records, each with its vector: all of them or, on error, none."""
-        vectors = [record.vector for record in records if record.vector is not None]
-
-        def upsert(shard: Collection) -> None:
-            shard.upsert(
-                ids=[record_id(user, record.preference.id) for record in records],
-                embeddings=np.stack(vectors),
-                documents=[record.preference.text for record in records],
-                metadatas=[metadata_of(record) for record in records],
-            )
-
-        self._on_shard(user, upsert, dimension=len(vectors[0]))
-
-    def delete(self, user: str, ids: Sequence[str]) -> None:
-        """Remove records by preference id; unknown ones are passed over."""
-        if ids:
-            self._on_shard(user, lambda shard: shard.delete(ids=[record_id(user, each) for each in ids]))
-
     def max_batch_size(self) -> int:
-        """How many records one `write` can hold."""
+        """How many records one operation of Chroma's can hold."""
         with self._connection.errors():
             return int(self._connection.open().get_max_batch_size())
 
@@ -195,10 +76,13 @@ class Shards:
         """The open client."""
         return self._connection.open()
 
-    def settings(self) -> Settings | None:
-        """What the store records; None if there is none yet."""
+    def settings(self, *, any_format: bool = False) -> Settings | None:
+        """What the store records; None if there is none yet. An older format has to be asked for."""
         with self._lock, self._connection.errors():
-            return self._known_settings(self._connection.open())
+            settings = self._known_settings(self._connection.open())
+        if settings is not None and not any_format:
+            self._check_format(settings)
+        return settings
 
     def switch(self, settings: Settings) -> None:
         """Record other settings: from here on, every call uses their shards."""
@@ -215,10 +99,11 @@ class Shards:
         assert found is not None or not create
         return cast("Collection", found)
 
-    def _on_shard(self, user: str, act: Callable[[Collection], T], dimension: int | None = None) -> T | None:
+    def on(self, user: str, act: Callable[[Collection], T], dimension: int | None = None) -> T | None:
         """Do something on the user's collection, which is made if a dimension is given; None if there is none.
 
-        If the shards were written anew since they were last looked up, it is done on the new one.
+        If the shards were written anew since they were last looked up, it is done again on the new one: slots are
+        others there, so whatever belongs together belongs into one act.
         """
         from chromadb.errors import NotFoundError
 
@@ -252,9 +137,10 @@ class Shards:
             settings = self._known_settings(client, offer)
             if settings is None:
                 return None
+            self._check_format(settings)
             if dimension is not None:
                 self.check_dimension(dimension)
-            name = settings.shard_name(self.name, int(user_digest(user), 16) % settings.num_shards)
+            name = settings.shard_name(self.name, settings.shard_of(user))
             return self._collection(client, name, create=dimension is not None)
 
     def _known_settings(self, client: ClientAPI, offer: Settings | None = None) -> Settings | None:
@@ -265,11 +151,19 @@ class Shards:
             self._settings = None if root is None else self._read_settings(root.metadata or {})
         return self._settings
 
+    def _check_format(self, settings: Settings) -> None:
+        if settings.format != FORMAT:
+            msg = (
+                f"Expected the store {self._connection.location} to have format {FORMAT}, got {settings.format}; "
+                "run `la-agents prefs migrate`, which writes it anew and loses nothing."
+            )
+            raise StoreMismatchError(msg)
+
     def _read_settings(self, recorded: Mapping[str, Any]) -> Settings:
         where = f"the store {self._connection.location}"
-        if recorded.get("format") != _FORMAT:
+        if not OLDEST_FORMAT <= recorded.get("format", 0) <= FORMAT:
             msg = (
-                f"Expected {where} to have format {_FORMAT}, got {recorded.get('format')}; "
+                f"Expected {where} to have format {FORMAT}, got {recorded.get('format')}; "
                 "use the version of la-agents that wrote it, or another collection name."
             )
             raise StoreMismatchError(msg)
@@ -292,7 +186,7 @@ class Shards:
         try:
             if create:
                 found = client.get_or_create_collection(
-                    name, embedding_function=None, metadata=metadata, configuration={"hnsw": _INDEX}
+                    name, embedding_function=None, metadata=metadata, configuration={"hnsw": INDEX}
                 )
             else:
                 found = client.get_collection(name, embedding_function=None)
@@ -300,21 +194,3 @@ class Shards:
             return None  # another process may make it any time, so its absence is not remembered
         self._open[name] = found
         return found
-
-
-def _page(shard: Collection, **options: Any) -> GetResult:
-    return shard.get(**options)
-
-
-def _records(result: GetResult, user: str, vectors: bool, history: bool) -> list[StoredPreference]:
-    """Read Chroma's columns. A record of anybody else is dropped here, whatever the filter let through."""
-    ids, texts, metadatas = result["ids"], result["documents"] or [], result["metadatas"] or []
-    try:
-        return [
-            from_record(record, text, metadata, vectors=vectors, history=history)
-            for record, text, metadata in zip(ids, texts, metadatas, strict=True)
-            if owner_of(metadata) == user
-        ]
-    except (ValueError, KeyError, TypeError) as error:  # JSON's and pydantic's errors are ValueErrors
-        msg = "Expected readable records, got a damaged one; run `la-agents prefs verify --repair`."
-        raise StoreUnavailableError(msg) from error

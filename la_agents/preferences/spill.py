@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator, MutableMapping
 from types import TracebackType
+from typing import TypeVar
 
 __all__ = ["Spill"]
 
+ValueT = TypeVar("ValueT", int, float, bytes)
 
-class Spill:
+
+class Spill(MutableMapping[str, ValueT]):
     """Ids and a number or some bytes for each, in a private temporary file of SQLite's that goes with the object."""
 
     def __init__(self) -> None:
@@ -18,23 +21,35 @@ class Spill:
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("CREATE TABLE item (id TEXT PRIMARY KEY, value) WITHOUT ROWID")
 
-    def __setitem__(self, id: str, value: float | bytes) -> None:
+    def __getitem__(self, id: str) -> ValueT:
+        row = self._database.execute("SELECT value FROM item WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise KeyError(id)
+        value: ValueT = row[0]
+        return value
+
+    def __setitem__(self, id: str, value: ValueT) -> None:
         self._database.execute("INSERT OR REPLACE INTO item VALUES (?, ?)", (id, value))
 
-    def setdefault(self, id: str, value: bytes) -> bytes | None:
-        """Keep the value if the id is new; the value that was there before, if any."""
-        if self._database.execute("INSERT OR IGNORE INTO item VALUES (?, ?)", (id, value)).rowcount:
-            return None
-        with closing(self._database.execute("SELECT value FROM item WHERE id = ?", (id,))) as rows:
-            found: bytes = rows.fetchone()[0]
-        return found
+    def __delitem__(self, id: str) -> None:
+        if not self._database.execute("DELETE FROM item WHERE id = ?", (id,)).rowcount:
+            raise KeyError(id)
 
-    def totals(self) -> tuple[int, float]:
-        """How many ids there are, and the sum of their numbers."""
-        number, total = self._database.execute("SELECT COUNT(*), TOTAL(value) FROM item").fetchone()
-        return int(number), float(total)
+    def __iter__(self) -> Iterator[str]:
+        return (row[0] for row in self._database.execute("SELECT id FROM item"))
 
-    def __enter__(self) -> Spill:
+    def __len__(self) -> int:
+        return int(self._database.execute("SELECT COUNT(*) FROM item").fetchone()[0])
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._database.execute("DELETE FROM item")
+
+    def total(self) -> float:
+        """The sum of the numbers."""
+        return float(self._database.execute("SELECT TOTAL(value) FROM item").fetchone()[0])
+
+    def __enter__(self) -> Spill[ValueT]:
         return self
 
     def __exit__(

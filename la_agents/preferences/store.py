@@ -1,8 +1,8 @@
 """PreferenceStore: each user's preferences on Chroma, with one user named in every call.
 
 The operations are in rooms of their own: `writing.py`, `reading.py`, `transfer.py`, `administration.py`, over the
-records of `ledger.py`; the layout is in `shards.py`, the values in `schema.py`. No operation searches, counts or
-changes across users.
+records of `ledger.py`; the layout is in `layout.py` and `slots.py`, the values in `schema.py`. No operation searches,
+counts or changes across users.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from la_agents.preferences.embeddings import BundledEmbeddings, embeddings_ident
 from la_agents.preferences.layers import Layer, SharedPreferences
 from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.limits import Limits
-from la_agents.preferences.maintenance import Maintenance
 from la_agents.preferences.proposals import Proposals
 from la_agents.preferences.reading import Reading
 from la_agents.preferences.retrieval import DEFAULT_MIN_RELEVANCE
@@ -82,7 +81,6 @@ class PreferenceStore(Writing, Reading, Transfer, Administration):
         embeddings = embeddings or BundledEmbeddings()
         shards = Shards(self._connection, name, embeddings_name or embeddings_identity(embeddings))
         self._ledger = Ledger(shards, Vectorizer(embeddings), limits or Limits())
-        self._maintenance = Maintenance(shards, self._ledger.vectorizer)
         self._consolidator = consolidator or RuleConsolidator()
         self._layers = tuple(Layer(layer) for layer in layers)
         self.name = name

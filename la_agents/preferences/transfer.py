@@ -11,9 +11,10 @@ from la_agents.preferences.aio import async_twin
 from la_agents.preferences.foreign import ExportFormat
 from la_agents.preferences.layers import owner_of
 from la_agents.preferences.ledger import Ledger
-from la_agents.preferences.maintenance import Progress
+from la_agents.preferences.pages import Progress
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference
+from la_agents.preferences.slots import Places
 from la_agents.preferences.spill import Spill
 from la_agents.preferences.writers import writer
 
@@ -29,7 +30,7 @@ class Transfer:
 
     def export(self, user: object, path_or_file: jsonl.PathOrFile) -> int:
         """Write everything the user has, with its history, as JSON lines, and return how many."""
-        records = itertools.chain.from_iterable(self._ledger.shards.pages(owner_of(user)))
+        records = itertools.chain.from_iterable(self._ledger.records.pages(owner_of(user)))
         return jsonl.write_lines(path_or_file, records)
 
     def import_(
@@ -60,13 +61,13 @@ class Transfer:
                 user; nothing was written.
         """
         user = owner_of(user)
-        with jsonl.rereadable(path_or_file) as path, writer(user):
+        with jsonl.rereadable(path_or_file) as path, Spill[int]() as slots, writer(user):
             total = self._check_import(user, jsonl.read_lines(path, user, source_format, on_bad))
             ignore = None if on_bad is None else _ignore
             lines = jsonl.read_lines(path, user, source_format, ignore)
-            done = 0
+            done, places = 0, Places(slots)
             while batch := [*itertools.islice(lines, _IMPORT_BATCH)]:
-                self._ledger.write(user, self._changed(user, batch))
+                self._ledger.write(user, self._changed(user, batch, places), places)
                 done += len(batch)
                 if progress is not None:
                     progress(done, total)
@@ -78,20 +79,20 @@ class Transfer:
     def _check_import(self, user: str, lines: Iterable[StoredPreference]) -> int:
         """Check every line, and the user's limits with all of them; return how many there are."""
         number = 0
-        with Spill() as weights:
-            for page in self._ledger.shards.pages(user):
+        with Spill[float]() as weights:
+            for page in self._ledger.records.pages(user):
                 for record in page:
                     weights[record.preference.id] = _active_weight(record)
             for record in lines:
                 self._ledger.check_record(user, record)
                 weights[record.preference.id] = _active_weight(record)
                 number += 1
-            self._ledger.limits.check_sums(*weights.totals())
+            self._ledger.limits.check_sums(len(weights), weights.total())
         return number
 
-    def _changed(self, user: str, batch: Sequence[StoredPreference]) -> list[StoredPreference]:
+    def _changed(self, user: str, batch: Sequence[StoredPreference], places: Places) -> list[StoredPreference]:
         """Those of a batch that are not in the store as they are."""
-        found = self._ledger.shards.read(user, [record.preference.id for record in batch], history=False)
+        found = self._ledger.records.read_some(user, [record.preference.id for record in batch], places)
         known = {record.preference.id: _content(record.preference) for record in found}
         return [record for record in batch if known.get(record.preference.id) != _content(record.preference)]
 

@@ -178,9 +178,7 @@ class Writing:
         """Remove everything the user has, in whatever state, with its history, and return how many that were."""
         user = owner_of(user)
         with writer(user):
-            ids = [record.preference.id for record in self._ledger.shards.read(user, archived=True, history=False)]
-            self._ledger.shards.delete(user, ids)
-        return len(ids)
+            return self._ledger.records.erase(user)
 
     aadd = async_twin(add)
     aadd_many = async_twin(add_many)
@@ -203,7 +201,7 @@ class Writing:
                 new_record(_stored(draft, user, at), vector)
                 for draft, at, vector in zip(drafts, times, vectors, strict=True)
             ]
-            known = self._ledger.shards.read(user, vectors=True, archived=True)
+            known = self._ledger.records.read(user, vectors=True, archived=True)
             written, ids = new, [record.preference.id for record in new]
             if consolidate:
                 active = [record for record in known if record.preference.is_active(now)]
@@ -227,7 +225,7 @@ class Writing:
         now = utc_now()
         index = last_undoable(record)
         if index is None:
-            archived = self._ledger.shards.read(user, archived=True)
+            archived = self._ledger.records.read(user, archived=True)
             replaced = [each for each in archived if each.preference.superseded_by == record.preference.id]
             return [undone(each, now) for each in replaced] or [undone(record, now)]  # the latter raises
         change = record.changes[index]

@@ -1,0 +1,150 @@
+"""Inspection: how much a store holds, and whether every record is where calls find it; nothing is changed.
+
+It reads across users and gives counts and records' ids, never a text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from la_agents.preferences.cleaning import folder_size
+from la_agents.preferences.layout import Settings
+from la_agents.preferences.pages import Page, Progress, is_vector, pages, stored
+from la_agents.preferences.records import CLAIM_FIELD, slot_of, user_digest
+from la_agents.preferences.screening import flags
+from la_agents.preferences.slots import reachable
+from la_agents.preferences.spill import Spill
+
+if TYPE_CHECKING:
+    from la_agents.preferences.shards import Shards
+
+__all__ = ["Stats", "Verified", "stats", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How much a store holds.
+
+    Attributes:
+        num_users: Users, and shared layers, with at least one record.
+        states: Preferences by state.
+        num_flagged: Preferences whose text looks like an attempt on the prompt; see `prefs list` of a user.
+        num_shards: Shards that users are spread over.
+        num_bytes: Size of the folder; None on a server.
+        num_records: Records in the store.
+        num_read: How many of them the users, states and flags were counted in; all, or a sample over all shards.
+    """
+
+    num_users: int
+    states: Mapping[str, int]
+    num_flagged: int
+    num_shards: int
+    num_bytes: int | None
+    num_records: int
+    num_read: int
+
+
+@dataclass(slots=True)
+class Verified:
+    """What `verify` found; ids are records', `<user digest>:<slot>`.
+
+    Attributes:
+        num_records: Records looked at.
+        unreadable: Records whose content is no preference.
+        misplaced: Records that lie where no call finds them, or under the id of another preference of their user.
+        unindexed: Records without a proper vector in the index.
+        repaired: Whether these were mended: unreadable ones removed, misplaced ones moved, vectors made anew.
+    """
+
+    num_records: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    misplaced: list[str] = field(default_factory=list)
+    unindexed: list[str] = field(default_factory=list)
+    repaired: bool = False
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is amiss, or no longer."""
+        return self.repaired or not (self.unreadable or self.misplaced or self.unindexed)
+
+
+def stats(shards: Shards, at_most: int | None = None) -> Stats:
+    """Count, without an index or an embedding, in all records or in about so many."""
+    states: Counter[str] = Counter()
+    owners, num_flagged = set(), 0
+    num_read, num_records = 0, 0
+
+    def note(read: int, all_: int) -> None:
+        nonlocal num_read, num_records
+        num_read, num_records = read, all_
+
+    settings = shards.settings()
+    for page in pages(shards, settings, vectors=False, progress=note, at_most=at_most) if settings else ():
+        for id, text, metadata in zip(page.ids, page.texts, page.metadatas, strict=True):
+            if CLAIM_FIELD in metadata:
+                continue
+            record = stored(id, text, metadata)
+            states[record.preference.state if record else "unreadable"] += 1
+            owners.add(id.partition(":")[0])
+            num_flagged += bool(text and flags(text))
+    num_bytes = None if shards.folder is None else folder_size(shards.folder)
+    num_shards = settings.num_shards if settings else 0
+    return Stats(len(owners), dict(states), num_flagged, num_shards, num_bytes, num_records, num_read)
+
+
+def verify(shards: Shards, progress: Progress | None = None) -> Verified:
+    """Check that every record can be read, lies where calls look for it, and has its vector."""
+    found, settings = Verified(), shards.settings()
+    if settings is None:
+        return found
+    with Spill[int]() as seen:
+        for _, of_shard in groupby(pages(shards, settings, progress=progress), key=lambda page: page.shard):
+            taken: dict[str, set[int]] = defaultdict(set)
+            for page in of_shard:
+                for row in _rows(page):
+                    _check(found, row, settings, seen, taken)
+            found.misplaced += _unreachable(taken)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    shard: int
+    id: str
+    text: str | None
+    metadata: Mapping[str, Any]
+    vector: Any
+
+
+def _rows(page: Page) -> Iterator[_Row]:
+    columns = zip(page.ids, page.texts, page.metadatas, page.vectors, strict=True)
+    return (_Row(page.shard, *columns_of_row) for columns_of_row in columns)
+
+
+def _check(found: Verified, row: _Row, settings: Settings, seen: Spill[int], taken: dict[str, set[int]]) -> None:
+    digest, slot = row.id.partition(":")[0], slot_of(row.id)
+    if slot is not None:
+        taken[digest].add(slot)
+    if CLAIM_FIELD in row.metadata:  # of a writer that was killed: nobody's record, and no harm
+        return
+    found.num_records += 1
+    record = stored(row.id, row.text, row.metadata)
+    if record is None:
+        found.unreadable.append(row.id)
+        return
+    preference = record.preference
+    key = f"{user_digest(preference.user_id)}:{preference.id}"
+    at_home = slot is not None and user_digest(preference.user_id) == digest
+    if not at_home or settings.shard_of(preference.user_id) != row.shard or key in seen:
+        found.misplaced.append(row.id)
+    seen[key] = 1
+    if not all(is_vector(vector, settings.dimension) for vector in (row.vector, record.vector)):
+        found.unindexed.append(row.id)
+
+
+def _unreachable(taken: Mapping[str, set[int]]) -> list[str]:
+    return [f"{digest}:{slot}" for digest, slots in taken.items() for slot in sorted(slots - reachable(slots))]
