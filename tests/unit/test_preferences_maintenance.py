@@ -6,7 +6,9 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import chromadb
 import pytest
@@ -15,10 +17,12 @@ from typer.testing import CliRunner, Result
 
 from la_agents.cli import app
 from la_agents.errors import ConfigurationError, StoreUnavailableError
+from la_agents.preferences.records import claim_of, user_digest
 from la_agents.preferences.screening import flags
 from la_agents.preferences.store import PreferenceStore
 
 SECRET = "xyzzyplugh"
+ALICE = user_digest("alice")
 
 
 def open_store(folder: Path) -> PreferenceStore:
@@ -115,21 +119,27 @@ def test_another_store_beside_it_is_left_alone(tmp_path: Path) -> None:
         assert beside.list("alice") == [kept]
 
 
+def ids_in(metadata: Mapping[str, Any], *ids: str) -> list[str]:
+    """The content of a record under other ids."""
+    return [json.dumps({**json.loads(metadata["preference"]), "id": id}) for id in ids]
+
+
 def damage(folder: Path) -> None:
-    """Three kinds: content that is no preference, a record under another's name, an index without its vectors."""
+    """Content that is no preference, a record under another's name or out of reach, an index without its vectors."""
     client = chromadb.PersistentClient(folder, settings=chromadb.Settings(anonymized_telemetry=False))
     (shard,) = [one for one in client.list_collections() if one.name != "la-agents-preferences"]
     good = shard.get(include=["metadatas", "documents", "embeddings"])
     assert good["metadatas"]
     shard.add(
-        ids=["no-preference"],
-        documents=["?"],
-        metadatas=[{"user_id": "alice", "preference": "{"}],
-        embeddings=[[1.0] * 8],
+        ids=[f"{ALICE}:2"], documents=["?"], metadatas=[{"user_id": "alice", "preference": "{"}], embeddings=[[1.0] * 8]
     )
-    shard.add(
-        ids=["f" * 32 + ":moved"], documents=["I fly."], metadatas=[dict(good["metadatas"][0])], embeddings=[[1.0] * 8]
-    )
+    moved = ["f" * 32 + ":0", f"{ALICE}:40", "no-slot"]
+    metadatas = [{**good["metadatas"][0], "preference": one} for one in ids_in(good["metadatas"][0], "x", "y", "z")]
+    shard.add(ids=moved, documents=["I fly.", "I dive.", "I run."], metadatas=metadatas, embeddings=[[1.0] * 8] * 3)
+    doubled = [f"{ALICE}:3", f"{ALICE}:4"]
+    same = [{**good["metadatas"][0]}] * 2
+    shard.add(ids=doubled, documents=["I swim.", good["documents"][0]], metadatas=same, embeddings=[[1.0] * 8] * 2)
+    shard.add(ids=[f"{ALICE}:5"], documents=[""], metadatas=[claim_of("alice", "w", 5)], embeddings=[[1.0] * 8])
     client.close()
     with sqlite3.connect(folder / "chroma.sqlite3") as database:
         database.execute("DELETE FROM embeddings_queue WHERE id = ?", (good["ids"][0],))
@@ -142,15 +152,20 @@ def test_damage_is_found_and_mended(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         with pytest.raises(StoreUnavailableError, match="verify --repair"):
             store.search("alice", "ski")
+        assert store.stats().states == {"active": 7, "unreadable": 1}
         found = store.verify()
-        assert found.num_records == 4
-        assert (found.unreadable, found.misplaced) == (["no-preference"], ["f" * 32 + ":moved"])
+        assert found.num_records == 8
+        assert found.unreadable == [f"{ALICE}:2"]
+        misplaced = ["f" * 32 + ":0", f"{ALICE}:40", "no-slot", f"{ALICE}:3", f"{ALICE}:4"]
+        assert sorted(found.misplaced) == sorted(misplaced)
         assert len(found.unindexed) == 1
         assert not found.is_sound
         assert store.verify(repair=True).is_sound
-        assert store.verify() == type(found)(num_records=3)
-        assert {p.text for p in store.list("alice")} == {"I ski.", "I sail.", "I fly."}
+        assert store.verify() == type(found)(num_records=6)
+        texts = sorted(p.text for p in store.list("alice"))
+        assert texts == ["I dive.", "I fly.", "I run.", "I sail.", "I ski.", "I swim."]
         assert kept[0] in [scored.preference for scored in store.search("alice", "I ski.", k=2)]
+        assert len({p.id for p in store.list("alice")}) == 6
 
 
 def test_the_commands_say_what_the_store_does(tmp_path: Path) -> None:
