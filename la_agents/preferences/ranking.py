@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from la_agents.errors import ConfigurationError
+from la_agents.preferences.everyday import Common, unit
 from la_agents.preferences.records import StoredPreference, Vector
 from la_agents.preferences.schema import Preference, ScoredPreference
 from la_agents.preferences.statements import read_statement
@@ -27,10 +28,10 @@ __all__ = [
 ]
 
 # Chosen with `la-agents evaluate retrieval`; recall is flat around these values.
-_SHARED_WORD_WEIGHT = 0.04
+_SHARED_WORD_WEIGHT = 0.05
 _MAX_SHARED_WORDS = 2
 _FEW = 10
-_FLOOR_GROWTH = 0.04
+_FLOOR_GROWTH = 0.05
 _COPY_COSINE = 0.88
 _MAX_DIVERSE = 50
 
@@ -71,12 +72,12 @@ class Query:
     Attributes:
         text: Its words.
         vector: Its embedding, [dimension].
-        common: The mean embedding of everyday questions, [dimension], not normalised.
+        common: What embeddings have in common.
     """
 
     text: str
     vector: Vector
-    common: Vector
+    common: Common
 
 
 def most_relevant(
@@ -84,10 +85,10 @@ def most_relevant(
 ) -> list[ScoredPreference]:
     """Return what is relevant to a question, best first, each time with less of what was already chosen.
 
-    The relevance of preference p to question q is `cos(q, p) - mean over everyday questions of cos(., p)`, so that a
-    preference that is a little like everything is not found for everything, plus 0.04 for each of up to two words that
-    both are about. What has a cosine above 0.88 with one that was chosen comes after all others (maximal marginal
-    relevance): wordings of one wish do not fill the list.
+    The relevance of a preference to a question is the cosine of their embeddings without what all questions and all
+    preferences have in common (`everyday.Common`), so that a preference that is a little like everything is not found
+    for everything, plus 0.05 for each of up to two words that both are about. What has a cosine above 0.88 with one
+    that was chosen comes after all others (maximal marginal relevance): wordings of one wish do not fill the list.
 
     Args:
         records: Candidates with their vectors.
@@ -96,13 +97,13 @@ def most_relevant(
         min_relevance: Least relevance, of up to 10 candidates; see `floor_among`. None for any.
     """
     vectors = _stacked(records)
-    relevances = cosines(vectors, query.vector) - _unit(vectors) @ query.common + _shared_words(records, query.text)
+    relevances = query.common.closeness(query.vector, vectors) + _shared_words(records, query.text)
     best = _best(records, np.clip(relevances, -1.0, 1.0), floor_among(len(records), min_relevance))
     return _diverse(best, k)
 
 
 def floor_among(num_candidates: int, min_relevance: float | None) -> float | None:
-    """Least relevance among so many candidates: `min_relevance + 0.04 ln(n / 10)`, and `min_relevance` below 10.
+    """Least relevance among so many candidates: `min_relevance + 0.05 ln(n / 10)`, and `min_relevance` below 10.
 
     The more there are, the more resemble a question by chance: with one threshold for all, a question whose own
     preference is not stored gets a wrong one the more often the more its user holds.
@@ -144,7 +145,7 @@ def _diverse(best: Sequence[tuple[StoredPreference, float]], k: int) -> list[Sco
     if not best or not k:
         return []
     candidates = [*best][: max(_MAX_DIVERSE, k)]
-    units = _unit(_stacked([record for record, _ in candidates]))
+    units = unit(_stacked([record for record, _ in candidates]))
     relevances = np.array([value for _, value in candidates])
     closest = np.zeros(len(candidates))
     chosen: list[int] = []
@@ -171,12 +172,6 @@ def _stacked(records: Sequence[StoredPreference]) -> Vector:
     return np.stack(vectors) if vectors else np.empty((0, 0), dtype=np.float32)
 
 
-def _unit(vectors: Vector) -> Vector:
-    """Each row of [n, dimension] with length 1, or 0 where it is zero."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0), dtype=np.float32)
-
-
 def in_order(records: Sequence[StoredPreference]) -> list[Preference]:
     """The preferences in the order in which they were stored."""
     return sorted((record.preference for record in records), key=age)
@@ -191,4 +186,4 @@ def cosines(vectors: Vector, query: Vector) -> Vector:
     """Cosine of each row of [n, dimension] with [dimension]; 0 where a vector is zero; in [-1, 1]."""
     if not len(vectors):
         return np.empty(0, dtype=np.float32)
-    return np.asarray(np.clip(_unit(vectors) @ _unit(query), -1.0, 1.0), dtype=np.float32)
+    return np.asarray(np.clip(unit(vectors) @ unit(query), -1.0, 1.0), dtype=np.float32)

@@ -88,7 +88,7 @@ def test_the_threshold_rises_with_the_number_of_candidates_and_only_then() -> No
     assert floor_among(1, 0.2) == floor_among(10, 0.2) == 0.2
     floors = [floor_among(n, 0.2) for n in (10, 30, 100, 1000)]
     assert floors == sorted(floors)
-    assert floors[2] == pytest.approx(0.2 + 0.04 * math.log(10))
+    assert floors[2] == pytest.approx(0.2 + 0.05 * math.log(10))
     assert floor_among(1000, None) is None
 
 
