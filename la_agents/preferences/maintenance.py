@@ -161,3 +161,4 @@ def _drop_all_but(shards: Shards, settings: Settings) -> None:
         for collection in collections(client):
             if re.fullmatch(rf"{root}(?:-|\.g\d+\.)\d{{4}}", collection.name) and collection.name not in kept:
                 client.delete_collection(collection.name)
+        shards.forget()

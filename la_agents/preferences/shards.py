@@ -77,9 +77,9 @@ class Shards:
         return self._connection.open()
 
     def settings(self, *, any_format: bool = False) -> Settings | None:
-        """What the store records; None if there is none yet. An older format has to be asked for."""
+        """What the store records now; None if there is none yet. An older format has to be asked for."""
         with self._lock, self._connection.errors():
-            settings = self._known_settings(self._connection.open())
+            settings = self._settings_now(self._connection.open())
         if settings is not None and not any_format:
             self._check_format(settings)
         return settings
@@ -90,7 +90,13 @@ class Shards:
             root = self._collection(self._connection.open(), self.name, create=False)
             assert root is not None  # there were settings to change
             root.modify(metadata=asdict(settings))
-            self._forget()
+            self.forget()
+
+    def forget(self) -> None:
+        """Look settings and collections up again when they are next needed: some of them were changed or deleted."""
+        with self._lock:
+            self._settings = None
+            self._open.clear()
 
     def collection(self, name: str, *, create: bool) -> Collection:
         """A shard by its name."""
@@ -108,40 +114,45 @@ class Shards:
         from chromadb.errors import NotFoundError
 
         with self._connection.errors():
-            for is_last in (False, True):
-                shard = self._shard(user, dimension)
+            while True:
+                settings, shard = self._shard(user, dimension)
                 try:
                     return None if shard is None else act(shard)
                 except NotFoundError:
-                    if is_last or not self._was_switched():
+                    if self.settings(any_format=True) == settings:
                         raise
-        raise AssertionError  # the second round returns or raises
 
-    def _was_switched(self) -> bool:
-        """Look the settings up again, and say whether they are others."""
-        with self._lock:
-            before = self._settings
-            self._forget()
-            now = self._known_settings(self._connection.open())
-            return now is not None and now != before
+    def _shard(self, user: str, dimension: int | None = None) -> tuple[Settings | None, Collection | None]:
+        """The collection of this user, made if a dimension is given, and what it was found by; None if there is none.
 
-    def _forget(self) -> None:
-        self._settings = None
-        self._open.clear()
-
-    def _shard(self, user: str, dimension: int | None = None) -> Collection | None:
-        """The collection of this user, made if a dimension is given; None if there is none yet."""
+        One that is not open yet is looked up by what the store records now: by what it recorded before it was written
+        anew, the user would seem to have nothing.
+        """
         with self._lock, self._connection.errors():
             client = self._connection.open()
-            offer = None if dimension is None else Settings(self._embeddings, dimension)
-            settings = self._known_settings(client, offer)
+            settings = self._settings
+            if settings is None or self._name_of(user, settings) not in self._open:
+                offer = None if dimension is None else Settings(self._embeddings, dimension)
+                settings = self._settings_now(client, offer)
             if settings is None:
-                return None
+                return None, None
             self._check_format(settings)
             if dimension is not None:
                 self.check_dimension(dimension)
-            name = settings.shard_name(self.name, settings.shard_of(user))
-            return self._collection(client, name, create=dimension is not None)
+            return settings, self._collection(client, self._name_of(user, settings), create=dimension is not None)
+
+    def _name_of(self, user: str, settings: Settings) -> str:
+        return settings.shard_name(self.name, settings.shard_of(user))
+
+    def _settings_now(self, client: ClientAPI, offer: Settings | None = None) -> Settings | None:
+        """What the store records, read anew; handles of other settings' shards are dropped."""
+        before, self._settings = self._settings, None
+        self._open.pop(self.name, None)
+        now = self._known_settings(client, offer)
+        if now != before:
+            root = self._open.get(self.name)
+            self._open = {} if root is None else {self.name: root}
+        return now
 
     def _known_settings(self, client: ClientAPI, offer: Settings | None = None) -> Settings | None:
         """What the store records, once it exists; an offer makes it exist. The first to make it decides."""

@@ -7,7 +7,9 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import chromadb
@@ -269,3 +271,70 @@ def test_doctor_looks_at_a_sample_and_says_so(tmp_path: Path, monkeypatch: pytes
     assert "1 preferences look like an attempt" in shown
     monkeypatch.setattr("la_agents.cli.doctor._SAMPLE", 1)
     assert "of 1 looked at, of 2," in CliRunner().invoke(app, ["--store", str(tmp_path), "doctor"]).stdout
+
+
+@pytest.mark.parametrize("was_open", [True, False])
+def test_a_store_that_was_opened_before_a_migration_reads_writes_and_erases_after_it(
+    tmp_path: Path, was_open: bool
+) -> None:
+    """What it knows of the store is out of date, whether or not it has the user's shard open."""
+    with open_store(tmp_path) as store, open_store(tmp_path) as stale:
+        kept = store.add("alice", "I ski.")
+        assert stale.count("alice" if was_open else "somebody in another shard") == was_open
+        store.migrate(4)
+        assert stale.list("alice") == [kept]
+        store.migrate(5)
+        added = stale.add("alice", "I sail.")
+        assert store.list("alice") == [kept, added]
+        store.migrate(6)
+        assert stale.erase("alice") == 2
+        assert store.count("alice") == 0
+
+
+@pytest.mark.parametrize("rewrite", ["migrate", "purge", "verify", "stats"])
+def test_whole_store_operations_of_a_store_that_was_opened_before_a_migration(tmp_path: Path, rewrite: str) -> None:
+    with open_store(tmp_path) as store, open_store(tmp_path) as stale:
+        kept = store.add_many("alice", ["I ski.", "I sail."])
+        stale.count("alice")
+        store.migrate(4)
+        result = getattr(stale, rewrite)()
+        assert store.list("alice") == stale.list("alice") == kept
+        assert 2 in (result, getattr(result, "num_kept", None), getattr(result, "num_records", None))
+    with open_store(tmp_path) as store:
+        assert store.list("alice") == kept
+
+
+def test_a_rebuild_that_was_cut_off_after_it_wrote_can_be_done_again(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        kept = store.add_many("alice", [f"thing {n}" for n in range(1_001)], consolidate=False)  # two pages
+
+        def stop(done: int, total: int) -> None:
+            if done > 1_000:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            store.migrate(3, progress=stop)
+        assert store.list("alice") == kept
+        assert store.migrate(5) == 1_001
+        assert store.list("alice") == kept
+
+
+def test_readers_go_on_while_the_store_is_written_anew(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store, ThreadPoolExecutor(4) as pool:
+        kept = {user: store.add_many(user, [f"{user} {n}" for n in range(3)]) for user in ("a", "b", "c", "d")}
+        done = Event()
+
+        def read(user: str) -> int:
+            number = 0
+            while not done.is_set():
+                assert store.list(user) == kept[user]
+                number += 1
+            return number
+
+        readers = [pool.submit(read, user) for user in kept]
+        try:
+            for num_shards in (1, 2, 3, 4):
+                store.migrate(num_shards)
+        finally:
+            done.set()
+        assert all(reader.result() > 0 for reader in readers)
