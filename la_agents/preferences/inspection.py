@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from la_agents.preferences.cleaning import folder_size
 from la_agents.preferences.layout import Settings
 from la_agents.preferences.pages import Page, Progress, is_vector, pages, stored
-from la_agents.preferences.records import CLAIM_FIELD, slot_of, user_digest
+from la_agents.preferences.records import CLAIM_FIELD, CONTINUED_FIELD, slot_of, user_digest
 from la_agents.preferences.screening import flags
-from la_agents.preferences.slots import reachable
+from la_agents.preferences.slots import ends_window, reachable
 from la_agents.preferences.spill import Spill
 
 if TYPE_CHECKING:
@@ -103,11 +103,11 @@ def verify(shards: Shards, progress: Progress | None = None) -> Verified:
         return found
     with Spill[int]() as seen:
         for _, of_shard in groupby(pages(shards, settings, progress=progress), key=lambda page: page.shard):
-            taken: dict[str, set[int]] = defaultdict(set)
+            shard = _Shard(settings, found, seen)
             for page in of_shard:
                 for row in _rows(page):
-                    _check(found, row, settings, seen, taken)
-            found.misplaced += _unreachable(taken)
+                    shard.check(row)
+            shard.check_reach()
     return found
 
 
@@ -125,26 +125,51 @@ def _rows(page: Page) -> Iterator[_Row]:
     return (_Row(page.shard, *columns_of_row) for columns_of_row in columns)
 
 
-def _check(found: Verified, row: _Row, settings: Settings, seen: Spill[int], taken: dict[str, set[int]]) -> None:
-    digest, slot = row.id.partition(":")[0], slot_of(row.id)
-    if slot is not None:
-        taken[digest].add(slot)
-    if CLAIM_FIELD in row.metadata:  # of a writer that was killed: nobody's record, and no harm
-        return
-    found.num_records += 1
-    record = stored(row.id, row.text, row.metadata)
-    if record is None:
-        found.unreadable.append(row.id)
-        return
-    preference = record.preference
-    key = f"{user_digest(preference.user_id)}:{preference.id}"
-    at_home = slot is not None and user_digest(preference.user_id) == digest
-    if not at_home or settings.shard_of(preference.user_id) != row.shard or key in seen:
-        found.misplaced.append(row.id)
-    seen[key] = 1
-    if not all(is_vector(vector, settings.dimension) for vector in (row.vector, record.vector)):
-        found.unindexed.append(row.id)
+@dataclass(slots=True)
+class _Shard:
+    """One shard while it is checked.
 
+    Attributes:
+        settings: What the store was made with.
+        found: What is amiss, filled here.
+        seen: Preferences of all shards so far, as user's digest and id.
+        taken: The slots of each user, by digest.
+        claims: Ids of records that are nobody's yet.
+    """
 
-def _unreachable(taken: Mapping[str, set[int]]) -> list[str]:
-    return [f"{digest}:{slot}" for digest, slots in taken.items() for slot in sorted(slots - reachable(slots))]
+    settings: Settings
+    found: Verified
+    seen: Spill[int]
+    taken: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    claims: set[str] = field(default_factory=set)
+
+    def check(self, row: _Row) -> None:
+        """Look at one record."""
+        digest, slot = row.id.partition(":")[0], slot_of(row.id)
+        if slot is not None:
+            self.taken[digest].add(slot)
+        goes_on = slot is None or not ends_window(slot) or CONTINUED_FIELD in row.metadata
+        if CLAIM_FIELD in row.metadata:  # of a writer that was killed; a reader passes it by
+            self.claims.add(row.id)
+            self.found.misplaced += [] if goes_on else [row.id]
+            return
+        self.found.num_records += 1
+        record = stored(row.id, row.text, row.metadata)
+        if record is None:
+            self.found.unreadable.append(row.id)
+            return
+        user, key = record.preference.user_id, f"{digest}:{record.preference.id}"
+        is_at_home = slot is not None and user_digest(user) == digest and self.settings.shard_of(user) == row.shard
+        if not is_at_home or key in self.seen or not goes_on:
+            self.found.misplaced.append(row.id)
+        if is_at_home:
+            self.seen[key] = 1
+        if not all(is_vector(vector, self.settings.dimension) for vector in (row.vector, record.vector)):
+            self.found.unindexed.append(row.id)
+
+    def check_reach(self) -> None:
+        """Look at all of them together, once every one was seen."""
+        known = {*self.claims, *self.found.misplaced}
+        for digest, slots in self.taken.items():
+            beyond = (f"{digest}:{slot}" for slot in sorted(slots - reachable(slots)))
+            self.found.misplaced += [id for id in beyond if id not in known]

@@ -61,6 +61,8 @@ def pages(
         for collection in existing:
             for offset in range(0, min(collection.count(), share), _SIZE):
                 page = _page(collection, names[collection.name], offset, vectors, min(_SIZE, share - offset))
+                if not page.ids:  # erased meanwhile
+                    break
                 done += len(page.ids)
                 if progress is not None:
                     progress(done, total)
@@ -93,7 +95,7 @@ def is_vector(vector: Any, dimension: int) -> bool:
 def _page(collection: Collection, shard: int, offset: int, vectors: bool, limit: int) -> Page:
     got = collection.get(limit=limit, offset=offset, include=["documents", "metadatas"])
     ids = got["ids"]
-    found = _vectors(collection, ids) if vectors else {}
+    found = _vectors(collection, ids) if vectors and ids else {}
     metadatas = [metadata or {} for metadata in got["metadatas"] or []]
     return Page(shard, ids, [*(got["documents"] or [])], metadatas, [found.get(id) for id in ids])
 

@@ -8,6 +8,7 @@ the erasure of a whole user frees any, so that no window but the last has room. 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 
@@ -27,7 +28,11 @@ def windows() -> Iterator[range]:
 
 def ends_window(slot: int) -> bool:
     """Whether it is the last slot of a window: where it is taken, the next window has to be read."""
-    return slot == next(window[-1] for window in windows() if slot <= window[-1])
+    stop = slot + 1
+    growing = _MAX_SIZE - _FIRST_SIZE  # where the windows of 32 to 512 end: 32 + 64 + ... + 512 = 1,024 - 32
+    if stop > growing:
+        return (stop - growing) % _MAX_SIZE == 0
+    return stop in itertools.accumulate(_FIRST_SIZE << n for n in range((_MAX_SIZE // _FIRST_SIZE).bit_length() - 1))
 
 
 def reachable(taken: Collection[int]) -> set[int]:
@@ -57,8 +62,13 @@ class Places:
     def begin(self, shard: object) -> None:
         """Forget everything, unless it was learnt from this collection: in others, slots are others."""
         if self.shard != shard:
-            self.slots.clear()
-            self.end, self.shard = 0, shard
+            self.forget()
+            self.shard = shard
+
+    def forget(self) -> None:
+        """Know nothing, to learn it anew."""
+        self.slots.clear()
+        self.end, self.shard = 0, None
 
     def note(self, slot: int, id: str | None) -> None:
         """The slot is taken, by this preference or by something else; of two slots of one preference the first counts.

@@ -8,6 +8,8 @@ process was killed stays free for the same preference and goes with the next reb
 from __future__ import annotations
 
 import itertools
+import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["UserRecords"]
 
 _CONTENT: Include = ["documents", "metadatas"]
-_TRIES = 20
-_IN_THE_WAY = f"Expected to write for a user, got other processes in the way {_TRIES} times; try again."
+_TRIES = 50
+_MAX_AT_ONCE = 20_000  # SQLite takes 32 thousand values in a query
 
 
 class UserRecords:
@@ -67,7 +69,7 @@ class UserRecords:
         where: Where | None = None if archived else {"$or": [{USER_FIELD: user}, {CONTINUED_FIELD: user}]}
 
         def act(shard: Collection) -> list[StoredPreference]:
-            pages = _walk(shard, user, where, _CONTENT)
+            pages = _at_once(shard, user, where, _CONTENT)
             return [record for page in pages for record in _records(page, user, vectors, history, archived)]
 
         return self._shards.on(user, act) or []
@@ -102,15 +104,15 @@ class UserRecords:
 
     def pages(self, user: str) -> Iterator[list[StoredPreference]]:
         """Return all that the user has, archived or not, in pages, without vectors."""
-        walk = self._shards.on(user, lambda shard: _begun(_walk(shard, user, None, _CONTENT)))
+        walk = self._shards.on(user, lambda shard: _next_page(_walk(shard, user, None, _CONTENT)))
         while walk is not None:
             page, rest = walk
             yield _records(page, user, vectors=False, history=True, archived=True)
             with self._shards.errors():
-                walk = _begun(rest)
+                walk = _next_page(rest)
 
     def write(self, user: str, records: Sequence[StoredPreference], places: Places | None = None) -> None:
-        """Add or replace records, each with its vector: all of them or, on error, none.
+        """Add or replace records, each with its vector: all of them or, on error, none (but for claims).
 
         Args:
             user: Whose.
@@ -125,13 +127,14 @@ class UserRecords:
                 catch_up(shard, user, known)
                 _put(shard, user, records, vectors, known)
                 return
-            for _ in range(_TRIES):
+            for _ in _tries():
                 catch_up(shard, user, known)
                 _claim(shard, user, records, vectors, known)
+                if not _are_ours(shard, user, records, known):
+                    continue
                 _put(shard, user, records, vectors, known)
-                if _stands(shard, user, records, known):
+                if _stands(shard, user, records, vectors, known):
                     return
-            raise StoreUnavailableError(_IN_THE_WAY)
 
         self._shards.on(user, act, dimension=vectors.shape[1])
 
@@ -162,8 +165,8 @@ def catch_up(shard: Collection, user: str, places: Places) -> None:
     """Note what lies in the slots from `places.end` on, claims included."""
     places.begin(shard.id)
     for page in _walk(shard, user, None, ["metadatas"], start=places.end):
-        metadatas: Sequence[Mapping[str, Any]] = page["metadatas"] or []
-        found = {slot_of(id): metadata for id, metadata in zip(page["ids"], metadatas, strict=True)}
+        metadatas: Sequence[Mapping[str, Any] | None] = page["metadatas"] or []
+        found = {slot_of(id): metadata or {} for id, metadata in zip(page["ids"], metadatas, strict=True)}
         for slot in sorted(slot for slot in found if slot is not None):
             places.note(slot, preference_id_of(found[slot]))
 
@@ -171,7 +174,7 @@ def catch_up(shard: Collection, user: str, places: Places) -> None:
 def _claim(shard: Collection, user: str, records: Sequence[StoredPreference], vectors: Vector, places: Places) -> None:
     """Make sure that the slots of new preferences are nobody else's: what Chroma adds under a taken id, it drops."""
     rows = {record.preference.id: row for row, record in enumerate(records)}
-    for _ in range(_TRIES):
+    for _ in _tries():
         new = places.missing(rows)
         if not new:
             return
@@ -183,7 +186,6 @@ def _claim(shard: Collection, user: str, records: Sequence[StoredPreference], ve
             metadatas=[claim_of(user, id, slot) for id, slot in zip(new, slots, strict=True)],
         )
         catch_up(shard, user, places)
-    raise StoreUnavailableError(_IN_THE_WAY)
 
 
 def _put(shard: Collection, user: str, records: Sequence[StoredPreference], vectors: Vector, places: Places) -> None:
@@ -199,15 +201,45 @@ def _put(shard: Collection, user: str, records: Sequence[StoredPreference], vect
     )
 
 
-def _stands(shard: Collection, user: str, records: Sequence[StoredPreference], places: Places) -> bool:
+def _are_ours(shard: Collection, user: str, records: Sequence[StoredPreference], places: Places) -> bool:
+    """Whether the slots still hold these preferences; not if the user was erased, and others have them by now."""
+    slots = {record_id(user, places.slots[record.preference.id]): record.preference.id for record in records}
+    page = shard.get(ids=[*slots], include=["metadatas"])
+    there = {id: metadata or {} for id, metadata in zip(page["ids"], page["metadatas"] or [], strict=True)}
+    if all(id in there and preference_id_of(there[id]) == slots[id] for id in slots):
+        return True
+    places.forget()
+    return False
+
+
+def _stands(shard: Collection, user: str, records: Sequence[StoredPreference], vectors: Vector, places: Places) -> bool:
     """Whether what was written is where readers come to; if the user was erased meanwhile, it is taken back."""
-    written = [places.slots[record.preference.id] for record in records]
-    ends = [window[-1] for window in itertools.takewhile(lambda window: window[-1] < max(written), windows())]
+    slots = [places.slots[record.preference.id] for record in records]
+    ends = [window[-1] for window in itertools.takewhile(lambda window: window[-1] < max(slots), windows())]
     if not ends or len(shard.get(ids=[record_id(user, slot) for slot in ends], include=[])["ids"]) == len(ends):
         return True
-    shard.delete(ids=[record_id(user, slot) for slot in written])
-    places.begin(None)
+    # As claims, because others may have gone on behind these slots.
+    columns = [*zip(records, slots, strict=True)]
+    shard.update(
+        ids=[record_id(user, slot) for slot in slots],
+        embeddings=vectors,
+        documents=[""] * len(slots),
+        metadatas=[
+            dict.fromkeys(metadata_of(record, slot)) | claim_of(user, record.preference.id, slot)
+            for record, slot in columns
+        ],
+    )
+    places.forget()
     return False
+
+
+def _tries() -> Iterator[None]:
+    """So many times, with pauses that grow and differ between those who are in each other's way."""
+    for number in range(_TRIES):
+        yield
+        time.sleep(random.uniform(0, min(0.002 * 2**number, 0.2)))
+    msg = f"Expected to write for a user, got other processes in the way {_TRIES} times; try again."
+    raise StoreUnavailableError(msg)
 
 
 def _walk(shard: Collection, user: str, where: Where | None, include: Include, start: int = 0) -> Iterator[GetResult]:
@@ -222,7 +254,24 @@ def _walk(shard: Collection, user: str, where: Where | None, include: Include, s
             return
 
 
-def _begun(walk: Iterator[GetResult]) -> tuple[GetResult, Iterator[GetResult]] | None:
+def _at_once(shard: Collection, user: str, where: Where | None, include: Include) -> Iterator[GetResult]:
+    """The user's slots as they are at one moment: in one query, unless they are very many."""
+    first = next(_walk(shard, user, where, include))
+    if record_id(user, next(windows())[-1]) not in first["ids"]:
+        yield first
+        return
+    num_windows = sum(1 for _ in _walk(shard, user, None, []))
+    for window in itertools.islice(windows(), num_windows - 1, None):
+        if window.stop > _MAX_AT_ONCE:
+            yield from _walk(shard, user, where, include)
+            return
+        page = shard.get(ids=[record_id(user, slot) for slot in range(window.stop)], where=where, include=include)
+        if record_id(user, window[-1]) not in page["ids"]:
+            yield page
+            return
+
+
+def _next_page(walk: Iterator[GetResult]) -> tuple[GetResult, Iterator[GetResult]] | None:
     page = next(walk, None)
     return None if page is None else (page, walk)
 
@@ -231,7 +280,8 @@ def _records(
     page: GetResult, user: str, vectors: bool, history: bool, archived: bool, only: str | None = None
 ) -> list[StoredPreference]:
     """Read Chroma's columns, or one preference of them. What is anybody else's is dropped, whatever let it through."""
-    ids, texts, metadatas = page["ids"], page["documents"] or [], page["metadatas"] or []
+    ids, texts = page["ids"], page["documents"] or []
+    metadatas = [metadata or {} for metadata in page["metadatas"] or []]
     try:
         return [
             from_record(record, text, metadata, vectors=vectors, history=history)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from la_agents.preferences.records import StoredPreference, Vector, record_id
 from la_agents.preferences.schema import Preference, utc_now
 from la_agents.preferences.slots import Places
 from la_agents.preferences.store import PreferenceStore
-from la_agents.preferences.user_records import _claim, _put, _stands, catch_up
+from la_agents.preferences.user_records import _are_ours, _claim, _put, _stands, catch_up
 from tests.unit.test_preferences_server import url  # noqa: F401
 
 USER = "alice"
@@ -56,7 +57,7 @@ def test_slots_that_others_took_meanwhile_are_left_to_them(store: PreferenceStor
     assert texts_of(store) == ["theirs 1", "theirs 2", "theirs 3"]  # a claim is nobody's record
     _put(shard_of(store), USER, ours, vectors, places)
     assert texts_of(store) == ["ours 1", "ours 2", "theirs 1", "theirs 2", "theirs 3"]
-    assert _stands(shard_of(store), USER, ours, places)
+    assert _stands(shard_of(store), USER, ours, vectors, places)
     assert store.verify().is_sound
 
 
@@ -83,7 +84,7 @@ def test_what_is_written_while_the_user_is_erased_is_not_left_where_nobody_comes
     _claim(shard_of(store), USER, ours, vectors, places)
     assert store.erase(USER) == known
     _put(shard_of(store), USER, ours, vectors, places)
-    stands = _stands(shard_of(store), USER, ours, places)
+    stands = _stands(shard_of(store), USER, ours, vectors, places)
     assert stands == (known < 32)
     if not stands:
         store._ledger.records.write(USER, ours, places)
@@ -109,3 +110,54 @@ def test_a_claim_that_was_never_used_does_no_harm(store: PreferenceStore) -> Non
     _claim(shard, USER, *records("claimed only"), seen_by_us(store))
     assert store.erase(USER) == 41
     assert shard.get(ids=[record_id(USER, slot) for slot in range(100)])["ids"] == []
+
+
+def test_slots_that_an_erasure_freed_and_others_took_are_not_overwritten(store: PreferenceStore) -> None:
+    store.add(USER, "known to us", consolidate=False)
+    places = seen_by_us(store)
+    ours, vectors = records("ours")
+    _claim(shard_of(store), USER, ours, vectors, places)
+    assert _are_ours(shard_of(store), USER, ours, places)
+    store.erase(USER)
+    assert not _are_ours(shard_of(store), USER, ours, places)
+    catch_up(shard_of(store), USER, places)
+    _claim(shard_of(store), USER, ours, vectors, places)
+    store.erase(USER)
+    theirs = store.add_many(USER, ["theirs 1", "theirs 2"], consolidate=False)
+    assert not _are_ours(shard_of(store), USER, ours, places)
+    store._ledger.records.write(USER, ours, places)
+    assert texts_of(store) == sorted(["ours", *(each.text for each in theirs)])
+
+
+def test_an_import_whose_user_is_erased_meanwhile_overwrites_nobody(store: PreferenceStore) -> None:
+    lines = "".join(f'{{"id": "i{n}", "text": "imported {n}"}}\n' for n in range(2_000))
+    theirs: list[Preference] = []
+
+    def come_between(done: int, total: int) -> None:
+        if done == 1_000:
+            store.erase(USER)
+            theirs.extend(store.add_many(USER, [f"theirs {n}" for n in range(1_200)], consolidate=False))
+
+    store.import_(USER, io.StringIO(lines), progress=come_between)
+    kept = {each.id for each in store.list(USER)}
+    assert {each.id for each in theirs} <= kept
+    assert len(kept) == 2_200
+    assert store.verify().is_sound
+
+
+def test_what_is_taken_back_stays_in_the_way_of_nobody(store: PreferenceStore) -> None:
+    """Others may have gone on behind a slot that ends a window."""
+    store.add_many(USER, [f"gone {n}" for n in range(95)], consolidate=False)
+    places = seen_by_us(store)
+    ours, vectors = records("ours")  # in slot 95, which ends the second window
+    _claim(shard_of(store), USER, ours, vectors, places)
+    store.erase(USER)
+    _put(shard_of(store), USER, ours, vectors, places)
+    shard = shard_of(store)
+    assert not _stands(shard, USER, ours, vectors, places)
+    (raw,) = shard.get(ids=[record_id(USER, 95)], include=["metadatas", "documents"])["documents"]
+    assert raw == ""
+    store.add_many(USER, [f"new {n}" for n in range(100)], consolidate=False)
+    assert store.count(USER) == 100
+    assert store.verify().is_sound
+    assert store.erase(USER) == 100

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import chromadb
@@ -159,3 +161,43 @@ def test_migrate_without_a_number_keeps_the_shards(tmp_path: Path) -> None:
         store.add("alice", "I ski.")
     result = CliRunner().invoke(app, ["--store", str(tmp_path), "prefs", "migrate"])
     assert (result.exit_code, "Wrote 1 preferences." in result.stderr) == (0, True)
+
+
+def test_a_lost_sign_to_go_on_is_found_and_mended(tmp_path: Path) -> None:
+    with PreferenceStore(tmp_path, embeddings=EMBEDDINGS) as store:
+        first, *_ = store.add_many("alice", [f"thing {n}" for n in range(40)], consolidate=False)
+        for preference in store.list("alice")[:32]:
+            store.forget("alice", preference.id)
+        shard = store._ledger.shards.on("alice", lambda shard: shard)
+        assert shard is not None
+        end = f"{user_digest('alice')}:31"
+        shard.update(ids=[end], metadatas=[{"continued_for": None}])  # type: ignore[dict-item]
+        assert store.count("alice") == 0
+        assert store.verify().misplaced == [end]
+        assert store.verify(repair=True).repaired
+        assert store.count("alice") == 8
+        assert store.get("alice", first.id).state == "forgotten"
+
+
+def test_a_reader_sees_one_moment_of_a_user_with_several_windows(tmp_path: Path) -> None:
+    """What supersedes lies in another window than what it supersedes: never both, never neither."""
+    with PreferenceStore(tmp_path) as store:
+        store.add_many("alice", [f"thing {n}" for n in range(40)], consolidate=False)
+        store.add("alice", "My favourite city is Paris.", consolidate=False)
+        store.add_many("alice", [f"other {n}" for n in range(200)], consolidate=False)
+        cities, done = ["Berlin", "Rome", "Oslo", "Lima", "Cairo", "Delhi"], Event()
+
+        def favourites() -> set[int]:
+            seen = set()
+            while not done.is_set():
+                seen.add(sum(p.text.startswith("My favourite city") for p in store.list("alice")))
+            return seen
+
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(favourites) for _ in range(2)]
+            try:
+                for city in cities:
+                    store.add("alice", f"My favourite city is {city}.")
+            finally:
+                done.set()
+            assert [reader.result() for reader in readers] == [{1}, {1}]
