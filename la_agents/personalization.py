@@ -127,6 +127,9 @@ class Personalized(BaseModel):
     """How many relevant preferences a call takes at most; those of scope "always" are not counted."""
     min_relevance: float | None = None
     """Similarity below which a preference does not count as relevant; None takes the store's default."""
+    max_principle_tokens: int | None = Field(default=None, ge=0)
+    """Budget of tokens, in the model's own count, for the texts of all preferences; what does not fit is left out, the
+    least relevant first. None for any."""
     method: str = "linear"
     """"linear" (Linear Alignment), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
     strength: float = 0.5
@@ -221,7 +224,12 @@ class Personalized(BaseModel):
             return fixed
         user = resolve_user(named)
         # The store takes None for "any relevance", so its default has to be left to it.
-        limit = {} if self.min_relevance is None else {"min_relevance": self.min_relevance}
+        limit: dict[str, Any] = {} if self.min_relevance is None else {"min_relevance": self.min_relevance}
+        if self.max_principle_tokens is not None:
+            limit |= {
+                "max_tokens": self.max_principle_tokens,
+                "count_tokens": lambda text: len(self.get_token_ids(text)),
+            }
         found = self.preferences.retrieve(user, query, k=self.max_principles, **limit)
         return (*fixed, *(_principle(scored) for scored in found))
 

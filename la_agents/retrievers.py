@@ -18,7 +18,7 @@ from la_agents.users import resolve_user
 
 __all__ = ["PreferenceRetriever"]
 
-_CALL_ARGUMENTS = {"user_id", "k", "min_relevance"}
+_CALL_ARGUMENTS = {"user_id", "k", "min_relevance", "max_tokens"}
 _LANGCHAIN_ARGUMENTS = {"run_id", "verbose"}
 
 
@@ -27,10 +27,10 @@ class PreferenceRetriever(BaseRetriever):
 
     The input is the query. The user is, in this order, `user_id` given to the call or by `bind`,
     `config["configurable"]["user_id"]`, or `user_id` of the constructor; UserNotSpecifiedError if there is
-    none. `k` and `min_relevance` can be given to a call too; any other argument is a ConfigurationError.
+    none. `k`, `min_relevance` and `max_tokens` can be given to a call too; any other argument is a ConfigurationError.
 
-    Each document has the preference's text, its id, and as metadata `id`, `scope`, `weight` and `relevance`
-    (None for an `always` one).
+    Each document has the preference's text, its id, and as metadata `id`, `scope`, `weight`, `relevance` (None for an
+    `always` one) and `layer` ("user", or the shared layer that it is from).
     """
 
     store: PreferenceStore
@@ -41,6 +41,9 @@ class PreferenceRetriever(BaseRetriever):
 
     min_relevance: float | None = Field(default=DEFAULT_MIN_RELEVANCE, ge=-1.0, le=1.0)
     """Least relevance to the query; None for any."""
+
+    max_tokens: int | None = Field(default=None, ge=0)
+    """How many tokens all texts together may have, by an estimate; None for any number."""
 
     user_id: str | None = None
     """The user of calls that name none."""
@@ -77,6 +80,7 @@ class PreferenceRetriever(BaseRetriever):
         return {
             "k": options.get("k", self.k),
             "min_relevance": options.get("min_relevance", self.min_relevance),
+            "max_tokens": options.get("max_tokens", self.max_tokens),
         }
 
 
@@ -90,6 +94,7 @@ def _documents(found: list[ScoredPreference]) -> list[Document]:
                 "scope": scored.preference.scope,
                 "weight": scored.preference.weight,
                 "relevance": scored.relevance,
+                "layer": scored.layer,
             },
         )
         for scored in found

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from la_agents.cli.options import JsonOption, StoreOption, settings_of
-from la_agents.cli.prefs import IdArgument, ScopeOption, WeightOption, given
+from la_agents.cli.prefs import ExportFormat, IdArgument, ScopeOption, WeightOption, given, note_flags
 from la_agents.cli.tables import print_table
-from la_agents.cli.terminal import answer, clean, note, print_json
+from la_agents.cli.terminal import answer, clean, counting_bar, note, print_json
 
 if TYPE_CHECKING:
     from la_agents.preferences.layers import SharedPreferences
@@ -54,6 +54,7 @@ def list_(ctx: typer.Context, layer: LayerArgument, as_json: JsonOption = False,
         print_table(("id", "scope", "weight", "locked", "preference"), rows)
     else:
         note(f"Nothing is in {layer}. Add with: la-agents layers add {layer} TEXT")
+    note_flags(preferences)
 
 
 @app.command()
@@ -98,10 +99,17 @@ def import_(
     ctx: typer.Context,
     layer: LayerArgument,
     file: Annotated[Path, typer.Argument(help="JSON Lines to read.", exists=True, dir_okay=False)],
+    source_format: Annotated[ExportFormat, typer.Option("--from", help="Who wrote it.")] = ExportFormat.la_agents,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad lines out instead of refusing all.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Read a file into a layer."""
-    note(f"Read {_open(ctx, layer, store).import_(file)} preferences from {file}.")
+    on_bad = (lambda message: note(f"Skipped: {message}")) if skip_bad else None
+    with counting_bar("Importing") as progress:
+        number = _open(ctx, layer, store).import_(
+            file, source_format=source_format.value, on_bad=on_bad, progress=progress
+        )
+    note(f"Read {number} preferences from {file}.")
 
 
 def _open(ctx: typer.Context, layer: str, store: str | None) -> SharedPreferences:

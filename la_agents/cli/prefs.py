@@ -66,9 +66,9 @@ def list_(
     elif preferences:
         header = ("id", "scope", "weight", *(("state",) if everything else ()), "preference")
         print_table(header, [_row(preference, state=everything) for preference in preferences])
-        _note_flags(preferences)
     else:
         note(f"Nothing is stored about {user}. Add with: la-agents prefs add TEXT --user {user}")
+    note_flags(preferences)
 
 
 @app.command()
@@ -146,9 +146,11 @@ def erase(
     store: StoreOption = None,
 ) -> None:
     """Erase everything that is stored about a user, history included."""
+    opened = _open(ctx, store)
+    if purge:
+        opened.check_purge()
     if not yes:
         typer.confirm(clean(f"Erase everything that is stored about {user}?"), abort=True, err=True)
-    opened = _open(ctx, store)
     note(f"Erased {opened.erase(user)} preferences of {user}, history included.")
     if purge:
         with counting_bar("Writing the store anew") as progress:
@@ -221,7 +223,9 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write a user's preferences to a file."""
-    note(f"Wrote {_open(ctx, store).export(user, file)} preferences to {file}.")
+    with counting_bar("Exporting") as progress:
+        number = _open(ctx, store).export(user, file, progress=progress)
+    note(f"Wrote {number} preferences to {file}.")
 
 
 class ExportFormat(str, Enum):
@@ -275,7 +279,7 @@ def _before(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in values.items() if value is not None and name[-3:] != "_at")
 
 
-def _note_flags(preferences: list[Preference]) -> None:
+def note_flags(preferences: list[Preference]) -> None:
     from la_agents.preferences.screening import flags
 
     for preference in preferences:
@@ -285,7 +289,8 @@ def _note_flags(preferences: list[Preference]) -> None:
 
 def _receipt(purged: Purged) -> str:
     return (
-        f"Purged: {purged.num_kept} preferences of others kept, {purged.num_bytes_before:,} bytes before, "
+        f"Purged: {purged.num_kept} preferences of others kept, {purged.num_gone} writes of what went dropped from "
+        f"the log, its pieces from every file; {purged.num_bytes_before:,} bytes before, "
         f"{purged.num_bytes_after:,} after. Backups and snapshots are not reached."
     )
 

@@ -6,7 +6,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.preferences.aio import async_twin
 from la_agents.preferences.inspection import Stats, Verified, stats, verify
 from la_agents.preferences.ledger import Ledger
-from la_agents.preferences.maintenance import Purged, purge, rebuild
+from la_agents.preferences.maintenance import Purged, purge, purgeable, rebuild
 from la_agents.preferences.pages import Progress
 from la_agents.preferences.writers import everybody
 
@@ -67,6 +67,10 @@ class Administration:
         """
         with everybody():
             return purge(self._ledger.shards, self._ledger.vectorizer, progress)
+
+    def check_purge(self) -> None:
+        """Raise ConfigurationError if `purge` cannot reach the store's files, before anything is done."""
+        purgeable(self._ledger.shards)
 
     astats = async_twin(stats)
     averify = async_twin(verify)

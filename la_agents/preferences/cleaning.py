@@ -20,17 +20,20 @@ def folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def clean(folder: Path) -> None:
+def clean(folder: Path) -> int:
     """Rewrite Chroma's SQLite file without what is deleted, and remove the indexes of collections that are gone.
 
     The log holds every write, texts included; entries of collections that exist are still needed by their indexes.
+
+    Returns:
+        How many entries of the log went.
     """
     database = sqlite3.connect(folder / "chroma.sqlite3", timeout=60, isolation_level=None)
     try:
         topics = [row[0] for row in database.execute("SELECT DISTINCT topic FROM embeddings_queue")]
         existing = {row[0] for row in database.execute("SELECT id FROM collections")}
         gone = [(topic,) for topic in topics if topic.rpartition("/")[2] not in existing]
-        database.executemany("DELETE FROM embeddings_queue WHERE topic = ?", gone)
+        num_gone = database.executemany("DELETE FROM embeddings_queue WHERE topic = ?", gone).rowcount
         database.execute("INSERT INTO embedding_fulltext_search(embedding_fulltext_search) VALUES('optimize')")
         database.execute("VACUUM")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -45,6 +48,7 @@ def clean(folder: Path) -> None:
             shutil.rmtree(path)
     for header in folder.glob("*/header.bin"):
         _blank_unused(header.parent)
+    return max(num_gone, 0)
 
 
 def _blank_unused(index: Path) -> None:

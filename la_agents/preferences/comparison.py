@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from la_agents.preferences.lexicon import ANTONYMS
@@ -36,6 +37,8 @@ def relate(old: str, new: str, similarity: float) -> tuple[Relation, str]:
     a, b = read_statement(old), read_statement(new)
     if not (a.is_read and b.is_read):
         return "independent", "other words, in a language that the rules do not read"
+    if a.whose != b.whose:
+        return "independent", "about different people"
     if a.slot and b.slot and a.slot.name == b.slot.name:
         return _by_slot(a, b)
     if similarity < LEAST_SIMILARITY:
@@ -65,6 +68,12 @@ def _by_subject(a: Statement, b: Statement, similarity: float) -> tuple[Relation
             return "contradicts", "other numbers"
         return "independent", "other numbers"
     if a.polarity != b.polarity:
+        affirmed, denied = (a, b) if a.polarity > 0 else (b, a)
+        if denied.occasions - affirmed.occasions:
+            return "independent", "the opposite on some occasions only"
+        if not denied.occasions:  # whatever is denied altogether is denied on every occasion
+            a, b = (replace(each, subject=each.subject - affirmed.occasions) for each in (a, b))
+            overlap = _overlap(a.subject, b.subject)
         if overlap >= _CONTRARY_OVERLAP and not _substituted(a.subject, b.subject):
             return "contradicts", "the opposite about the same thing"
         return "independent", "about different things"
@@ -92,6 +101,7 @@ def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
     """The two words that exclude each other, if that is all in which the subjects differ."""
     for one in sorted(a.subject - b.subject):
         for other in sorted(b.subject - a.subject):
-            if frozenset((one, other)) in ANTONYMS and _overlap(a.subject - {one}, b.subject - {other}) >= 0.5:
+            rest = a.subject - {one}, b.subject - {other}
+            if frozenset((one, other)) in ANTONYMS and (not any(rest) or _overlap(*rest) >= 0.5):
                 return one, other
     return None

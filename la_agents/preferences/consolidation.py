@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +23,8 @@ __all__ = ["Consolidator", "Judgement", "KnownPreference", "RuleConsolidator", "
 
 _MAX_CANDIDATES = 50
 _LEAST_SIMILARITY = 0.2
+
+_Judged = tuple["Judgement", StoredPreference]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +141,16 @@ def _add(record: StoredPreference, memory: _Memory, consolidator: Consolidator) 
                 if said.preference.text == preference.text and said.vector is None:
                     said = StoredPreference(said.preference, record.vector, said.changes)
                 memory.put(said)
+                _supersede(said.preference, record.preference.created_at, _contradicted(judgements), memory)
                 return judgement.id
-    return _replace(record, [(j, old) for j, old in judgements if j.relation == "contradicts"], memory)
+    return _replace(record, _contradicted(judgements), memory)
 
 
-def _replace(
-    record: StoredPreference, contradicted: Sequence[tuple[Judgement, StoredPreference]], memory: _Memory
-) -> str:
+def _contradicted(judgements: Sequence[_Judged]) -> list[_Judged]:
+    return [(judgement, old) for judgement, old in judgements if judgement.relation == "contradicts"]
+
+
+def _replace(record: StoredPreference, contradicted: Sequence[_Judged], memory: _Memory) -> str:
     """Supersede what it contradicts; what is only inferred gives way itself."""
     preference = record.preference
     stronger = next((pair for pair in contradicted if _is_stronger(pair[1].preference, preference)), None)
@@ -153,10 +159,16 @@ def _replace(
         why = f"{judgement.why}; inferred, against what was {old.preference.source}"
         memory.put(superseded(record, old.preference.id, preference.created_at, why))
         return preference.id
-    for judgement, old in contradicted:
-        memory.put(superseded(old, preference.id, preference.created_at, judgement.why))
+    _supersede(preference, preference.created_at, contradicted, memory)
     memory.put(record)
     return preference.id
+
+
+def _supersede(by: Preference, at: datetime, contradicted: Sequence[_Judged], memory: _Memory) -> None:
+    """Let a preference take the place of what it contradicts, but for what is stronger than it."""
+    for judgement, old in contradicted:
+        if not _is_stronger(old.preference, by):
+            memory.put(superseded(old, by.id, at, judgement.why))
 
 
 def _is_stronger(old: Preference, new: Preference) -> bool:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-__all__ = ["ExportFormat", "translated"]
+from la_agents.errors import ConfigurationError
+
+__all__ = ["ExportFormat", "check_format", "owner_in", "translated"]
 
 ExportFormat = Literal["la-agents", "mem0", "langmem"]
+
+
+def check_format(source_format: str) -> None:
+    """Raise ConfigurationError unless it is one of `ExportFormat`."""
+    known = get_args(ExportFormat)
+    if source_format not in known:
+        msg = f"Expected source_format to be one of {', '.join(known)}, got {source_format!r}."
+        raise ConfigurationError(msg)
+
+
+def owner_in(values: Mapping[str, Any], source_format: ExportFormat) -> str | None:
+    """Whose memory a record of another library says it is; None if it does not say."""
+    owner = values.get({"mem0": "user_id", "langmem": "namespace"}.get(source_format, ""))
+    return None if owner is None else json.dumps(owner)
 
 
 def translated(values: Mapping[str, Any], source_format: ExportFormat) -> dict[str, Any]:
@@ -39,7 +56,7 @@ def _mem0(values: Mapping[str, Any]) -> dict[str, Any]:
         "created_at": _time(values.get("created_at")),
         "updated_at": _time(values.get("updated_at")),
         "expires_at": _time(values.get("expiration_date")),
-        "metadata": {**(values.get("metadata") or {}), **kept},
+        "metadata": {**_metadata(values), **kept},
     }
 
 
@@ -58,6 +75,14 @@ def _langmem(values: Mapping[str, Any]) -> dict[str, Any]:
         "updated_at": _time(values.get("updated_at")),
         "metadata": rest,
     }
+
+
+def _metadata(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = values.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        msg = f"metadata: Expected an object, got {type(metadata).__name__}"
+        raise ValueError(msg)
+    return metadata
 
 
 def _id(value: Any) -> str | None:

@@ -10,7 +10,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 __all__ = ["Change", "ChangeKind"]
 
 ChangeKind = Literal[
-    "added", "refreshed", "merged", "superseded", "updated", "rated", "approved", "rejected", "forgotten", "undone"
+    "added",
+    "refreshed",
+    "merged",
+    "superseded",
+    "updated",
+    "rated",
+    "approved",
+    "rejected",
+    "forgotten",
+    "imported",
+    "undone",
 ]
 
 
@@ -19,8 +29,8 @@ class Change(BaseModel):
 
     Attributes:
         at: When.
-        kind: `refreshed`: said again. `merged`: restated. `rated`: an answer that used it was rated. `undone`: the
-            change before it was taken back.
+        kind: `refreshed`: said again. `merged`: restated. `rated`: an answer that used it was rated. `imported`: a file
+            had it otherwise. `undone`: the change before it was taken back.
         why: In words.
         by: The id of the preference that took its place.
         said: The words that were said again or restated.

@@ -14,7 +14,7 @@ from typing import IO, Any, Literal
 from pydantic import AwareDatetime, Field
 
 from la_agents.errors import InvalidPreferenceError
-from la_agents.preferences.foreign import ExportFormat, translated
+from la_agents.preferences.foreign import ExportFormat, check_format, owner_in, translated
 from la_agents.preferences.history import Change
 from la_agents.preferences.lifecycle import MAX_CHANGES, added
 from la_agents.preferences.records import StoredPreference
@@ -70,6 +70,7 @@ def read_lines(
     user: str,
     source_format: ExportFormat = "la-agents",
     on_bad: Callable[[str], None] | None = None,
+    check: Callable[[StoredPreference], None] | None = None,
 ) -> Iterator[StoredPreference]:
     """Read the lines as preferences of this user, one at a time; blank lines and repeated ones are passed over.
 
@@ -78,14 +79,20 @@ def read_lines(
         user: Whose they become.
         source_format: Whose records they are.
         on_bad: Called with the message for each bad line, which is passed over; None raises at the first.
+        check: Raises InvalidPreferenceError for what may not be stored.
 
     Raises:
-        InvalidPreferenceError: a line is malformed, or repeats an id with other content; the message names it.
+        ConfigurationError: there is no such format.
+        InvalidPreferenceError: a line is malformed or another user's, or repeats an id with other content; the message
+            names it.
     """
+    check_format(source_format)
+    owners: set[str] = set()
     with Spill[bytes]() as seen, path.open("rb") as file:
         for where, line in _lines(file, source_format):
             try:
-                record = _record(where, line, user, source_format)
+                record = _record(where, line, user, source_format, owners)
+                _check(where, record, check)
                 text = hashlib.blake2b(record.preference.text.encode(), digest_size=8).digest()
                 known = seen.get(record.preference.id)
                 if known is not None and known != text:
@@ -128,31 +135,59 @@ def _lines(file: IO[bytes], source_format: ExportFormat) -> Iterator[tuple[str, 
 
 
 def _whole(file: IO[bytes]) -> list[Any] | None:
-    """The records of a file that is one JSON value; None if it is JSON lines."""
+    """The records of a file that is one JSON value; None if it is JSON lines, which are told by the first two."""
+    filled = (line for line in file if line.strip())
+    first, second = next(filled, b""), next(filled, None)
+    if second is not None and _is_json(first):
+        return None
+    file.seek(0)
     try:
         values = json.load(file)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(values, dict):
-        values = values.get("results", values.get("items", [values]))
+        values = values.get("results", values.get("memories", values.get("items", [values])))
     return values if isinstance(values, list) else [values]
 
 
-def _record(where: str, line: Any, user: str, source_format: ExportFormat) -> StoredPreference:
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _record(where: str, line: Any, user: str, source_format: ExportFormat, owners: set[str]) -> StoredPreference:
     try:
         values = json.loads(line.decode("utf-8-sig")) if isinstance(line, bytes) else line
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         msg = f"{where}Expected one JSON object in UTF-8, got something else ({type(error).__name__})."
         raise InvalidPreferenceError(msg) from None
     if not isinstance(values, dict):
         msg = f"{where}Expected one JSON object, got {type(values).__name__}."
         raise InvalidPreferenceError(msg)
+    owner = owner_in(values, source_format)
+    if owner is not None and owners and owner not in owners:
+        msg = f"{where}Expected the memories of one user, got another's too; export and import one user at a time."
+        raise InvalidPreferenceError(msg)
+    owners.update(() if owner is None else (owner,))
     try:
         values = translated(values, source_format)
     except ValueError as error:
         msg = f"{where}{error}."
         raise InvalidPreferenceError(msg) from None
     return validated(ImportedLine, values, where).record(user)
+
+
+def _check(where: str, record: StoredPreference, check: Callable[[StoredPreference], None] | None) -> None:
+    """Raise what the check raises, with the place."""
+    try:
+        if check is not None:
+            check(record)
+    except InvalidPreferenceError as error:
+        msg = f"{where}{error}"
+        raise InvalidPreferenceError(msg) from None
 
 
 @contextmanager

@@ -69,22 +69,28 @@ def owner_of(user: object) -> str:
 
 
 def settle(
-    shared: Sequence[ScoredPreference], own: Sequence[ScoredPreference], vectors: Mapping[tuple[str, str], Vector]
+    shared: Sequence[ScoredPreference],
+    own: Sequence[ScoredPreference],
+    locked: Sequence[ScoredPreference],
+    vectors: Mapping[tuple[str, str], Vector],
 ) -> list[ScoredPreference]:
     """Layers' preferences, then the user's, without those that contradict: a locked one wins, else the user's own does.
 
     Args:
         shared: What the layers give, in order.
         own: What the user's own memory gives.
+        locked: All locked ones of the layers, whether or not they are among what is given.
         vectors: Embeddings by layer and preference id.
     """
-    dropped: set[tuple[str, str]] = set()
-    for layered in shared:
-        for mine in own:
-            if _contradict(layered, mine, vectors):
-                loser = mine if layered.preference.locked else layered
-                dropped.add((loser.layer, loser.preference.id))
-    return [scored for scored in (*shared, *own) if (scored.layer, scored.preference.id) not in dropped]
+    own = [mine for mine in own if not any(_contradict(layered, mine, vectors) for layered in locked)]
+    return [
+        *(
+            layered
+            for layered in shared
+            if layered.preference.locked or not any(_contradict(layered, mine, vectors) for mine in own)
+        ),
+        *own,
+    ]
 
 
 def _contradict(one: ScoredPreference, other: ScoredPreference, vectors: Mapping[tuple[str, str], Vector]) -> bool:
@@ -146,13 +152,13 @@ class SharedPreferences:
         """Remove the whole layer, and return how many preferences it had."""
         return self._store.erase(self._layer)
 
-    def export(self, path_or_file: jsonl.PathOrFile) -> int:
-        """Write the layer as JSON lines."""
-        return self._store.export(self._layer, path_or_file)
+    def export(self, /, path_or_file: jsonl.PathOrFile, **options: Any) -> int:
+        """Write the layer as JSON lines, as `PreferenceStore.export` does."""
+        return self._store.export(self._layer, path_or_file, **options)
 
-    def import_(self, path_or_file: jsonl.PathOrFile) -> int:
-        """Read JSON lines into the layer."""
-        return self._store.import_(self._layer, path_or_file)
+    def import_(self, /, path_or_file: jsonl.PathOrFile, **options: Any) -> int:
+        """Read JSON lines into the layer, as `PreferenceStore.import_` does."""
+        return self._store.import_(self._layer, path_or_file, **options)
 
     aadd = async_twin(add)
     aadd_many = async_twin(add_many)

@@ -106,8 +106,8 @@ class Ledger:
 
     def active_at(self, user: str, at: datetime, vectors: bool) -> Sequence[StoredPreference]:
         """What was active at a time; wordings that were changed since are embedded again."""
-        if at.tzinfo is None:
-            msg = f"Expected as_of with a time zone, got {at.isoformat()}; add tzinfo=timezone.utc, say."
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            msg = f"Expected as_of to be a datetime with a time zone, got {at!r}; add tzinfo=timezone.utc, say."
             raise ConfigurationError(msg)
         then = []
         for record in self.records.read(user, vectors=vectors, archived=True):

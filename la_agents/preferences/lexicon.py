@@ -10,9 +10,11 @@ __all__ = [
     "LANGUAGES",
     "NEGATIONS",
     "NEGATIVE",
+    "NO_VALUE",
     "NUMBERS",
     "PHRASES",
     "POSITIVE",
+    "RELATIVES",
     "SYNONYMS",
 ]
 
@@ -51,6 +53,8 @@ PHRASES = _pairs(
     (?:no|not any) longer = not
     not (.+) any ?more = not \1
     step by step = stepwise
+    at length = detailed
+    in (?:great |more |full )?detail = detailed
     big fan of = love
     fond of = love
     stay away from = avoid
@@ -126,6 +130,23 @@ FREQUENT = _words(
 )
 """Words that carry no subject."""
 
+RELATIVES = _words(
+    """
+    wife husband partner girlfriend boyfriend fiance spouse mother mom mum father dad parents brother brothers sister
+    sisters son sons daughter daughters grandmother grandfather grandma grandpa grandparents aunt uncle cousin cousins
+    nephew niece friend friends colleague colleagues roommate flatmate neighbour neighbor
+    """
+)
+"""Those of whom "my ..." says something that is not about the user."""
+
+NO_VALUE = _words(
+    """
+    a an the my our at on in by to with from for about when if while before after until during every each back later
+    again only tomorrow today sometimes often
+    """
+)
+"""What follows "call me" or "I live in" where no name and no place does."""
+
 LANGUAGES = _words(
     """
     english french german spanish italian portuguese dutch polish swedish danish norwegian finnish greek turkish russian
@@ -138,8 +159,8 @@ _SYNONYM_GROUPS = """
     film films movie movies
     kid kids child children
     food cuisine dishes
-    concise brief short succinct
-    detailed long lengthy elaborate
+    concise brief briefly short succinct
+    detailed long lengthy elaborate verbose thorough
     informal casual casually informally
     formal formally
     holiday vacation trip

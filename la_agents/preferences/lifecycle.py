@@ -17,6 +17,7 @@ __all__ = [
     "added",
     "approved",
     "forgotten",
+    "imported",
     "last_undoable",
     "rated",
     "refreshed",
@@ -30,6 +31,7 @@ __all__ = [
 MAX_CHANGES = 200
 """How many changes a preference remembers; beyond, the oldest are dropped, so that no record grows without bound."""
 
+_DOUBTS = ("confidence", "expires_at", "half_life_days")
 _CHOSEN = ("scope", "weight", "expires_at", "confidence", "half_life_days", "metadata")
 
 
@@ -44,11 +46,14 @@ def refreshed(record: StoredPreference, again: Preference, why: str, *, restated
     """The preference said again.
 
     The wording that says more stays. What the new one chooses (scope, weight, ...) is taken over where it is not the
-    default, unless it is only inferred and the old one is not.
+    default, unless it is only inferred and the old one is not. What was inferred and is now said has no doubt, expiry
+    or decay left but what its user gives it.
     """
     old = record.preference
     values: dict[str, Any] = {"num_said": old.num_said + again.num_said}
     if not (again.source == "inferred" and old.source != "inferred"):
+        if old.source == "inferred" and again.source != "inferred":
+            values |= {field: getattr(again, field) for field in _DOUBTS}
         values |= _choices(again)
         values["source"] = again.source if old.source == "inferred" else old.source
         if restated and len(again.text) >= len(old.text):
@@ -61,6 +66,12 @@ def superseded(record: StoredPreference, by: str, at: datetime, why: str) -> Sto
     """The preference with another in its place."""
     values = {"superseded_at": at, "superseded_by": by}
     return _changed(record, at, values, kind="superseded", why=why, by=by)
+
+
+def imported(record: StoredPreference, line: Preference) -> StoredPreference:
+    """The preference as a file has it, with all that happened to it here; what it replaces can be undone."""
+    values = line.model_dump(exclude={"id", "user_id", "created_at"})
+    return _changed(record, line.updated_at, values, kind="imported", why="from a file")
 
 
 def forgotten(record: StoredPreference, at: datetime) -> StoredPreference:

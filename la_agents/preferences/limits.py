@@ -26,7 +26,7 @@ class Limits:
     max_total_weight: float = 10_000.0
 
     def __post_init__(self) -> None:
-        if self.max_records < 1 or self.max_weight <= 0 or self.max_total_weight <= 0:
+        if not (self.max_records >= 1 and self.max_weight > 0 and self.max_total_weight > 0):
             msg = f"Expected limits above 0, got {self}."
             raise ConfigurationError(msg)
 

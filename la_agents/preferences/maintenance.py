@@ -10,6 +10,7 @@ import re
 import secrets
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from la_agents.preferences.shards import Shards
     from la_agents.preferences.vectorizer import Vectorizer
 
-__all__ = ["Purged", "purge", "rebuild"]
+__all__ = ["Purged", "purge", "purgeable", "rebuild"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class Purged:
 
     Attributes:
         num_kept: Records that were written anew; all that was not is gone from every file.
+        num_gone: Writes that were dropped from Chroma's log: of what was erased, and earlier ones of what was kept.
         num_bytes_before: Size of the folder before.
         num_bytes_after: Size of the folder after.
     """
 
     num_kept: int
+    num_gone: int
     num_bytes_before: int
     num_bytes_after: int
 
@@ -76,15 +79,23 @@ def purge(shards: Shards, vectorizer: Vectorizer, progress: Progress | None = No
     Raises:
         ConfigurationError: the store is on a server, whose files are not in reach.
     """
-    folder = shards.folder
-    if folder is None:
-        msg = "Expected a store in a folder, got one on a server; stop the server and purge with path= its folder."
-        raise ConfigurationError(msg)
+    folder = purgeable(shards)
     before = folder_size(folder) if folder.exists() else 0
     num_kept = rebuild(shards, vectorizer, progress=progress)
-    if num_kept or before:
-        clean(folder)
-    return Purged(num_kept, before, folder_size(folder) if folder.exists() else 0)
+    num_gone = clean(folder) if num_kept or before else 0
+    return Purged(num_kept, num_gone, before, folder_size(folder) if folder.exists() else 0)
+
+
+def purgeable(shards: Shards) -> Path:
+    """The folder that a purge rewrites.
+
+    Raises:
+        ConfigurationError: the store is on a server, whose files are not in reach.
+    """
+    if shards.folder is None:
+        msg = "Expected a store in a folder, got one on a server; stop the server and purge with path= its folder."
+        raise ConfigurationError(msg)
+    return shards.folder
 
 
 @dataclass(frozen=True, slots=True)

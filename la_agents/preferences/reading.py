@@ -49,7 +49,8 @@ class Reading:
         Args:
             user: Whose.
             scope: Only those of this scope.
-            as_of: As the memory was at this time; erased ones are gone from the past too.
+            as_of: As the memory was at this time; erased ones are gone from the past too, and so are the oldest
+                wordings of one that was changed more than 200 times.
         """
         active = self._ledger.active(owner_of(user), as_of=as_of)
         return in_order([record for record in active if scope in (None, record.preference.scope)])
@@ -85,9 +86,9 @@ class Reading:
             ConfigurationError: k or min_relevance is out of its limits.
         """
         check_limits(k, min_relevance)
-        return similar(
-            self._ledger, query, self._ledger.active(owner_of(user), vectors=True, as_of=as_of), k, min_relevance
-        )
+        active = self._ledger.active(owner_of(user), vectors=True, as_of=as_of)
+        found = similar(self._ledger, query, active, k, min_relevance)
+        return found if as_of is None else [scored.model_copy(update={"as_of": as_of}) for scored in found]
 
     def retrieve(
         self,
@@ -103,7 +104,7 @@ class Reading:
         """Return what a call with this query needs: every `always` preference, then the relevant, best first.
 
         What the store's shared layers hold comes before the user's own; `layer` says where each is from. Where the two
-        contradict, a locked one wins, else the user's own.
+        contradict, a locked one wins, whether or not the question calls for it, else the user's own.
 
         Preferences of weight 0 are switched off and left out. The query is embedded only if there is a `relevant`
         preference to compare it with.
@@ -125,13 +126,20 @@ class Reading:
         request = Request(self._ledger.vectorizer, query, k, min_relevance)
         vectors: dict[tuple[str, str], Vector] = {}
         found: dict[str, ScoredPreferences] = {}
+        locked: ScoredPreferences = []
         for name, owner in (*((layer.name, layer.key) for layer in self._layers), ("user", owner_of(user))):
             active = [r for r in self._ledger.active(owner, vectors=True, as_of=as_of) if r.preference.weight > 0]
             vectors |= {(name, r.preference.id): r.vector for r in active if r.vector is not None}
+            locked += [
+                ScoredPreference(preference=r.preference, relevance=None, layer=name)
+                for r in active
+                if r.preference.locked
+            ]
             found[name] = called_for(self._ledger, active, request, name)
         own = found.pop("user")
         shared = [scored for scoreds in found.values() for scored in scoreds]
-        return within_budget(settle(shared, own, vectors), max_tokens, count_tokens)
+        kept = within_budget(settle(shared, own, locked, vectors), max_tokens, count_tokens)
+        return kept if as_of is None else [scored.model_copy(update={"as_of": as_of}) for scored in kept]
 
     aget = async_twin(get)
     ahistory = async_twin(history)

@@ -6,11 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from la_agents.errors import InvalidPreferenceError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = [
     "MAX_TEXT_CHARS",
@@ -171,6 +174,7 @@ class ScoredPreference(BaseModel):
         `ranking.most_relevant`;
             None if it applies whatever the query is.
         layer: "user", or the name of the shared layer that it came from.
+        as_of: The time for which it was found; None for now.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -178,11 +182,12 @@ class ScoredPreference(BaseModel):
     preference: Preference
     relevance: float | None
     layer: str = "user"
+    as_of: AwareDatetime | None = None
 
     @property
     def weight(self) -> float:
-        """The preference's weight after decay."""
-        return self.preference.effective_weight()
+        """The preference's weight after decay, at the time for which it was found."""
+        return self.preference.effective_weight(self.as_of)
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -202,11 +207,23 @@ def validated(model: type[ModelT], values: Mapping[str, Any], where: str = "") -
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        msg = f"{where}{field}: {reason}."
+        msg = f"{where}{field}: {_reason(model, first)}."
         raise InvalidPreferenceError(msg) from None
+
+
+def _reason(model: type[BaseModel], error: ErrorDetails) -> str:
+    """What pydantic says, as what was expected and what came; our own validators say it themselves."""
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return "Expected a value, got none"
+    if error["type"] == "extra_forbidden":
+        return f"Expected one of the fields {', '.join(model.model_fields)}, got an unknown one; leave it out"
+    came = repr(error["input"])
+    shown = came if len(came) <= 60 else type(error["input"]).__name__
+    return f"{error['msg'].replace('Input should', 'Expected it to', 1)}, got {shown}"
 
 
 def as_draft(item: str | Mapping[str, Any] | PreferenceDraft, where: str = "") -> PreferenceDraft:

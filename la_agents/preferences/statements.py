@@ -6,6 +6,7 @@ without a single English function word are not read (`Statement.is_read` is fals
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -18,15 +19,31 @@ from la_agents.preferences.lexicon import (
     LANGUAGES,
     NEGATIONS,
     NEGATIVE,
+    NO_VALUE,
     NUMBERS,
     PHRASES,
     POSITIVE,
+    RELATIVES,
     SYNONYMS,
 )
 
 __all__ = ["Slot", "Statement", "letters", "read_statement"]
 
-_IMPERATIVES = {"answer", "always", "explain", "write", "show", "call", "reply", "respond", "speak", "talk", "address"}
+_IMPERATIVES = {
+    "answer",
+    "always",
+    "explain",
+    "write",
+    "show",
+    "call",
+    "reply",
+    "respond",
+    "speak",
+    "talk",
+    "address",
+} | {
+    *("recommend", "suggest", "use", "give", "include", "mention", "tell", "keep", "make", "offer", "list", "name"),
+}
 _SHARED = {"a", "also", "am", "an", "as", "do", "he", "in", "it", "me", "no", "on", "so", "was"}  # words elsewhere too
 _ENGLISH = (FREQUENT | POSITIVE | NEGATIVE | NEGATIONS | _IMPERATIVES) - _SHARED
 
@@ -49,6 +66,8 @@ class Statement:
         numbers: The numbers in it, as digits.
         slot: The single-valued place that it fills, if any.
         over: (chosen, not chosen) of "X over Y" and "X rather than Y".
+        occasions: The subject words of when it holds, such as "on Mondays" or "in winter"; empty if always.
+        whose: Whom it is about if not the user, such as "brother".
         is_read: Whether it has the words of an English sentence.
     """
 
@@ -57,6 +76,8 @@ class Statement:
     numbers: frozenset[str]
     slot: Slot | None
     over: tuple[frozenset[str], frozenset[str]] | None
+    occasions: frozenset[str]
+    whose: str | None
     is_read: bool
 
 
@@ -78,6 +99,10 @@ def read_statement(text: str) -> Statement:
         numbers=frozenset(word for word in words if word.isdigit()),
         slot=_slot(plain),
         over=_over(plain),
+        occasions=_subject(" ".join(_OCCASION.findall(plain)).split()),
+        whose=next(
+            (stem(word) for mine, word in itertools.pairwise(words) if mine == "my" and word in RELATIVES), None
+        ),
         is_read=words[:1] == ["no"] or any(word in _ENGLISH for word in words) or bool(subject & LANGUAGES),
     )
 
@@ -120,6 +145,15 @@ def stem(word: str) -> str:
     return cut[:-1] if len(cut) > 4 and cut.endswith("e") else cut
 
 
+_SEASON = r"winter|summer|spring|autumn|fall"
+_TIME = r"mornings?|afternoons?|evenings?|nights?|weekends?|weekdays?|week|\w+days?"
+_OCCASION = re.compile(
+    rf"\b(?:(?:on|at|over|in|during) (?:the |this )?(?:{_TIME}|{_SEASON}|work|home|school|lunch|dinner|breakfast|noon)"
+    rf"|(?:every|each) (?:{_TIME}|{_SEASON})"
+    r"|(?:when|while|before|after|if|unless|until) .+)\b"
+)
+"""When something holds, over the words of a text in lower case."""
+
 _TAIL = r"(?: (?:now|these days|from now on|at the moment))*$"
 _SLOTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern + _TAIL), name)
@@ -145,6 +179,8 @@ _LANGUAGE = re.compile(
     + _ADVERB
     + r" in (?P<value>\w+)"
     + _TAIL
+    + r"|^i (?:only |just )(?:speak|understand|read) (?P<spoken>\w+)$"
+    + r"|^use (?P<used>\w+)(?: in all| for every(?:thing| answer)?| in every| for all)\b.*$"
 )
 _CODE = re.compile(
     r"^(?:when you show code write it|(?:give|write|show)(?: me)?(?: code)? examples|write code) in (?P<value>\w+)"
@@ -157,9 +193,13 @@ def _slot(plain: str) -> Slot | None:
     for pattern, name in _SLOTS:
         if found := pattern.match(plain):
             groups = found.groupdict()
+            if groups["value"].split()[0] in NO_VALUE or _OCCASION.search(plain):
+                return None
             return Slot(name.format(what=_key(groups.get("what") or "")), _key(groups["value"]))
-    if (found := _LANGUAGE.match(plain)) and found["value"] in LANGUAGES:
-        return Slot("language of answers", found["value"])
+    if found := _LANGUAGE.match(plain):
+        value = found["value"] or found["spoken"] or found["used"]
+        if value in LANGUAGES:
+            return Slot("language of answers", value)
     if found := _CODE.match(plain):
         return Slot("language of code", found["value"])
     return None

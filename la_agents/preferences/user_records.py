@@ -86,7 +86,7 @@ class UserRecords:
         return self._shards.on(user, act)
 
     def read_some(self, user: str, ids: Sequence[str], places: Places) -> list[StoredPreference]:
-        """Return those of these preferences that the user has, archived or not, without vectors and history.
+        """Return those of these preferences that the user has, archived or not.
 
         Args:
             user: Whose.
@@ -98,7 +98,7 @@ class UserRecords:
             catch_up(shard, user, places)
             wanted = [record_id(user, places.slots[id]) for id in ids if id in places.slots]
             page = shard.get(ids=wanted, include=_CONTENT) if wanted else None
-            return [] if page is None else _records(page, user, vectors=False, history=False, archived=True)
+            return [] if page is None else _records(page, user, vectors=True, history=True, archived=True)
 
         return self._shards.on(user, act) or []
 
@@ -110,6 +110,10 @@ class UserRecords:
             yield _records(page, user, vectors=False, history=True, archived=True)
             with self._shards.errors():
                 walk = _next_page(rest)
+
+    def count(self, user: str) -> int:
+        """Return how many records the user has, archived or not; a writer's claims are counted, too."""
+        return self._shards.on(user, lambda shard: sum(len(page["ids"]) for page in _walk(shard, user, None, []))) or 0
 
     def write(self, user: str, records: Sequence[StoredPreference], places: Places | None = None) -> None:
         """Add or replace records, each with its vector: all of them or, on error, none (but for claims).

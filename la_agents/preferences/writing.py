@@ -122,7 +122,7 @@ class Writing:
 
         Raises:
             PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
-            InvalidPreferenceError: a new value is out of its limits.
+            InvalidPreferenceError: a new value is out of its limits, or the user's weights together are.
             ConfigurationError: nothing to change is given.
         """
         user = owner_of(user)
@@ -142,6 +142,8 @@ class Writing:
             raise ConfigurationError(msg)
         with writer(user):
             changed = updated(self._ledger.current(user, id), changes, utc_now())
+            if "weight" in changes or "expires_at" in changes:
+                self._ledger.check_total(user, [changed], self._ledger.records.read(user, archived=True, history=False))
             self._ledger.write(user, [changed])
         return changed.preference
 
@@ -167,10 +169,12 @@ class Writing:
         Raises:
             PreferenceNotFoundError: this user has none with this id.
             ConfigurationError: there is nothing to undo.
+            InvalidPreferenceError: what comes back is more than the user may have.
         """
         user = owner_of(user)
         with writer(user):
             restored = self._undone(user, self._ledger.existing(user, id))
+            self._ledger.check_total(user, restored, self._ledger.records.read(user, archived=True, history=False))
             self._ledger.write(user, restored)
         return [record.preference for record in restored]
 

@@ -8,11 +8,12 @@ import tracemalloc
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
-from la_agents.errors import InvalidPreferenceError
+from la_agents.errors import ConfigurationError, InvalidPreferenceError
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.store import PreferenceStore
 
@@ -229,3 +230,72 @@ def test_an_id_that_comes_again_far_below_is_still_known(tmp_path: Path) -> None
         with pytest.raises(InvalidPreferenceError, match="line 1501"):
             store.import_("bob", io.StringIO("\n".join([*lines, again])))
         assert store.count("bob") == 0
+
+
+def test_an_older_export_can_be_taken_back(store: PreferenceStore, tmp_path: Path) -> None:
+    """What an import replaces is in the history, like any other change."""
+    love = store.add("alice", "I love Chinese food.")
+    tea = store.add("alice", "I drink tea.")
+    store.export("alice", tmp_path / "old.jsonl")
+    hate = store.add("alice", "I hate Chinese food.")
+    store.forget("alice", tea.id)
+    store.import_("alice", tmp_path / "old.jsonl")
+    assert {each.id for each in store.list("alice")} == {love.id, tea.id, hate.id}
+    assert [change.kind for change in store.history("alice", love.id)] == ["added", "superseded", "imported"]
+    store.import_("alice", tmp_path / "old.jsonl")
+    assert len(store.history("alice", love.id)) == 3
+    store.undo("alice", love.id)
+    store.undo("alice", tea.id)
+    assert store.list("alice") == [hate]
+    assert store.get("alice", love.id).superseded_by == hate.id
+    assert store.get("alice", tea.id).state == "forgotten"
+
+
+@pytest.mark.parametrize(
+    ("source_format", "records"),
+    [
+        ("mem0", [{"memory": "I ski.", "user_id": "a"}, {"memory": "I sail.", "user_id": "b"}]),
+        (
+            "langmem",
+            [
+                {"key": "1", "namespace": ["m", "a"], "value": {"content": "I ski."}},
+                {"key": "2", "namespace": ["m", "b"], "value": {"content": "I sail."}},
+            ],
+        ),
+    ],
+)
+def test_memories_of_several_users_are_not_mixed(store: PreferenceStore, source_format: Any, records: Any) -> None:
+    for text in (json.dumps(records), "\n".join(map(json.dumps, records))):
+        with pytest.raises(InvalidPreferenceError, match="2: Expected the memories of one user"):
+            store.import_("alice", io.StringIO(text), source_format=source_format)
+        assert store.count("alice") == 0
+    bad: list[str] = []
+    assert store.import_("alice", io.StringIO(text), source_format=source_format, on_bad=bad.append) == 1
+    assert (len(bad), [each.text for each in store.list("alice")]) == (1, ["I ski."])
+
+
+def test_what_may_not_be_stored_is_a_bad_line_with_its_number(store: PreferenceStore) -> None:
+    lines = '{"text": "I ski."}\n{"text": "w", "weight": 50}\n{"text": "l", "locked": true}\n' + "[" * 100_000 + "\n"
+    with pytest.raises(InvalidPreferenceError, match=r"line 2: weight: Expected at most 10, got 50"):
+        store.import_("alice", io.StringIO(lines))
+    bad: list[str] = []
+    assert store.import_("alice", io.StringIO(lines), on_bad=bad.append) == 1
+    assert [message.split(":")[0] for message in bad] == ["line 2", "line 3", "line 4"]
+    with pytest.raises(InvalidPreferenceError, match="record 1: metadata: Expected an object, got str"):
+        store.import_("alice", io.StringIO('[{"memory": "m", "metadata": "s"}]'), source_format="mem0")
+    with pytest.raises(ConfigurationError, match="la-agents, mem0, langmem"):
+        store.import_("alice", io.StringIO(lines), source_format="zep")  # type: ignore[arg-type]
+
+
+def test_mem0_lines_are_read_one_at_a_time(store: PreferenceStore) -> None:
+    lines = "".join(json.dumps({"memory": f"thing {n}", "user_id": "a"}) + "\n" for n in range(3))
+    assert store.import_("alice", io.StringIO(lines), source_format="mem0") == 3
+    whole = json.dumps({"memories": [{"memory": "I ski."}]}, indent=1)
+    assert store.import_("bob", io.StringIO(whole), source_format="mem0") == 1
+
+
+def test_an_export_tells_its_progress(store: PreferenceStore) -> None:
+    store.add_many("alice", [f"thing {n}" for n in range(150)], consolidate=False)
+    told: list[tuple[int, int]] = []
+    assert store.export("alice", io.StringIO(), progress=lambda *both: told.append(both)) == 150
+    assert told == [(100, 150), (150, 150)]

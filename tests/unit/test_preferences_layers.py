@@ -100,3 +100,21 @@ def test_names_that_mean_something_else_are_refused(store: PreferenceStore, name
         store.shared(name)
     with pytest.raises(ConfigurationError, match="layer"):
         PreferenceStore("prefs", layers=[name])
+
+
+@pytest.mark.parametrize(
+    ("locked", "mine"),
+    [
+        ("Never recommend pork dishes.", "Recommend pork dishes."),
+        ("Always answer in English.", "I only speak French."),
+        ("Always answer in English.", "Use French for everything you write."),
+    ],
+)
+def test_a_locked_one_overrules_a_user_whether_or_not_the_question_calls_for_it(
+    store: PreferenceStore, locked: str, mine: str
+) -> None:
+    store.shared("acme").add(locked, locked=True)
+    store.add("eve", mine, scope="always")
+    for query in ("What is the capital of Peru?", "Recommend pork dishes for dinner", locked):
+        assert mine not in [scored.preference.text for scored in store.retrieve("eve", query, min_relevance=0.9)]
+    assert [each.text for each in store.list("eve")] == [mine]

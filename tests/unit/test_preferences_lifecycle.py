@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -342,3 +343,65 @@ def test_export_and_import_keep_the_history(store: PreferenceStore, tmp_path: Pa
     assert store.erase("alice") == 2
     assert store.import_("alice", file) == 2
     assert (store.history("alice", old.id), store.archive("alice"), store.list("alice")) == (history, archive, active)
+
+
+def test_what_is_said_again_still_supersedes_what_it_contradicts(store: PreferenceStore) -> None:
+    """An undo, or two processes at once, left both; saying either again settles it."""
+    love = store.add("alice", "I love Chinese food.")
+    hate = store.add("alice", "I hate Chinese food.")
+    store.undo("alice", love.id)
+    assert len(store.list("alice")) == 2
+    again = store.add("alice", "I hate Chinese food.")
+    assert (again.id, again.num_said) == (hate.id, 2)
+    assert store.list("alice") == [again]
+    assert store.get("alice", love.id).superseded_by == hate.id
+
+
+def test_what_was_inferred_and_is_now_said_has_no_doubt_left(store: PreferenceStore) -> None:
+    soon = utc_now() + timedelta(hours=1)
+    store.add("alice", "I like jazz.", source="inferred", confidence=0.5, half_life_days=30, expires_at=soon)
+    said = store.add("alice", "I like jazz.")
+    assert (said.source, said.confidence, said.half_life_days, said.expires_at) == ("explicit", 1.0, None, None)
+    inferred = store.add("alice", "I like jazz.", source="inferred", half_life_days=1)
+    assert (inferred.source, inferred.half_life_days) == ("explicit", None)
+
+
+def test_the_weight_of_the_past_is_the_weight_that_it_had(store: PreferenceStore) -> None:
+    store.add("alice", "I like jazz.", scope="always", half_life_days=1e-6)  # a tenth of a second
+    then = utc_now()
+    time.sleep(0.5)
+    (past,) = store.retrieve("alice", "Which music?", as_of=then)
+    (now,) = store.retrieve("alice", "Which music?")
+    assert past.weight > 0.5 > now.weight
+    with pytest.raises(ConfigurationError, match="as_of"):
+        store.list("alice", as_of="2024-01-01")  # type: ignore[arg-type]
+
+
+def test_limits_hold_for_updates_and_undoing(tmp_path: Path) -> None:
+    with PreferenceStore(tmp_path, limits=Limits(max_total_weight=3)) as store:
+        one = store.add("alice", "I ski.", weight=2)
+        store.add("alice", "I am vegetarian.")
+        with pytest.raises(InvalidPreferenceError, match="total weight"):
+            store.update("alice", one.id, weight=2.5)
+        store.forget("alice", one.id)
+        store.add("alice", "I play the piano.", weight=2)
+        with pytest.raises(InvalidPreferenceError, match="total weight"):
+            store.undo("alice", one.id)
+        assert sum(each.weight for each in store.list("alice")) == 3
+    for bad in (float("nan"), 0.0):
+        with pytest.raises(ConfigurationError, match="limits"):
+            Limits(max_weight=bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ({"half_life_days": -1}, r"half_life_days: Expected it to be greater than 0, got -1\."),
+        ({"expires_at": datetime(2030, 1, 1)}, r"expires_at: Expected it to have timezone info, got datetime"),
+        ({"foo": 1}, r"foo: Expected one of the fields text, scope, .*; leave it out\."),
+        ({"scope": "x" * 100}, r"scope: .*got str\."),
+    ],
+)
+def test_a_message_says_what_came(store: PreferenceStore, text: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidPreferenceError, match=message):
+        store.add_many("alice", [{"text": "I ski.", **text}])

@@ -54,6 +54,7 @@ def test_documents_carry_what_the_store_found(retriever: PreferenceRetriever, st
         "scope": "always",
         "weight": 2.0,
         "relevance": None,
+        "layer": "user",
     }
     assert [document.id for document in documents] == [scored.preference.id for scored in found]
     assert [document.metadata["relevance"] for document in documents] == [scored.relevance for scored in found]
@@ -144,3 +145,10 @@ async def test_callbacks_see_the_run(retriever: PreferenceRetriever) -> None:
     retriever.invoke(QUERY, {**config("bob"), "callbacks": [recorder]})
     await retriever.ainvoke(QUERY, {**config("bob"), "callbacks": [recorder]})
     assert recorder.seen == [QUERY, "1 documents"] * 2
+
+
+def test_a_token_budget_is_kept_by_the_constructor_and_by_a_call(store: PreferenceStore) -> None:
+    every = texts(PreferenceRetriever(store=store).invoke(QUERY, config("alice")))
+    assert len(every) == 3
+    assert texts(PreferenceRetriever(store=store, max_tokens=0).invoke(QUERY, config("alice"))) == []
+    assert texts(PreferenceRetriever(store=store, max_tokens=0).invoke(QUERY, config("alice"), max_tokens=999)) == every
