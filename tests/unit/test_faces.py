@@ -376,3 +376,19 @@ def test_a_method_that_is_not_one_or_out_of_its_range_is_refused(face: type[Face
             make(face, **bad)
         with pytest.raises(ConfigurationError, match=name):
             make(face).invoke(QUESTION, **bad)
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_the_texts_of_all_principles_keep_their_budget_of_the_models_own_tokens(
+    face: type[Face], store: PreferenceStore
+) -> None:
+    query = "What should I cook tonight vegetarian"
+    free = [principle.text for principle in make(face, store).resolve_principles(query, {"user_id": "alice"})]
+    assert len(free) == 2
+    sizes = [len(make(face).get_token_ids(text)) for text in free]
+    for budget in (0, sizes[0] - 1, sizes[0], sum(sizes) - 1, sum(sizes)):
+        bounded = make(face, store, max_principle_tokens=budget).resolve_principles(query, {"user_id": "alice"})
+        kept = [principle.text for principle in bounded]
+        assert sum(sizes[free.index(text)] for text in kept) <= budget
+        assert (kept == free) == (budget == sum(sizes))
+        assert (free[0] in kept) == (budget >= sizes[0])
