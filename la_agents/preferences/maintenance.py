@@ -6,7 +6,6 @@ This is for whoever runs the store. Nothing else may write meanwhile; see `Prefe
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import numpy as np
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.cleaning import clean, folder_size
 from la_agents.preferences.layout import FORMAT, Settings
-from la_agents.preferences.pages import Page, Progress, collections, is_vector, pages, stored
+from la_agents.preferences.pages import Page, Progress, is_vector, pages, stored
 from la_agents.preferences.records import StoredPreference, metadata_of, record_id, user_digest
 from la_agents.preferences.spill import Spill
 
@@ -165,11 +164,7 @@ class _Copy:
 
 def _drop_all_but(shards: Shards, settings: Settings) -> None:
     """Delete shards of other generations: those that were replaced, or left by a rebuild that was cut off."""
-    root = re.escape(shards.name)
-    kept = {settings.shard_name(shards.name, shard) for shard in range(settings.num_shards)}
     with shards.errors():
-        client = shards.client()
-        for collection in collections(client):
-            if re.fullmatch(rf"{root}(?:-|\.g\d+\.)\d{{4}}", collection.name) and collection.name not in kept:
-                client.delete_collection(collection.name)
-        shards.forget()
+        for collection in shards.others(settings):
+            shards.client().delete_collection(collection.name)
+    shards.forget()

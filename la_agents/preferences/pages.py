@@ -11,13 +11,12 @@ import numpy as np
 from la_agents.preferences.records import StoredPreference, from_record, owner_of
 
 if TYPE_CHECKING:
-    from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
 
     from la_agents.preferences.layout import Settings
     from la_agents.preferences.shards import Shards
 
-__all__ = ["Page", "Progress", "collections", "is_vector", "pages", "stored"]
+__all__ = ["Page", "Progress", "is_vector", "pages", "stored"]
 
 _SIZE = 1_000
 
@@ -55,7 +54,7 @@ def pages(
     """Read every record, or about so many of them, some of each shard; shard after shard."""
     with shards.errors():
         names = {settings.shard_name(shards.name, shard): shard for shard in range(settings.num_shards)}
-        existing = [one for one in collections(shards.client()) if one.name in names]
+        existing = [one for one in shards.collections() if one.name in names]
         total, done = sum(one.count() for one in existing), 0
         share = total if at_most is None else -(-at_most // max(len(existing), 1))
         for collection in existing:
@@ -67,14 +66,6 @@ def pages(
                 if progress is not None:
                     progress(done, total)
                 yield page
-
-
-def collections(client: ClientAPI) -> list[Collection]:
-    """Every collection, the root included."""
-    found: list[Collection] = []
-    while page := client.list_collections(limit=500, offset=len(found)):
-        found += page
-    return found
 
 
 def stored(id: str, text: str | None, metadata: Mapping[str, Any]) -> StoredPreference | None:

@@ -6,6 +6,7 @@ Nothing here knows what a record holds; see `user_records.py` for that.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -104,6 +105,19 @@ class Shards:
             found = self._collection(self._connection.open(), name, create=create)
         assert found is not None or not create
         return cast("Collection", found)
+
+    def collections(self) -> list[Collection]:
+        """Every collection there is, of this store and of others."""
+        client, found = self._connection.open(), list[Any]()
+        while page := client.list_collections(limit=500, offset=len(found)):
+            found += page
+        return found
+
+    def others(self, settings: Settings) -> list[Collection]:
+        """This store's shards that are not of these settings: replaced, or left by a rebuild that was cut off."""
+        kept = {settings.shard_name(self.name, shard) for shard in range(settings.num_shards)}
+        own = re.compile(rf"{re.escape(self.name)}(?:-|\.g\d+\.)\d{{4}}")
+        return [each for each in self.collections() if own.fullmatch(each.name) and each.name not in kept]
 
     def on(self, user: str, act: Callable[[Collection], T], dimension: int | None = None) -> T | None:
         """Do something on the user's collection, which is made if a dimension is given; None if there is none.

@@ -147,22 +147,28 @@ class UserRecords:
 
         The last slot goes first: what is left by an erasure that is cut off is still found.
         """
-        own: Where = {"$or": [{USER_FIELD: user}, {ARCHIVE_FIELD: user}]}
         most = self._shards.max_batch_size()
+        number = self._shards.on(user, lambda shard: _erase(shard, user, most)) or 0
+        settings = self._shards.settings()
+        with self._shards.errors():  # what a migration that was cut off has left
+            for shard in self._shards.others(settings) if settings else ():
+                _erase(shard, user, most)
+        return number
 
-        def act(shard: Collection) -> int:
-            number = 0
-            while True:  # until nobody adds any more
-                found = shard.get(where=own, include=[])["ids"]
-                claims = shard.get(where={CLAIM_FIELD: user}, include=[])["ids"]
-                ids = sorted({*found, *claims}, key=lambda id: slot_of(id) or 0, reverse=True)
-                if not ids:
-                    return number
-                for start in range(0, len(ids), most):
-                    shard.delete(ids=ids[start : start + most])
-                number += len(found)
 
-        return self._shards.on(user, act) or 0
+def _erase(shard: Collection, user: str, most: int) -> int:
+    own: Where = {"$or": [{USER_FIELD: user}, {ARCHIVE_FIELD: user}]}
+    number = 0
+    while True:  # until nobody adds any more
+        found = shard.get(where=own, include=[])["ids"]
+        claims = shard.get(where={CLAIM_FIELD: user}, include=[])["ids"]
+        in_slots = (id for page in _walk(shard, user, None, []) for id in page["ids"])  # damaged ones, too
+        ids = sorted({*found, *claims, *in_slots}, key=lambda id: slot_of(id) or 0, reverse=True)
+        if not ids:
+            return number
+        for start in range(0, len(ids), most):
+            shard.delete(ids=ids[start : start + most])
+        number += len(found)
 
 
 def catch_up(shard: Collection, user: str, places: Places) -> None:

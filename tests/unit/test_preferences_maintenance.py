@@ -338,3 +338,24 @@ def test_readers_go_on_while_the_store_is_written_anew(tmp_path: Path) -> None:
         finally:
             done.set()
         assert all(reader.result() > 0 for reader in readers)
+
+
+def test_an_erasure_reaches_damaged_records_and_what_a_cut_off_migration_left(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.add_many("alice", [f"{SECRET} {n}" for n in range(3)], consolidate=False)
+        store.add("bob", "I sail.")
+        shard = store._ledger.shards.on("alice", lambda shard: shard)
+        assert shard is not None
+        shard.update(ids=[f"{ALICE}:1"], metadatas=[{"user_id": 7}])
+
+        def stop(done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            store.migrate(1, progress=stop)
+        copied = store._ledger.shards.collection("la-agents-preferences.g1.0000", create=True)
+        copied.add(ids=[f"{ALICE}:0"], documents=[SECRET], metadatas=[{"user_id": "alice"}], embeddings=[[1.0] * 8])
+        assert store.erase("alice") == 2
+        assert shard.get(ids=[f"{ALICE}:{slot}" for slot in range(3)])["ids"] == []
+        assert copied.count() == 0
+        assert store.count("bob") == 1
