@@ -1,37 +1,28 @@
-"""One user's records in their shard: read by slot, written in one operation, erased.
-
-Where a server lets other processes write to the same user, a new preference first claims its slot: Chroma adds a record
-under an id once, so that two who take the same slot do not overwrite each other. A claim is nobody's record; one whose
-process was killed stays free for the same preference and goes with the next rebuild.
-"""
+"""One user's records in their shard: read by slot, written in one operation, erased."""
 
 from __future__ import annotations
 
-import itertools
-import random
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from la_agents.errors import StoreUnavailableError
+from la_agents.preferences.claims import are_ours, catch_up, claim, put, stands, tries
 from la_agents.preferences.records import (
     ARCHIVE_FIELD,
     CLAIM_FIELD,
     CONTINUED_FIELD,
     USER_FIELD,
     StoredPreference,
-    Vector,
-    claim_of,
     from_record,
-    metadata_of,
     owner_of,
     preference_id_of,
     record_id,
     slot_of,
 )
-from la_agents.preferences.slots import Places, windows
+from la_agents.preferences.slots import Places
+from la_agents.preferences.walking import at_once, next_page, walk
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -42,8 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["UserRecords"]
 
 _CONTENT: Include = ["documents", "metadatas"]
-_TRIES = 50
-_MAX_AT_ONCE = 20_000  # SQLite takes 32 thousand values in a query
 
 
 class UserRecords:
@@ -69,7 +58,7 @@ class UserRecords:
         where: Where | None = None if archived else {"$or": [{USER_FIELD: user}, {CONTINUED_FIELD: user}]}
 
         def act(shard: Collection) -> list[StoredPreference]:
-            pages = _at_once(shard, user, where, _CONTENT)
+            pages = at_once(shard, user, where, _CONTENT)
             return [record for page in pages for record in _records(page, user, vectors, history, archived)]
 
         return self._shards.on(user, act) or []
@@ -78,7 +67,7 @@ class UserRecords:
         """Return one preference, archived or not, with its vector and history; None if the user has none of this id."""
 
         def act(shard: Collection) -> StoredPreference | None:
-            for page in _walk(shard, user, None, _CONTENT):
+            for page in walk(shard, user, None, _CONTENT):
                 for record in _records(page, user, vectors=True, history=True, archived=True, only=id):
                     return record
             return None
@@ -104,16 +93,16 @@ class UserRecords:
 
     def pages(self, user: str) -> Iterator[list[StoredPreference]]:
         """Return all that the user has, archived or not, in pages, without vectors."""
-        walk = self._shards.on(user, lambda shard: _next_page(_walk(shard, user, None, _CONTENT)))
-        while walk is not None:
-            page, rest = walk
+        begun = self._shards.on(user, lambda shard: next_page(walk(shard, user, None, _CONTENT)))
+        while begun is not None:
+            page, rest = begun
             yield _records(page, user, vectors=False, history=True, archived=True)
             with self._shards.errors():
-                walk = _next_page(rest)
+                begun = next_page(rest)
 
     def count(self, user: str) -> int:
         """Return how many records the user has, archived or not; a writer's claims are counted, too."""
-        return self._shards.on(user, lambda shard: sum(len(page["ids"]) for page in _walk(shard, user, None, []))) or 0
+        return self._shards.on(user, lambda shard: sum(len(page["ids"]) for page in walk(shard, user, None, []))) or 0
 
     def write(self, user: str, records: Sequence[StoredPreference], places: Places | None = None) -> None:
         """Add or replace records, each with its vector: all of them or, on error, none (but for claims).
@@ -129,15 +118,15 @@ class UserRecords:
         def act(shard: Collection) -> None:
             if self._shards.folder is not None:  # nobody else writes here
                 catch_up(shard, user, known)
-                _put(shard, user, records, vectors, known)
+                put(shard, user, records, vectors, known)
                 return
-            for _ in _tries():
+            for _ in tries():
                 catch_up(shard, user, known)
-                _claim(shard, user, records, vectors, known)
-                if not _are_ours(shard, user, records, known):
+                claim(shard, user, records, vectors, known)
+                if not are_ours(shard, user, records, known):
                     continue
-                _put(shard, user, records, vectors, known)
-                if _stands(shard, user, records, vectors, known):
+                put(shard, user, records, vectors, known)
+                if stands(shard, user, records, vectors, known):
                     return
 
         self._shards.on(user, act, dimension=vectors.shape[1])
@@ -162,128 +151,13 @@ def _erase(shard: Collection, user: str, most: int) -> int:
     while True:  # until nobody adds any more
         found = shard.get(where=own, include=[])["ids"]
         claims = shard.get(where={CLAIM_FIELD: user}, include=[])["ids"]
-        in_slots = (id for page in _walk(shard, user, None, []) for id in page["ids"])  # damaged ones, too
+        in_slots = (id for page in walk(shard, user, None, []) for id in page["ids"])  # damaged ones, too
         ids = sorted({*found, *claims, *in_slots}, key=lambda id: slot_of(id) or 0, reverse=True)
         if not ids:
             return number
         for start in range(0, len(ids), most):
             shard.delete(ids=ids[start : start + most])
         number += len(found)
-
-
-def catch_up(shard: Collection, user: str, places: Places) -> None:
-    """Note what lies in the slots from `places.end` on, claims included."""
-    places.begin(shard.id)
-    for page in _walk(shard, user, None, ["metadatas"], start=places.end):
-        metadatas: Sequence[Mapping[str, Any] | None] = page["metadatas"] or []
-        found = {slot_of(id): metadata or {} for id, metadata in zip(page["ids"], metadatas, strict=True)}
-        for slot in sorted(slot for slot in found if slot is not None):
-            places.note(slot, preference_id_of(found[slot]))
-
-
-def _claim(shard: Collection, user: str, records: Sequence[StoredPreference], vectors: Vector, places: Places) -> None:
-    """Make sure that the slots of new preferences are nobody else's: what Chroma adds under a taken id, it drops."""
-    rows = {record.preference.id: row for row, record in enumerate(records)}
-    for _ in _tries():
-        new = places.missing(rows)
-        if not new:
-            return
-        slots = range(places.end, places.end + len(new))
-        shard.add(
-            ids=[record_id(user, slot) for slot in slots],
-            embeddings=vectors[[rows[id] for id in new]],
-            documents=[""] * len(new),
-            metadatas=[claim_of(user, id, slot) for id, slot in zip(new, slots, strict=True)],
-        )
-        catch_up(shard, user, places)
-
-
-def _put(shard: Collection, user: str, records: Sequence[StoredPreference], vectors: Vector, places: Places) -> None:
-    """Write all, in one operation; what has no slot yet goes after the last."""
-    for id in places.missing(record.preference.id for record in records):
-        places.note(places.end, id)
-    slots = [places.slots[record.preference.id] for record in records]
-    shard.upsert(
-        ids=[record_id(user, slot) for slot in slots],
-        embeddings=vectors,
-        documents=[record.preference.text for record in records],
-        metadatas=[metadata_of(record, slot) for record, slot in zip(records, slots, strict=True)],
-    )
-
-
-def _are_ours(shard: Collection, user: str, records: Sequence[StoredPreference], places: Places) -> bool:
-    """Whether the slots still hold these preferences; not if the user was erased, and others have them by now."""
-    slots = {record_id(user, places.slots[record.preference.id]): record.preference.id for record in records}
-    page = shard.get(ids=[*slots], include=["metadatas"])
-    there = {id: metadata or {} for id, metadata in zip(page["ids"], page["metadatas"] or [], strict=True)}
-    if all(id in there and preference_id_of(there[id]) == slots[id] for id in slots):
-        return True
-    places.forget()
-    return False
-
-
-def _stands(shard: Collection, user: str, records: Sequence[StoredPreference], vectors: Vector, places: Places) -> bool:
-    """Whether what was written is where readers come to; if the user was erased meanwhile, it is taken back."""
-    slots = [places.slots[record.preference.id] for record in records]
-    ends = [window[-1] for window in itertools.takewhile(lambda window: window[-1] < max(slots), windows())]
-    if not ends or len(shard.get(ids=[record_id(user, slot) for slot in ends], include=[])["ids"]) == len(ends):
-        return True
-    # As claims, because others may have gone on behind these slots.
-    columns = [*zip(records, slots, strict=True)]
-    shard.update(
-        ids=[record_id(user, slot) for slot in slots],
-        embeddings=vectors,
-        documents=[""] * len(slots),
-        metadatas=[
-            dict.fromkeys(metadata_of(record, slot)) | claim_of(user, record.preference.id, slot)
-            for record, slot in columns
-        ],
-    )
-    places.forget()
-    return False
-
-
-def _tries() -> Iterator[None]:
-    """So many times, with pauses that grow and differ between those who are in each other's way."""
-    for number in range(_TRIES):
-        yield
-        time.sleep(random.uniform(0, min(0.002 * 2**number, 0.2)))
-    msg = f"Expected to write for a user, got other processes in the way {_TRIES} times; try again."
-    raise StoreUnavailableError(msg)
-
-
-def _walk(shard: Collection, user: str, where: Where | None, include: Include, start: int = 0) -> Iterator[GetResult]:
-    """The user's slots, a window at a time, up to the first that has room."""
-    for window in windows():
-        if window[-1] < start:
-            continue
-        slots = window[max(0, start - window[0]) :]
-        page = shard.get(ids=[record_id(user, slot) for slot in slots], where=where, include=include)
-        yield page
-        if record_id(user, window[-1]) not in page["ids"]:
-            return
-
-
-def _at_once(shard: Collection, user: str, where: Where | None, include: Include) -> Iterator[GetResult]:
-    """The user's slots as they are at one moment: in one query, unless they are very many."""
-    first = next(_walk(shard, user, where, include))
-    if record_id(user, next(windows())[-1]) not in first["ids"]:
-        yield first
-        return
-    num_windows = sum(1 for _ in _walk(shard, user, None, []))
-    for window in itertools.islice(windows(), num_windows - 1, None):
-        if window.stop > _MAX_AT_ONCE:
-            yield from _walk(shard, user, where, include)
-            return
-        page = shard.get(ids=[record_id(user, slot) for slot in range(window.stop)], where=where, include=include)
-        if record_id(user, window[-1]) not in page["ids"]:
-            yield page
-            return
-
-
-def _next_page(walk: Iterator[GetResult]) -> tuple[GetResult, Iterator[GetResult]] | None:
-    page = next(walk, None)
-    return None if page is None else (page, walk)
 
 
 def _records(

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
+from la_agents.preferences.claims import are_ours, catch_up, claim, put, stands
 from la_agents.preferences.consolidation import new_record
 from la_agents.preferences.records import StoredPreference, Vector, record_id
 from la_agents.preferences.schema import Preference, utc_now
 from la_agents.preferences.slots import Places
 from la_agents.preferences.store import PreferenceStore
-from la_agents.preferences.user_records import _are_ours, _claim, _put, _stands, catch_up
 from tests.unit.test_preferences_server import url  # noqa: F401
 
 USER = "alice"
@@ -53,11 +53,11 @@ def test_slots_that_others_took_meanwhile_are_left_to_them(store: PreferenceStor
     places = seen_by_us(store)
     store.add_many(USER, ["theirs 1", "theirs 2", "theirs 3"], consolidate=False)
     ours, vectors = records("ours 1", "ours 2")
-    _claim(shard_of(store), USER, ours, vectors, places)
+    claim(shard_of(store), USER, ours, vectors, places)
     assert texts_of(store) == ["theirs 1", "theirs 2", "theirs 3"]  # a claim is nobody's record
-    _put(shard_of(store), USER, ours, vectors, places)
+    put(shard_of(store), USER, ours, vectors, places)
     assert texts_of(store) == ["ours 1", "ours 2", "theirs 1", "theirs 2", "theirs 3"]
-    assert _stands(shard_of(store), USER, ours, vectors, places)
+    assert stands(shard_of(store), USER, ours, vectors, places)
     assert store.verify().is_sound
 
 
@@ -65,11 +65,11 @@ def test_one_preference_that_two_write_lies_in_one_slot(store: PreferenceStore) 
     one, other = seen_by_us(store), seen_by_us(store)
     first, first_vectors = records("both", "first's own")
     second, second_vectors = records("second's own", "both")
-    _claim(shard_of(store), USER, first, first_vectors, one)
-    _claim(shard_of(store), USER, second, second_vectors, other)
+    claim(shard_of(store), USER, first, first_vectors, one)
+    claim(shard_of(store), USER, second, second_vectors, other)
     assert one.slots["both"] == other.slots["both"] == 0
-    _put(shard_of(store), USER, second, second_vectors, other)
-    _put(shard_of(store), USER, first, first_vectors, one)
+    put(shard_of(store), USER, second, second_vectors, other)
+    put(shard_of(store), USER, first, first_vectors, one)
     assert texts_of(store) == ["both", "first's own", "second's own"]
     assert store.erase(USER) == 3
 
@@ -81,12 +81,12 @@ def test_what_is_written_while_the_user_is_erased_is_not_left_where_nobody_comes
     store.add_many(USER, [f"gone {n}" for n in range(known)], consolidate=False)
     places = seen_by_us(store)
     ours, vectors = records("ours")
-    _claim(shard_of(store), USER, ours, vectors, places)
+    claim(shard_of(store), USER, ours, vectors, places)
     assert store.erase(USER) == known
-    _put(shard_of(store), USER, ours, vectors, places)
-    stands = _stands(shard_of(store), USER, ours, vectors, places)
-    assert stands == (known < 32)
-    if not stands:
+    put(shard_of(store), USER, ours, vectors, places)
+    does_stand = stands(shard_of(store), USER, ours, vectors, places)
+    assert does_stand == (known < 32)
+    if not does_stand:
         store._ledger.records.write(USER, ours, places)
     assert texts_of(store) == ["ours"]
     assert store.verify().is_sound
@@ -98,7 +98,7 @@ def test_a_claim_that_was_never_used_does_no_harm(store: PreferenceStore) -> Non
     """Its writer was killed: what lies there is counted nowhere, passed over by others, and erased with the user."""
     places = seen_by_us(store)
     lost, vectors = records("never written")
-    _claim(shard_of(store), USER, lost, vectors, places)
+    claim(shard_of(store), USER, lost, vectors, places)
     assert (store.list(USER), store.archive(USER), store.stats().states) == ([], [], {})
     assert store.verify().is_sound
     store.add_many(USER, [f"kept {n}" for n in range(40)], consolidate=False)
@@ -107,7 +107,7 @@ def test_a_claim_that_was_never_used_does_no_harm(store: PreferenceStore) -> Non
     store._ledger.records.write(USER, again)
     assert (store.count(USER), seen_by_us(store).slots["never written"]) == (41, 0)
     shard = shard_of(store)
-    _claim(shard, USER, *records("claimed only"), seen_by_us(store))
+    claim(shard, USER, *records("claimed only"), seen_by_us(store))
     assert store.erase(USER) == 41
     assert shard.get(ids=[record_id(USER, slot) for slot in range(100)])["ids"] == []
 
@@ -116,15 +116,15 @@ def test_slots_that_an_erasure_freed_and_others_took_are_not_overwritten(store: 
     store.add(USER, "known to us", consolidate=False)
     places = seen_by_us(store)
     ours, vectors = records("ours")
-    _claim(shard_of(store), USER, ours, vectors, places)
-    assert _are_ours(shard_of(store), USER, ours, places)
+    claim(shard_of(store), USER, ours, vectors, places)
+    assert are_ours(shard_of(store), USER, ours, places)
     store.erase(USER)
-    assert not _are_ours(shard_of(store), USER, ours, places)
+    assert not are_ours(shard_of(store), USER, ours, places)
     catch_up(shard_of(store), USER, places)
-    _claim(shard_of(store), USER, ours, vectors, places)
+    claim(shard_of(store), USER, ours, vectors, places)
     store.erase(USER)
     theirs = store.add_many(USER, ["theirs 1", "theirs 2"], consolidate=False)
-    assert not _are_ours(shard_of(store), USER, ours, places)
+    assert not are_ours(shard_of(store), USER, ours, places)
     store._ledger.records.write(USER, ours, places)
     assert texts_of(store) == sorted(["ours", *(each.text for each in theirs)])
 
@@ -150,11 +150,11 @@ def test_what_is_taken_back_stays_in_the_way_of_nobody(store: PreferenceStore) -
     store.add_many(USER, [f"gone {n}" for n in range(95)], consolidate=False)
     places = seen_by_us(store)
     ours, vectors = records("ours")  # in slot 95, which ends the second window
-    _claim(shard_of(store), USER, ours, vectors, places)
+    claim(shard_of(store), USER, ours, vectors, places)
     store.erase(USER)
-    _put(shard_of(store), USER, ours, vectors, places)
+    put(shard_of(store), USER, ours, vectors, places)
     shard = shard_of(store)
-    assert not _stands(shard, USER, ours, vectors, places)
+    assert not stands(shard, USER, ours, vectors, places)
     (raw,) = shard.get(ids=[record_id(USER, 95)], include=["metadatas", "documents"])["documents"]
     assert raw == ""
     store.add_many(USER, [f"new {n}" for n in range(100)], consolidate=False)
