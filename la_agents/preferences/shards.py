@@ -133,8 +133,8 @@ class Shards:
                 try:
                     return None if shard is None else act(shard)
                 except NotFoundError:
-                    if self.settings(any_format=True) == settings:
-                        raise
+                    if self.settings(any_format=True) in (settings, None):
+                        raise  # not written anew but deleted: whoever says that nothing is stored would be wrong
 
     def _shard(self, user: str, dimension: int | None = None) -> tuple[Settings | None, Collection | None]:
         """The collection of this user, made if a dimension is given, and what it was found by; None if there is none.
