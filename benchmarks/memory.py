@@ -6,7 +6,7 @@ filled, then opened and searched in a fresh process, users in random order. When
 Chroma loads its index and replays its log: of ours the searches right after opening are counted apart, and of them
 again those that were a shard's first.
 
-Filling a million takes hours. With `--folder` what is filled stays, and later runs measure it without filling again;
+Filling a million takes half an hour or more. With `--folder` what is filled stays, and later runs measure it without filling again;
 `--fill` fills and stops, so that the measuring can wait for a quiet machine.
 """
 

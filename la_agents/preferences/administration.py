@@ -58,7 +58,7 @@ class Administration:
             return rebuild(self._ledger.shards, self._ledger.vectorizer, num_shards, progress)
 
     def purge(self, *, progress: Progress | None = None) -> Purged:
-        """Write the store's folder anew so that no byte of what was erased, stays in any file.
+        """Write the store's folder anew so that no byte of what was erased stays in any file.
 
         Copies elsewhere (backups, snapshots, the disk's freed blocks) are not reached.
 
