@@ -6,8 +6,8 @@ filled, then opened and searched in a fresh process, users in random order. When
 Chroma loads its index and replays its log: of ours the searches right after opening are counted apart, and of them
 again those that were a shard's first.
 
-Filling a million takes half an hour or more. With `--folder` what is filled stays, and later runs measure it without filling again;
-`--fill` fills and stops, so that the measuring can wait for a quiet machine.
+Filling a million takes half an hour or more. With `--folder` what is filled stays, and later runs measure it without
+filling again; `--fill` fills and stops, so that the measuring can wait for a quiet machine.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def fill_ours(folder: Path, num_users: int) -> None:
         for user in range(1, num_users):
             by_shard[settings.shard_of(user_of(user))].append(user)
         for shard, users in by_shard.items():
-            collection = shards.collection(settings.shard_name(shards.name, shard), create=True)
+            collection = shards.collection(settings.shard_name(shards.name, shard))
             rows = [(user, number) for user in users for number in range(PER_USER)]
             for start in range(0, len(rows), BATCH):
                 part = rows[start : start + BATCH]

@@ -148,7 +148,7 @@ class _Copy:
         slots = [self._next_slot(record.preference.user_id) for record in records]
         vectors: list[Any] = [record.vector for record in records]
         with self.shards.errors():
-            self.shards.collection(self.new.shard_name(self.shards.name, shard), create=True).upsert(
+            self.shards.collection(self.new.shard_name(self.shards.name, shard)).upsert(
                 ids=[record_id(record.preference.user_id, slot) for record, slot in zip(records, slots, strict=True)],
                 embeddings=np.stack(vectors),
                 documents=[record.preference.text for record in records],

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from la_agents.errors import StoreMismatchError
+from la_agents.preferences.handles import Handles
 from la_agents.preferences.layout import FORMAT, INDEX, OLDEST_FORMAT, Settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Shards:
         self.name = name
         self._embeddings = embeddings
         self._settings: Settings | None = None
-        self._open: dict[str, Collection] = {}
+        self._handles = Handles(connection, INDEX)
         self._lock = threading.RLock()
 
     def max_batch_size(self) -> int:
@@ -56,7 +57,7 @@ class Shards:
     def check_dimension(self, dimension: int) -> None:
         """Raise StoreMismatchError unless vectors of this length fit the store, if there is one yet."""
         with self._lock, self._connection.errors():
-            settings = self._known_settings(self._connection.open())
+            settings = self._known_settings()
         if settings is not None and dimension != settings.dimension:
             msg = (
                 f"Expected vectors of {settings.dimension} numbers as in the store "
@@ -80,7 +81,7 @@ class Shards:
     def settings(self, *, any_format: bool = False) -> Settings | None:
         """What the store records now; None if there is none yet. An older format has to be asked for."""
         with self._lock, self._connection.errors():
-            settings = self._settings_now(self._connection.open())
+            settings = self._settings_now()
         if settings is not None and not any_format:
             self._check_format(settings)
         return settings
@@ -88,7 +89,7 @@ class Shards:
     def switch(self, settings: Settings) -> None:
         """Record other settings: from here on, every call uses their shards."""
         with self._lock, self._connection.errors():
-            root = self._collection(self._connection.open(), self.name, create=False)
+            root = self._handles.get(self.name)
             assert root is not None  # there were settings to change
             root.modify(metadata=asdict(settings))
             self.forget()
@@ -97,14 +98,12 @@ class Shards:
         """Look settings and collections up again when they are next needed: some of them were changed or deleted."""
         with self._lock:
             self._settings = None
-            self._open.clear()
+            self._handles.drop_all_but()
 
-    def collection(self, name: str, *, create: bool) -> Collection:
-        """A shard by its name."""
+    def collection(self, name: str) -> Collection:
+        """A shard by its name, made if there is none."""
         with self._lock:
-            found = self._collection(self._connection.open(), name, create=create)
-        assert found is not None or not create
-        return cast("Collection", found)
+            return self._handles.make(name)
 
     def collections(self) -> list[Collection]:
         """Every collection there is, of this store and of others."""
@@ -143,36 +142,34 @@ class Shards:
         anew, the user would seem to have nothing.
         """
         with self._lock, self._connection.errors():
-            client = self._connection.open()
             settings = self._settings
-            if settings is None or self._name_of(user, settings) not in self._open:
-                offer = None if dimension is None else Settings(self._embeddings, dimension)
-                settings = self._settings_now(client, offer)
+            if settings is None or self._name_of(user, settings) not in self._handles:
+                settings = self._settings_now(None if dimension is None else Settings(self._embeddings, dimension))
             if settings is None:
                 return None, None
             self._check_format(settings)
-            if dimension is not None:
-                self.check_dimension(dimension)
-            return settings, self._collection(client, self._name_of(user, settings), create=dimension is not None)
+            name = self._name_of(user, settings)
+            if dimension is None:
+                return settings, self._handles.get(name)
+            self.check_dimension(dimension)
+            return settings, self._handles.make(name)
 
     def _name_of(self, user: str, settings: Settings) -> str:
         return settings.shard_name(self.name, settings.shard_of(user))
 
-    def _settings_now(self, client: ClientAPI, offer: Settings | None = None) -> Settings | None:
-        """What the store records, read anew; handles of other settings' shards are dropped."""
+    def _settings_now(self, offer: Settings | None = None) -> Settings | None:
+        """What the store records, read anew; handles on other settings' shards are dropped."""
         before, self._settings = self._settings, None
-        self._open.pop(self.name, None)
-        now = self._known_settings(client, offer)
+        self._handles.drop(self.name)
+        now = self._known_settings(offer)
         if now != before:
-            root = self._open.get(self.name)
-            self._open = {} if root is None else {self.name: root}
+            self._handles.drop_all_but(self.name)
         return now
 
-    def _known_settings(self, client: ClientAPI, offer: Settings | None = None) -> Settings | None:
+    def _known_settings(self, offer: Settings | None = None) -> Settings | None:
         """What the store records, once it exists; an offer makes it exist. The first to make it decides."""
         if self._settings is None:
-            metadata = None if offer is None else asdict(offer)
-            root = self._collection(client, self.name, create=offer is not None, metadata=metadata)
+            root = self._handles.get(self.name) if offer is None else self._handles.make(self.name, asdict(offer))
             self._settings = None if root is None else self._read_settings(root.metadata or {})
         return self._settings
 
@@ -200,22 +197,3 @@ class Shards:
             )
             raise StoreMismatchError(msg)
         return settings
-
-    def _collection(
-        self, client: ClientAPI, name: str, *, create: bool, metadata: dict[str, Any] | None = None
-    ) -> Collection | None:
-        from chromadb.errors import NotFoundError
-
-        if name in self._open:
-            return self._open[name]
-        try:
-            if create:
-                found = client.get_or_create_collection(
-                    name, embedding_function=None, metadata=metadata, configuration={"hnsw": INDEX}
-                )
-            else:
-                found = client.get_collection(name, embedding_function=None)
-        except NotFoundError:
-            return None  # another process may make it any time, so its absence is not remembered
-        self._open[name] = found
-        return found

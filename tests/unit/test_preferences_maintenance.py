@@ -353,7 +353,7 @@ def test_an_erasure_reaches_damaged_records_and_what_a_cut_off_migration_left(tm
 
         with pytest.raises(KeyboardInterrupt):
             store.migrate(1, progress=stop)
-        copied = store._ledger.shards.collection("la-agents-preferences.g1.0000", create=True)
+        copied = store._ledger.shards.collection("la-agents-preferences.g1.0000")
         copied.add(ids=[f"{ALICE}:0"], documents=[SECRET], metadatas=[{"user_id": "alice"}], embeddings=[[1.0] * 8])
         assert store.erase("alice") == 2
         assert shard.get(ids=[f"{ALICE}:{slot}" for slot in range(3)])["ids"] == []

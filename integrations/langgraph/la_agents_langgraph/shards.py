@@ -14,6 +14,7 @@ import numpy as np
 
 from la_agents.errors import StoreMismatchError
 from la_agents.preferences.connection import Connection
+from la_agents.preferences.handles import Handles
 from la_agents_langgraph.records import (
     Namespace,
     StoredItem,
@@ -56,7 +57,7 @@ class ItemShards:
         self._name = name
         self._settings = {"format": _FORMAT, "embeddings": embeddings, "dimension": dimension, "shards": _NUM_SHARDS}
         self._dimension = dimension
-        self._open: dict[str, Collection] = {}
+        self._handles = Handles(connection, _INDEX)
         self._lock = threading.RLock()
 
     def read(self, namespace: Namespace, keys: Sequence[str]) -> dict[str, StoredItem]:
@@ -138,42 +139,22 @@ class ItemShards:
     def _shard(self, name: str, *, create: bool) -> Collection | None:
         """A shard; None if there is none yet. The root is looked at first: it says whether the settings fit."""
         with self._lock:
-            self._connection.open()  # whatever is known already, a closed store answers no more
-            if self._name not in self._open:
-                root = self._collection(self._name, create=create)
+            if self._name not in self._handles:
+                root = self._handles.make(self._name, {**self._settings}) if create else self._handles.get(self._name)
                 if root is None:
                     return None
                 self._check(root.metadata or {})
-            return self._collection(name, create=create)
+            return self._handles.make(name) if create else self._handles.get(name)
 
     def _check(self, recorded: Any) -> None:
         known = {field: recorded.get(field) for field in self._settings}
         if known != self._settings:
-            self._open.clear()
+            self._handles.drop_all_but()
             msg = (
                 f"Expected a store with the settings {known}, with which {self._connection.location} was written, got "
                 f"{self._settings}; give index= the same embedding model, or name= another store."
             )
             raise StoreMismatchError(msg)
-
-    def _collection(self, name: str, *, create: bool) -> Collection | None:
-        from chromadb.errors import NotFoundError
-
-        if name in self._open:
-            return self._open[name]
-        client = self._connection.open()
-        try:
-            if create:
-                metadata = {**self._settings} if name == self._name else None
-                found = client.get_or_create_collection(
-                    name, embedding_function=None, metadata=metadata, configuration={"hnsw": _INDEX}
-                )
-            else:
-                found = client.get_collection(name, embedding_function=None)
-        except NotFoundError:
-            return None  # another process may make it any time, so its absence is not remembered
-        self._open[name] = found
-        return found
 
 
 def _items(result: Any) -> list[StoredItem]:
