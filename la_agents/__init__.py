@@ -5,8 +5,9 @@ Importing this package does nothing but make its names known; what a name needs 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from la_agents.lazy_names import names_of
 
 if TYPE_CHECKING:
     from la_agents.chat_models import ChatLinearAlignment
@@ -27,23 +28,15 @@ __all__ = [
     "Principle",
 ]
 
-_HOME = {
-    "AlignmentReport": "la_agents.report",
-    "ChatLinearAlignment": "la_agents.chat_models",
-    "LinearAlignmentLLM": "la_agents.llms",
-    "Preference": "la_agents.preferences.schema",
-    "PreferenceRetriever": "la_agents.retrievers",
-    "PreferenceStore": "la_agents.preferences.store",
-    "Principle": "la_agents.principles",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        msg = f"module 'la_agents' has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(importlib.import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "AlignmentReport": "report",
+        "ChatLinearAlignment": "chat_models",
+        "LinearAlignmentLLM": "llms",
+        "Preference": "preferences.schema",
+        "PreferenceRetriever": "retrievers",
+        "PreferenceStore": "preferences.store",
+        "Principle": "principles",
+    },
+)

@@ -5,8 +5,9 @@ Importing this package does nothing but make its names known; what a name needs 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from la_agents.lazy_names import names_of
 
 if TYPE_CHECKING:
     from la_agents_langgraph.middleware import PreferenceMiddleware
@@ -14,15 +15,4 @@ if TYPE_CHECKING:
 
 __all__ = ["ChromaStore", "PreferenceMiddleware"]
 
-_HOME = {"ChromaStore": "store", "PreferenceMiddleware": "middleware"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = names_of(__name__, {"ChromaStore": "store", "PreferenceMiddleware": "middleware"})
