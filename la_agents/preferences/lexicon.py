@@ -5,8 +5,10 @@ from __future__ import annotations
 __all__ = [
     "ANTONYMS",
     "CONTRACTIONS",
+    "ELSEWHERE",
     "FILLER",
     "FREQUENT",
+    "IMPERATIVES",
     "LANGUAGES",
     "NEGATIONS",
     "NEGATIVE",
@@ -242,3 +244,14 @@ ANTONYMS = frozenset(
     )
 )
 """Pairs of which a person can hardly want both of the same thing."""
+
+IMPERATIVES = _words(
+    """
+    address always answer call explain give include keep list make mention name offer recommend reply respond show speak
+    suggest talk tell use write
+    """
+)
+"""How wishes about answers begin."""
+
+ELSEWHERE = _words("a also am an as do he in it me no on so was")
+"""English words that other languages have, too: by them alone a text is not taken for English."""

@@ -14,8 +14,10 @@ from functools import lru_cache
 
 from la_agents.preferences.lexicon import (
     CONTRACTIONS,
+    ELSEWHERE,
     FILLER,
     FREQUENT,
+    IMPERATIVES,
     LANGUAGES,
     NEGATIONS,
     NEGATIVE,
@@ -29,23 +31,7 @@ from la_agents.preferences.lexicon import (
 
 __all__ = ["Slot", "Statement", "letters", "read_statement"]
 
-_IMPERATIVES = {
-    "answer",
-    "always",
-    "explain",
-    "write",
-    "show",
-    "call",
-    "reply",
-    "respond",
-    "speak",
-    "talk",
-    "address",
-} | {
-    *("recommend", "suggest", "use", "give", "include", "mention", "tell", "keep", "make", "offer", "list", "name"),
-}
-_SHARED = {"a", "also", "am", "an", "as", "do", "he", "in", "it", "me", "no", "on", "so", "was"}  # words elsewhere too
-_ENGLISH = (FREQUENT | POSITIVE | NEGATIVE | NEGATIONS | _IMPERATIVES) - _SHARED
+_ENGLISH = (FREQUENT | POSITIVE | NEGATIVE | NEGATIONS | IMPERATIVES) - ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True)
