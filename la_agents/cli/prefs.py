@@ -289,8 +289,8 @@ def note_flags(preferences: list[Preference]) -> None:
 
 def _receipt(purged: Purged) -> str:
     return (
-        f"Purged: {purged.num_kept} preferences of others kept, {purged.num_gone} writes of what went dropped from "
-        f"the log, its pieces from every file; {purged.num_bytes_before:,} bytes before, "
+        f"Purged: {purged.num_kept} preferences of others kept, {purged.num_gone} earlier writes dropped from the "
+        f"log, pieces of what went from every file; {purged.num_bytes_before:,} bytes before, "
         f"{purged.num_bytes_after:,} after. Backups and snapshots are not reached."
     )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.cleaning import clean, folder_size
+from la_agents.preferences.cleaning import clean, folder_size, last_write, num_writes
 from la_agents.preferences.layout import FORMAT, Settings
 from la_agents.preferences.pages import Page, Progress, is_vector, pages, stored
 from la_agents.preferences.records import StoredPreference, metadata_of, record_id, user_digest
@@ -79,10 +79,13 @@ def purge(shards: Shards, vectorizer: Vectorizer, progress: Progress | None = No
         ConfigurationError: the store is on a server, whose files are not in reach.
     """
     folder = purgeable(shards)
-    before = folder_size(folder) if folder.exists() else 0
+    if not folder.exists():
+        return Purged(0, 0, 0, 0)
+    num_bytes, last = folder_size(folder), last_write(folder)
+    num_logged = num_writes(folder, last)
     num_kept = rebuild(shards, vectorizer, progress=progress)
-    num_gone = clean(folder) if num_kept or before else 0
-    return Purged(num_kept, num_gone, before, folder_size(folder) if folder.exists() else 0)
+    clean(folder)
+    return Purged(num_kept, num_logged - num_writes(folder, last), num_bytes, folder_size(folder))
 
 
 def purgeable(shards: Shards) -> Path:
