@@ -156,8 +156,10 @@ def _replace(record: StoredPreference, contradicted: Sequence[_Judged], memory: 
     stronger = next((pair for pair in contradicted if _is_stronger(pair[1].preference, preference)), None)
     if stronger is not None:
         judgement, old = stronger
-        why = f"{judgement.why}; inferred, against what was {old.preference.source}"
-        memory.put(superseded(record, old.preference.id, preference.created_at, why))
+        over = "locked" if old.preference.locked else old.preference.source
+        why = f"{judgement.why}; {preference.source}, against what was {over}"
+        at = preference.created_at
+        memory.put(superseded(record, old.preference.id, at, why, _until(preference, old.preference, at)))
         return preference.id
     _supersede(preference, preference.created_at, contradicted, memory)
     memory.put(record)
@@ -165,14 +167,24 @@ def _replace(record: StoredPreference, contradicted: Sequence[_Judged], memory: 
 
 
 def _supersede(by: Preference, at: datetime, contradicted: Sequence[_Judged], memory: _Memory) -> None:
-    """Let a preference take the place of what it contradicts, but for what is stronger than it."""
+    """Let a preference take the place of what it contradicts while it applies, but for what is stronger than it."""
+    if not by.weight or not by.is_active(at):
+        return
     for judgement, old in contradicted:
-        if not _is_stronger(old.preference, by):
-            memory.put(superseded(old, by.id, at, judgement.why))
+        if old.preference.superseded_by != by.id and not _is_stronger(old.preference, by):
+            memory.put(superseded(old, by.id, at, judgement.why, _until(old.preference, by, at)))
+
+
+def _until(old: Preference, by: Preference, at: datetime) -> datetime | None:
+    """When the old one applies again: not before whatever has its place already expires, too."""
+    if by.expires_at is None or old.superseded_until is None or not old.is_suspended(at):
+        return by.expires_at
+    return max(by.expires_at, old.superseded_until)
 
 
 def _is_stronger(old: Preference, new: Preference) -> bool:
-    return new.source == "inferred" and old.source != "inferred"
+    """Whether it gives way to the new one never: what was said to what is inferred, what is locked to what is not."""
+    return (new.source == "inferred" and old.source != "inferred") or (old.locked and not new.locked)
 
 
 def new_record(preference: Preference, vector: Vector) -> StoredPreference:

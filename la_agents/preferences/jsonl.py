@@ -39,6 +39,7 @@ class ImportedLine(PreferenceDraft):
     num_said: int = Field(default=1, ge=1)
     superseded_at: AwareDatetime | None = None
     superseded_by: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    superseded_until: AwareDatetime | None = None
     forgotten_at: AwareDatetime | None = None
     review: Review | None = None
     history: list[Change] = Field(default_factory=list, max_length=MAX_CHANGES)

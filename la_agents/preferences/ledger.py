@@ -11,7 +11,7 @@ from datetime import datetime
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences.layers import Layer
-from la_agents.preferences.lifecycle import version_at
+from la_agents.preferences.lifecycle import version_at, versions
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, utc_now
@@ -50,10 +50,16 @@ class Ledger:
 
     def check_record(self, user: str, record: StoredPreference) -> None:
         """Raise InvalidPreferenceError if this record alone may not be written."""
-        self.limits.check_weights([record])
+        self.limits.check_weight(record.preference.weight)
         if record.preference.locked and not Layer.is_key(user):
             msg = "locked: Expected only preferences of a shared layer to be locked, got a user's; see shared(name)."
             raise InvalidPreferenceError(msg)
+
+    def check_imported(self, user: str, record: StoredPreference) -> None:
+        """Raise InvalidPreferenceError if this record may not be written, or what its history says was ever so."""
+        self.check_record(user, record)
+        for version in versions(record):
+            self.check_record(user, replace(record, preference=version))
 
     def check_total(self, user: str, written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> None:
         """Raise InvalidPreferenceError if one may not be written, or all together are too many or too heavy."""
@@ -66,7 +72,8 @@ class Ledger:
         """Embed what has no vector, then write in as few operations as Chroma takes; see `UserRecords.write`."""
         if not records:
             return
-        self.limits.check_weights(records)
+        for record in records:
+            self.check_record(user, record)
         bare = [index for index, record in enumerate(records) if record.vector is None]
         complete = [*records]
         if bare:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from la_agents.errors import ConfigurationError
+from la_agents.errors import ConfigurationError, InvalidPreferenceError
 from la_agents.preferences.history import Change, ChangeKind
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, PreferenceDraft, validated
@@ -16,6 +16,7 @@ __all__ = [
     "MAX_CHANGES",
     "added",
     "approved",
+    "following",
     "forgotten",
     "imported",
     "last_undoable",
@@ -26,13 +27,16 @@ __all__ = [
     "undone",
     "updated",
     "version_at",
+    "versions",
 ]
 
 MAX_CHANGES = 200
 """How many changes a preference remembers; beyond, the oldest are dropped, so that no record grows without bound."""
 
 _DOUBTS = ("confidence", "expires_at", "half_life_days")
-_CHOSEN = ("scope", "weight", "expires_at", "confidence", "half_life_days", "metadata")
+_CHOSEN = ("scope", "weight", "expires_at", "confidence", "half_life_days", "locked", "metadata")
+_SUPERSEDED = ("superseded_at", "superseded_by", "superseded_until")
+_FIXED = ("id", "user_id")
 
 
 def added(preference: Preference) -> StoredPreference:
@@ -46,12 +50,14 @@ def refreshed(record: StoredPreference, again: Preference, why: str, *, restated
     """The preference said again.
 
     The wording that says more stays. What the new one chooses (scope, weight, ...) is taken over where it is not the
-    default, unless it is only inferred and the old one is not. What was inferred and is now said has no doubt, expiry
-    or decay left but what its user gives it.
+    default, unless it is only inferred and the old one is not. Said again without an end, it has none; said again
+    after it was switched off or superseded for a time, it applies. What was inferred and is now said has no doubt,
+    expiry or decay left but what its user gives it.
     """
     old = record.preference
-    values: dict[str, Any] = {"num_said": old.num_said + again.num_said}
+    values: dict[str, Any] = {"num_said": old.num_said + again.num_said, **dict.fromkeys(_SUPERSEDED)}
     if not (again.source == "inferred" and old.source != "inferred"):
+        values |= {"expires_at": again.expires_at, "weight": old.weight or again.weight}
         if old.source == "inferred" and again.source != "inferred":
             values |= {field: getattr(again, field) for field in _DOUBTS}
         values |= _choices(again)
@@ -62,16 +68,34 @@ def refreshed(record: StoredPreference, again: Preference, why: str, *, restated
     return _changed(record, again.created_at, values, kind=kind, why=why, said=again.text)
 
 
-def superseded(record: StoredPreference, by: str, at: datetime, why: str) -> StoredPreference:
-    """The preference with another in its place."""
-    values = {"superseded_at": at, "superseded_by": by}
+def superseded(
+    record: StoredPreference, by: str, at: datetime, why: str, until: datetime | None = None
+) -> StoredPreference:
+    """The preference with another in its place, until that one expires."""
+    values = {"superseded_at": at, "superseded_by": by, "superseded_until": until}
     return _changed(record, at, values, kind="superseded", why=why, by=by)
 
 
-def imported(record: StoredPreference, line: Preference) -> StoredPreference:
+def following(written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> list[StoredPreference]:
+    """Those that one of the written preferences superseded, until it expires, where it now expires at another time.
+
+    That is no change of their own: taking back what superseded them is still what `undo` does.
+    """
+    ends = {record.preference.id: record.preference.expires_at for record in written}
+    return [
+        replace(record, preference=record.preference.model_copy(update={"superseded_until": ends[by]}))
+        for record in known
+        if (by := record.preference.superseded_by) in ends
+        and by is not None
+        and record.preference.id not in ends
+        and record.preference.superseded_until != ends[by]
+    ]
+
+
+def imported(record: StoredPreference, line: Preference, at: datetime) -> StoredPreference:
     """The preference as a file has it, with all that happened to it here; what it replaces can be undone."""
     values = line.model_dump(exclude={"id", "user_id", "created_at"})
-    return _changed(record, line.updated_at, values, kind="imported", why="from a file")
+    return _changed(record, at, values, kind="imported", why="from a file")
 
 
 def forgotten(record: StoredPreference, at: datetime) -> StoredPreference:
@@ -137,7 +161,23 @@ def version_at(record: StoredPreference, at: datetime) -> Preference | None:
     for change in reversed(record.changes):
         if change.at > at:
             values |= change.before
-    return validated(Preference, values)
+    return validated(Preference, values | record.preference.model_dump(include={*_FIXED}))
+
+
+def versions(record: StoredPreference) -> Iterator[Preference]:
+    """The preference as it was before each change, the latest first.
+
+    Raises:
+        InvalidPreferenceError: the history says of one what no preference can be.
+    """
+    fixed = {*_FIXED, "created_at"}
+    values = record.preference.model_dump()
+    for change in reversed(record.changes):
+        if not fixed.isdisjoint(change.before):
+            msg = f"history: Expected changes of anything but {', '.join(sorted(fixed))}, got one of these."
+            raise InvalidPreferenceError(msg)
+        values |= change.before
+        yield validated(Preference, values, "history: ")
 
 
 def _choices(draft: PreferenceDraft) -> dict[str, Any]:
@@ -147,7 +187,8 @@ def _choices(draft: PreferenceDraft) -> dict[str, Any]:
 
 def _changed(record: StoredPreference, at: datetime, values: Mapping[str, Any], **about: Any) -> StoredPreference:
     old = record.preference
-    new = validated(Preference, {**old.model_dump(), "updated_at": at, **values})
+    fixed = old.model_dump(include={*_FIXED})  # whatever a history that was imported says
+    new = validated(Preference, {**old.model_dump(), "updated_at": at, **values, **fixed})
     was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
     before = {field: was[field] for field in was if was[field] != now[field]}
     vector = record.vector if new.text == old.text else None

@@ -30,11 +30,10 @@ class Limits:
             msg = f"Expected limits above 0, got {self}."
             raise ConfigurationError(msg)
 
-    def check_weights(self, written: Sequence[StoredPreference]) -> None:
-        """Raise InvalidPreferenceError if one of these is heavier than allowed."""
-        heaviest = max((record.preference.weight for record in written), default=0.0)
-        if heaviest > self.max_weight:
-            msg = f"weight: Expected at most {self.max_weight:g}, got {heaviest:g}; give limits= to allow more."
+    def check_weight(self, weight: float) -> None:
+        """Raise InvalidPreferenceError if a preference of this weight is heavier than allowed."""
+        if weight > self.max_weight:
+            msg = f"weight: Expected at most {self.max_weight:g}, got {weight:g}; give limits= to allow more."
             raise InvalidPreferenceError(msg)
 
     def check_total(self, records: Sequence[StoredPreference]) -> None:
@@ -47,7 +46,7 @@ class Limits:
         if num_records > self.max_records:
             msg = (
                 f"Expected at most {self.max_records} preferences of a user, history included, got {num_records}; "
-                "erase some, or give limits= to allow more."
+                "give limits= to allow more, or erase the user."
             )
             raise InvalidPreferenceError(msg)
         if total_weight > self.max_total_weight:

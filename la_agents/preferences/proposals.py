@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from la_agents.errors import PreferenceNotFoundError
 from la_agents.preferences.aio import async_twin
 from la_agents.preferences.consolidation import consolidated
-from la_agents.preferences.lifecycle import added, approved, rejected, superseded
+from la_agents.preferences.lifecycle import added, approved, following, rejected, superseded
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, PreferenceDraft, as_draft, utc_now
 from la_agents.preferences.statements import letters
@@ -98,8 +98,9 @@ class Proposals:
         now = utc_now()
         record = approved(_proposal(known, id, "pending", "rejected"), now)
         said_now = _with(record, created_at=now)  # what it changes, it changes now
-        active = [each for each in known if each.preference.is_active(now)]
-        written, (now_known,) = consolidated([said_now], active, self._store._consolidator)
+        standing = [each for each in known if each.preference.stands(now)]
+        written, (now_known,) = consolidated([said_now], standing, self._store._consolidator)
+        written += following(written, known)
         if now_known != id:
             written.append(superseded(said_now, now_known, now, "says what is known"))
         first = record.preference.created_at

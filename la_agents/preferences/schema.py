@@ -119,6 +119,7 @@ class Preference(PreferenceDraft):
         updated_at: When it was last changed or said again, UTC.
         num_said: How often it was said, restatements included.
         superseded_at: When another one took its place; `superseded_by` is that one's id.
+        superseded_until: When the other one expires, so that this one applies again; None for never.
         forgotten_at: When it was forgotten.
         review: That it was proposed and is not approved; None for whatever needs no approval.
     """
@@ -130,13 +131,15 @@ class Preference(PreferenceDraft):
     num_said: int = Field(default=1, ge=1)
     superseded_at: AwareDatetime | None = None
     superseded_by: str | None = None
+    superseded_until: AwareDatetime | None = None
     forgotten_at: AwareDatetime | None = None
     review: Review | None = None
 
     @property
     def is_archived(self) -> bool:
-        """Whether calls have no use for it: superseded, forgotten, or not approved."""
-        return self.superseded_at is not None or self.forgotten_at is not None or self.review is not None
+        """Whether calls have no use for it, now or later: superseded for good, forgotten, or not approved."""
+        is_superseded = self.superseded_at is not None and self.superseded_until is None
+        return is_superseded or self.forgotten_at is not None or self.review is not None
 
     @property
     def state(self) -> State:
@@ -147,7 +150,7 @@ class Preference(PreferenceDraft):
         """What it is at that time, if nothing else happens to it."""
         if self.forgotten_at is not None:
             return "forgotten"
-        if self.superseded_at is not None:
+        if self._is_superseded(at):
             return "superseded"
         if self.review is not None:
             return self.review
@@ -156,6 +159,17 @@ class Preference(PreferenceDraft):
     def is_active(self, at: datetime | None = None) -> bool:
         """Whether it applies at that time (default: now)."""
         return self.state_at(at or utc_now()) == "active"
+
+    def is_suspended(self, at: datetime) -> bool:
+        """Whether it is superseded at that time by one that expires, and applies again afterwards."""
+        return self.superseded_until is not None and self._is_superseded(at) and self.is_active(self.superseded_until)
+
+    def stands(self, at: datetime) -> bool:
+        """Whether it applies at that time or is suspended: what a new preference is compared with."""
+        return self.is_active(at) or self.is_suspended(at)
+
+    def _is_superseded(self, at: datetime) -> bool:
+        return self.superseded_at is not None and (self.superseded_until is None or at < self.superseded_until)
 
     def effective_weight(self, at: datetime | None = None) -> float:
         """The weight after decay: w * 2 ** -(days since it was last said / half_life_days)."""

@@ -15,7 +15,7 @@ from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.lifecycle import imported
 from la_agents.preferences.pages import Progress
 from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import Preference
+from la_agents.preferences.schema import Preference, utc_now
 from la_agents.preferences.slots import Places
 from la_agents.preferences.spill import Spill
 from la_agents.preferences.writers import writer
@@ -76,7 +76,7 @@ class Transfer:
                 user; nothing was written.
         """
         user = owner_of(user)
-        check = partial(self._ledger.check_record, user)
+        check = partial(self._ledger.check_imported, user)
         with jsonl.rereadable(path_or_file) as path, Spill[int]() as slots, writer(user):
             total = self._check_import(user, jsonl.read_lines(path, user, source_format, on_bad, check))
             ignore = None if on_bad is None else _ignore
@@ -109,8 +109,9 @@ class Transfer:
         """Those of a batch that are not in the store as they are; of those that are there, with their history."""
         found = self._ledger.records.read_some(user, [record.preference.id for record in batch], places)
         known = {record.preference.id: record for record in found}
+        now = utc_now()
         return [
-            record if old is None else imported(old, record.preference)
+            record if old is None else imported(old, record.preference, now)
             for record in batch
             if (old := known.get(record.preference.id)) is None
             or _content(old.preference) != _content(record.preference)

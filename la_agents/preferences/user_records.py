@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from la_agents.errors import StoreUnavailableError
+from la_agents.errors import InvalidPreferenceError, StoreUnavailableError
 from la_agents.preferences.claims import are_ours, catch_up, claim, put, stands, tries
 from la_agents.preferences.records import (
     ARCHIVE_FIELD,
@@ -112,6 +112,9 @@ class UserRecords:
             records: At most as many as Chroma writes at once.
             places: What is known of where the user's preferences lie, for a caller who writes more than once.
         """
+        if any(record.preference.user_id != user for record in records):
+            msg = "Expected records of one user to write, got another's too; nothing was written."
+            raise InvalidPreferenceError(msg)
         vectors = np.stack([record.vector for record in records if record.vector is not None])
         known = Places() if places is None else places
 

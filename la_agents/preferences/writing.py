@@ -13,7 +13,7 @@ from la_agents.preferences.aio import async_twin
 from la_agents.preferences.consolidation import Consolidator, consolidated, new_record
 from la_agents.preferences.layers import owner_of
 from la_agents.preferences.ledger import Ledger
-from la_agents.preferences.lifecycle import forgotten, last_undoable, undone, updated
+from la_agents.preferences.lifecycle import following, forgotten, last_undoable, undone, updated
 from la_agents.preferences.races import settled
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, PreferenceDraft, Scope, Source, as_draft, utc_now
@@ -116,9 +116,12 @@ class Writing:
         source: Source | Unset = UNSET,
         confidence: float | Unset = UNSET,
         half_life_days: float | Unset | None = UNSET,
+        locked: bool | Unset = UNSET,
         metadata: Mapping[str, Any] | Unset = UNSET,
     ) -> Preference:
         """Change what is given, keep the rest, and return the preference as it is now.
+
+        Nothing is consolidated: what the new words contradict stays. Only a shared layer's can be locked.
 
         Raises:
             PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
@@ -134,6 +137,7 @@ class Writing:
             "source": source,
             "confidence": confidence,
             "half_life_days": half_life_days,
+            "locked": locked,
             "metadata": metadata,
         }
         changes = {field: value for field, value in given.items() if value is not UNSET}
@@ -142,9 +146,12 @@ class Writing:
             raise ConfigurationError(msg)
         with writer(user):
             changed = updated(self._ledger.current(user, id), changes, utc_now())
+            written = [changed]
             if "weight" in changes or "expires_at" in changes:
-                self._ledger.check_total(user, [changed], self._ledger.records.read(user, archived=True, history=False))
-            self._ledger.write(user, [changed])
+                known = self._ledger.records.read(user, vectors=True, archived=True)
+                written += following([changed], known)
+                self._ledger.check_total(user, written, known)
+            self._ledger.write(user, written)
         return changed.preference
 
     def forget(self, user: object, id: str) -> Preference:
@@ -173,8 +180,10 @@ class Writing:
         """
         user = owner_of(user)
         with writer(user):
-            restored = self._undone(user, self._ledger.existing(user, id))
-            self._ledger.check_total(user, restored, self._ledger.records.read(user, archived=True, history=False))
+            known = self._ledger.records.read(user, vectors=True, archived=True)
+            restored = self._undone(user, self._ledger.existing(user, id), known)
+            restored += following(restored, known)
+            self._ledger.check_total(user, restored, known)
             self._ledger.write(user, restored)
         return [record.preference for record in restored]
 
@@ -208,8 +217,9 @@ class Writing:
             known = self._ledger.records.read(user, vectors=True, archived=True)
             written, ids = new, [record.preference.id for record in new]
             if consolidate:
-                active = [record for record in known if record.preference.is_active(now)]
-                written, ids = consolidated(new, active, self._consolidator)
+                standing = [record for record in known if record.preference.stands(now)]
+                written, ids = consolidated(new, standing, self._consolidator)
+                written += following(written, known)
             self._ledger.check_total(user, written, known)
             self._ledger.write(user, written)
             now_known = {record.preference.id: record.preference for record in written}
@@ -224,13 +234,12 @@ class Writing:
         stands = {record.preference.id: record.preference for record in mended}
         return {id: stands.get(each.superseded_by or "", each) for id, each in stands.items()}
 
-    def _undone(self, user: str, record: StoredPreference) -> Sequence[StoredPreference]:
+    def _undone(self, user: str, record: StoredPreference, known: Sequence[StoredPreference]) -> list[StoredPreference]:
         """The records to write so that the latest change of this one is taken back."""
         now = utc_now()
         index = last_undoable(record)
         if index is None:
-            archived = self._ledger.records.read(user, archived=True)
-            replaced = [each for each in archived if each.preference.superseded_by == record.preference.id]
+            replaced = [each for each in known if each.preference.superseded_by == record.preference.id]
             return [undone(each, now) for each in replaced] or [undone(record, now)]  # the latter raises
         change = record.changes[index]
         restored = [undone(record, now)]

@@ -15,6 +15,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError
 from la_agents.preferences.limits import Limits
+from la_agents.preferences.schema import utc_now
 from la_agents.preferences.store import PreferenceStore
 
 
@@ -272,6 +273,40 @@ def test_memories_of_several_users_are_not_mixed(store: PreferenceStore, source_
     bad: list[str] = []
     assert store.import_("alice", io.StringIO(text), source_format=source_format, on_bad=bad.append) == 1
     assert (len(bad), [each.text for each in store.list("alice")]) == (1, ["I ski."])
+
+
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [
+        ({"user_id": "victim"}, "history: Expected changes of anything but created_at, id, user_id"),
+        ({"user_id": "\x1flayer\x1facme"}, "history: Expected changes of anything but created_at, id, user_id"),
+        ({"id": "other"}, "history: Expected changes of anything but created_at, id, user_id"),
+        ({"weight": 500}, "weight: Expected at most 10"),
+        ({"locked": True}, "locked: Expected only preferences of a shared layer"),
+        ({"text": ""}, "history: text: Expected text, got blank text"),
+        ({"taste": "none"}, "history: taste: Expected one of the fields"),
+    ],
+)
+def test_a_history_says_only_what_may_have_been(store: PreferenceStore, before: dict[str, Any], message: str) -> None:
+    at = "2020-01-01T00:00:00Z"
+    history = [{"at": at, "kind": "added"}, {"at": at, "kind": "updated", "before": before}]
+    line = json.dumps({"id": "u1", "text": "I ski.", "created_at": at, "updated_at": at, "history": history})
+    with pytest.raises(InvalidPreferenceError, match=f"line 1: {message}"):
+        store.import_("mallory", io.StringIO(line))
+    assert store.archive("mallory") == store.list("mallory") == []
+
+
+def test_an_import_is_dated_when_it_was_made(store: PreferenceStore) -> None:
+    tea = store.add("alice", "I like tea.")
+    older = io.StringIO()
+    store.export("alice", older)
+    store.update("alice", tea.id, text="I like coffee.")
+    between = utc_now()
+    older.seek(0)
+    assert store.import_("alice", older) == 1
+    assert [change.kind for change in store.history("alice", tea.id)] == ["added", "updated", "imported"]
+    assert [p.text for p in store.list("alice", as_of=between)] == ["I like coffee."]
+    assert [p.text for p in store.list("alice")] == ["I like tea."]
 
 
 def test_what_may_not_be_stored_is_a_bad_line_with_its_number(store: PreferenceStore) -> None:
