@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.everyday import Common, unit
@@ -27,12 +28,16 @@ __all__ = [
     "within_budget",
 ]
 
+Subject = frozenset[str]
+
 # Chosen with `la-agents evaluate retrieval`; recall is flat around these values.
 _SHARED_WORD_WEIGHT = 0.05
 _MAX_SHARED_WORDS = 2
 _FEW = 10
 _FLOOR_GROWTH = 0.05
 _COPY_COSINE = 0.88
+_COPY_COSINE_OF_SHARED_WORDS = 0.65
+_COPY_OVERLAP = 0.5
 _MAX_DIVERSE = 50
 
 
@@ -87,8 +92,9 @@ def most_relevant(
 
     The relevance of a preference to a question is the cosine of their embeddings without what all questions and all
     preferences have in common (`everyday.Common`), so that a preference that is a little like everything is not found
-    for everything, plus 0.05 for each of up to two words that both are about. What has a cosine above 0.88 with one
-    that was chosen comes after all others (maximal marginal relevance): wordings of one wish do not fill the list.
+    for everything, plus 0.05 for each of up to two words that both are about. Another wording of one that was chosen
+    comes after all others (maximal marginal relevance), so that wordings of one wish do not fill the list: a cosine
+    above 0.88 tells it, or above 0.65 where half of the words that either is about are the same.
 
     Args:
         records: Candidates with their vectors.
@@ -146,15 +152,23 @@ def _diverse(best: Sequence[tuple[StoredPreference, float]], k: int) -> list[Sco
         return []
     candidates = [*best][: max(_MAX_DIVERSE, k)]
     units = unit(_stacked([record for record, _ in candidates]))
+    subjects = [read_statement(record.preference.text).subject for record, _ in candidates]
     relevances = np.array([value for _, value in candidates])
-    closest = np.zeros(len(candidates))
+    copies = np.zeros(len(candidates), dtype=bool)
     chosen: list[int] = []
     while len(chosen) < min(k, len(candidates)):
-        marginal = relevances - 2.0 * (closest > _COPY_COSINE)
+        marginal = relevances - 2.0 * copies
         marginal[chosen] = -math.inf
         chosen.append(int(np.argmax(marginal)))
-        closest = np.maximum(closest, units @ units[chosen[-1]])
+        copies |= _copies(units @ units[chosen[-1]], subjects, subjects[chosen[-1]])
     return [_scored(*candidates[index]) for index in chosen]
+
+
+def _copies(closeness: Vector, subjects: Sequence[Subject], subject: Subject) -> NDArray[np.bool_]:
+    """Which candidates are another wording of the chosen one: closeness to it is their cosine, [n]."""
+    overlaps = np.array([len(each & subject) / max(1, len(each | subject)) for each in subjects])
+    alike = (closeness > _COPY_COSINE_OF_SHARED_WORDS) & (overlaps >= _COPY_OVERLAP)
+    return np.asarray((closeness > _COPY_COSINE) | alike)
 
 
 def _shared_words(records: Sequence[StoredPreference], query: str) -> Vector:

@@ -63,6 +63,36 @@ def test_three_wordings_of_one_wish_do_not_fill_the_list(store: PreferenceStore)
     assert len(store.retrieve("alice", query, k=9, min_relevance=None)) == 4
 
 
+@pytest.mark.parametrize(
+    ("wordings", "others", "query"),
+    [
+        (
+            ["I like spicy food.", "I enjoy hot and spicy dishes.", "Spicy cuisine is my thing."],
+            ["I cook on a hot plate.", "I have 20 minutes for cooking."],
+            "What spicy dish should I cook tonight?",
+        ),
+        (
+            ["I love jazz.", "Jazz music is my favourite.", "I'm into jazz."],
+            ["I love vinyl records.", "I dislike loud concerts."],
+            "Recommend a jazz album.",
+        ),
+        (
+            ["I like short code examples.", "I prefer concise code samples."],
+            ["I use Python 3.12.", "I work with asyncio a lot."],
+            "Show me code for an HTTP server.",
+        ),
+    ],
+)
+def test_wordings_that_are_not_copies_do_not_fill_it_either(
+    tmp_path: Path, wordings: list[str], others: list[str], query: str
+) -> None:
+    with PreferenceStore(tmp_path) as store:
+        store.add_many("alice", [*wordings, *others], consolidate=False)
+        found = [s.preference.text for s in store.retrieve("alice", query, k=3, min_relevance=None)]
+        assert len({*found} & {*wordings}) == 1
+        assert {*found} >= {*others}
+
+
 def test_a_token_budget_is_kept(store: PreferenceStore) -> None:
     store.add("alice", "Always answer in French, with care and in whole sentences.", scope="always")
     query = "Which vegetarian recipes can I cook tonight?"
