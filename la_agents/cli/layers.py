@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from la_agents.cli.options import JsonOption, StoreOption, settings_of
-from la_agents.cli.prefs import ExportFormat, IdArgument, ScopeOption, WeightOption, given, note_flags
+from la_agents.cli.prefs import ExportFormat, IdArgument, ScopeOption, WeightOption, given, note_flags, print_history
 from la_agents.cli.tables import print_table
 from la_agents.cli.terminal import answer, clean, counting_bar, note, print_json
 
 if TYPE_CHECKING:
     from la_agents.preferences.layers import SharedPreferences
+    from la_agents.preferences.schema import Preference
 
 __all__ = ["app"]
 
@@ -44,17 +45,35 @@ def add(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, layer: LayerArgument, as_json: JsonOption = False, store: StoreOption = None) -> None:
+def list_(
+    ctx: typer.Context,
+    layer: LayerArgument,
+    everything: Annotated[bool, typer.Option("--all", help="Superseded, expired and forgotten ones, too.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
     """Show what a layer holds."""
-    preferences = _open(ctx, layer, store).list()
+    opened = _open(ctx, layer, store)
+    preferences = opened.list() + (opened.archive() if everything else [])
     if as_json:
-        print_json([preference.model_dump(mode="json", exclude={"user_id"}) for preference in preferences])
+        values = [
+            (preference.model_dump(mode="json", exclude={"user_id"}), preference.state) for preference in preferences
+        ]
+        print_json([{**value, "state": state} for value, state in values])
     elif preferences:
-        rows = [(p.id, p.scope, f"{p.weight:g}", "yes" if p.locked else "", p.text) for p in preferences]
-        print_table(("id", "scope", "weight", "locked", "preference"), rows)
+        header = ("id", "scope", "weight", "locked", *(("state",) if everything else ()), "preference")
+        print_table(header, [_row(preference, state=everything) for preference in preferences])
     else:
         note(f"Nothing is in {layer}. Add with: la-agents layers add {layer} TEXT")
     note_flags(preferences)
+
+
+@app.command()
+def history(
+    ctx: typer.Context, layer: LayerArgument, id: IdArgument, as_json: JsonOption = False, store: StoreOption = None
+) -> None:
+    """Show what happened to a layer's preference, the oldest first."""
+    print_history(_open(ctx, layer, store).history(id), as_json)
 
 
 @app.command()
@@ -74,7 +93,7 @@ def undo(ctx: typer.Context, layer: LayerArgument, id: IdArgument, store: StoreO
 def erase(
     ctx: typer.Context,
     layer: LayerArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Remove a whole layer, its history included."""
@@ -110,6 +129,12 @@ def import_(
             file, source_format=source_format.value, on_bad=on_bad, progress=progress
         )
     note(f"Read {number} preferences from {file}.")
+
+
+def _row(preference: Preference, *, state: bool) -> tuple[str, ...]:
+    locked = "yes" if preference.locked else ""
+    states = (preference.state,) if state else ()
+    return preference.id, preference.scope, f"{preference.weight:g}", locked, *states, preference.text
 
 
 def _open(ctx: typer.Context, layer: str, store: str | None) -> SharedPreferences:

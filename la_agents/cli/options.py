@@ -106,4 +106,4 @@ def settings_of(
     """A command's own `--store` and `--model`, else those given before the command."""
     given: Any = ctx.obj
     common = given if isinstance(given, Settings) else Settings()
-    return Settings(store or common.store, model or common.model, tuple(layers or ()))
+    return Settings(common.store if store is None else store, model or common.model, tuple(layers or ()))

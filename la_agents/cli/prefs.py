@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -16,11 +16,12 @@ from la_agents.cli.tables import print_table
 from la_agents.cli.terminal import answer, clean, counting_bar, note, print_json
 
 if TYPE_CHECKING:
+    from la_agents.preferences.history import Change
     from la_agents.preferences.maintenance import Purged
     from la_agents.preferences.schema import Preference, ScoredPreference
     from la_agents.preferences.store import PreferenceStore
 
-__all__ = ["IdArgument", "ScopeOption", "WeightOption", "app", "given"]
+__all__ = ["IdArgument", "ScopeOption", "WeightOption", "app", "given", "note_flags", "print_history"]
 
 app = typer.Typer(help="See, change, move and erase a user's preferences.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -54,13 +55,17 @@ def add(
 def list_(
     ctx: typer.Context,
     user: UserOption,
-    everything: Annotated[bool, typer.Option("--all", help="Superseded, expired and forgotten ones too.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Superseded, expired, forgotten and proposed ones, too.")
+    ] = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
     """Show what is stored about a user."""
     opened = _open(ctx, store)
-    preferences = opened.list(user) + (opened.archive(user) if everything else [])
+    preferences = opened.list(user)
+    if everything:
+        preferences += opened.proposals.list(user) + opened.archive(user)
     if as_json:
         print_json([{**preference.model_dump(mode="json"), "state": preference.state} for preference in preferences])
     elif preferences:
@@ -76,15 +81,7 @@ def history(
     ctx: typer.Context, id: IdArgument, user: UserOption, as_json: JsonOption = False, store: StoreOption = None
 ) -> None:
     """Show what happened to a preference, the oldest first."""
-    changes = _open(ctx, store).history(user, id)
-    if as_json:
-        print_json([change.model_dump(mode="json") for change in changes])
-        return
-    rows = [
-        (f"{c.at:%Y-%m-%d %H:%M}", f"{c.kind}{' (taken back)' * c.undone}", c.why, c.by or "", _before(c.before))
-        for c in changes
-    ]
-    print_table(("when", "what", "why", "by", "before"), rows)
+    print_history(_open(ctx, store).history(user, id), as_json)
 
 
 @app.command()
@@ -263,6 +260,18 @@ def given(**arguments: Any) -> dict[str, Any]:
     """The arguments that were given, in the store's words; the others keep the store's defaults."""
     plain = {name: value.value if isinstance(value, Enum) else value for name, value in arguments.items()}
     return {name: value for name, value in plain.items() if value is not None}
+
+
+def print_history(changes: Sequence[Change], as_json: bool) -> None:
+    """What happened to a preference, as a table or as JSON."""
+    if as_json:
+        print_json([change.model_dump(mode="json") for change in changes])
+        return
+    rows = [
+        (f"{c.at:%Y-%m-%d %H:%M}", f"{c.kind}{' (taken back)' * c.undone}", c.why, c.by or "", _before(c.before))
+        for c in changes
+    ]
+    print_table(("when", "what", "why", "by", "before"), rows)
 
 
 def _relevance(found: ScoredPreference) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 from la_agents.errors import ConfigurationError, GenerationError
 from la_agents.preferences.comparison import Relation
@@ -44,7 +44,7 @@ class ChatModelConsolidator:
         self._min_similarity = min_similarity
 
     def judge(self, new: str, known: Sequence[KnownPreference]) -> Sequence[Judgement]:
-        """Ask about the most similar ones.
+        """Ask about the most similar ones; those that the answer leaves out are taken for independent.
 
         Raises:
             GenerationError: the answer is not the JSON that was asked for; nothing is stored then.
@@ -59,22 +59,24 @@ class ChatModelConsolidator:
 
 
 def _read(answer: str, near: Sequence[KnownPreference]) -> list[Judgement]:
-    """The judgements in an answer, which may stand in a code block or have words around it."""
-    found = re.search(r"\[.*\]", answer, re.DOTALL)
+    """The judgements in an answer, which may stand in a code block or have words, or thoughts, around it."""
+    plain = re.sub(r"<think>.*?</think>", "", answer, flags=re.DOTALL)
+    found = re.search(r"\[.*\]", plain, re.DOTALL) or re.search(r"\{.*\}", plain, re.DOTALL)
     try:
-        items = json.loads(found[0]) if found else None
-        return [_judgement(item, near) for item in items or _refuse(answer)]
-    except (ValueError, KeyError, TypeError) as error:
+        items = json.loads(found[0]) if found else _refuse(answer)
+        return [_judgement(item, near) for item in (items if isinstance(items, list) else [items])]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"Expected a JSON array of judgements from the chat model, got {answer[:200]!r}; use a stronger model."
         raise GenerationError(msg) from error
 
 
 def _judgement(item: dict[str, object], near: Sequence[KnownPreference]) -> Judgement:
-    number, relation = int(str(item["number"])), item["relation"]
-    if relation not in get_args(Relation) or not 1 <= number <= len(near):
+    number, relation = float(str(item["number"])), str(item["relation"]).strip().lower()
+    if relation not in get_args(Relation) or number not in range(1, len(near) + 1):
         _refuse(str(item))
-    return Judgement(near[number - 1].id, relation, str(item.get("why", "")) or "the chat model's judgement")  # type: ignore[arg-type]
+    known = near[int(number) - 1]
+    return Judgement(known.id, relation, str(item.get("why", "")) or "the chat model's judgement")  # type: ignore[arg-type]
 
 
-def _refuse(what: str) -> list[dict[str, object]]:
+def _refuse(what: str) -> NoReturn:
     raise ValueError(what)

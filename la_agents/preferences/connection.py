@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ class Connection:
         self._client = client
         self._owned = client is None
         self._closed = False
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self.location = str(self.folder or url or "the given client")
 
@@ -56,6 +58,12 @@ class Connection:
         Raises:
             StoreUnavailableError: closed already, not reachable, no Chroma folder, or open in another process.
         """
+        if self._client is not None and self._process != os.getpid():  # Chroma's threads stayed behind; it would hang
+            msg = (
+                f"Expected the process that opened {self.location}, got a fork of it; make a store in each process, "
+                "and let several processes use a server: PreferenceStore(url=...)."
+            )
+            raise StoreUnavailableError(msg)
         with self._lock:
             if self._closed:
                 msg = f"Expected an open store, got a closed one ({self.location}); make a new PreferenceStore."
@@ -88,6 +96,7 @@ class Connection:
             raise StoreUnavailableError(msg) from error
 
     def _connect(self) -> ClientAPI:
+        self._process = os.getpid()
         import chromadb
         from chromadb.config import Settings
 
@@ -116,6 +125,9 @@ class Connection:
 def _checked_folder(path: str | Path) -> Path:
     if not str(path).strip():
         msg = "Expected path to name a folder, got blank text; name one, such as path='prefs'."
+        raise ConfigurationError(msg)
+    if "://" in str(path):
+        msg = f"Expected path to name a folder, got {path!r}; a Chroma server is given as url=http://host:8000."
         raise ConfigurationError(msg)
     return Path(path).expanduser().resolve()  # one spelling a folder: Chroma shares its system by the text of it
 

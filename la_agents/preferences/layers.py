@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import ConfigurationError
@@ -16,7 +17,7 @@ from la_agents.preferences.comparison import relate
 from la_agents.preferences.history import Change
 from la_agents.preferences.ranking import cosines
 from la_agents.preferences.records import Vector
-from la_agents.preferences.schema import Preference, PreferenceDraft, ScoredPreference
+from la_agents.preferences.schema import Preference, PreferenceDraft, Scope, ScoredPreference
 from la_agents.users import as_user_id
 
 if TYPE_CHECKING:
@@ -128,9 +129,17 @@ class SharedPreferences:
         """Return one in whatever state."""
         return self._store.get(self._layer, id)
 
-    def list(self) -> Preferences:
-        """Return the active ones, the oldest first."""
-        return self._store.list(self._layer)
+    def list(self, *, scope: Scope | None = None, as_of: datetime | None = None) -> Preferences:
+        """Return the active ones, the oldest first, as `PreferenceStore.list` does."""
+        return self._store.list(self._layer, scope=scope, as_of=as_of)
+
+    def archive(self) -> Preferences:
+        """Return the superseded, expired and forgotten ones, the oldest first."""
+        return self._store.archive(self._layer)
+
+    def count(self) -> int:
+        """Return how many are active."""
+        return self._store.count(self._layer)
 
     def update(self, /, id: str, **changes: Any) -> Preference:
         """Change what is given, as `PreferenceStore.update` does."""
@@ -164,6 +173,8 @@ class SharedPreferences:
     aadd_many = async_twin(add_many)
     aget = async_twin(get)
     alist = async_twin(list)
+    aarchive = async_twin(archive)
+    acount = async_twin(count)
     aupdate = async_twin(update)
     aforget = async_twin(forget)
     ahistory = async_twin(history)

@@ -26,7 +26,8 @@ class Limits:
     max_total_weight: float = 10_000.0
 
     def __post_init__(self) -> None:
-        if not (self.max_records >= 1 and self.max_weight > 0 and self.max_total_weight > 0):
+        values = (self.max_records, self.max_weight, self.max_total_weight)
+        if not all(isinstance(value, (int, float)) and value > 0 for value in values):
             msg = f"Expected limits above 0, got {self}."
             raise ConfigurationError(msg)
 

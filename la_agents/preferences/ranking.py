@@ -49,7 +49,8 @@ def check_limits(k: int, min_relevance: float | None, max_tokens: int | None = N
     if not isinstance(k, int) or isinstance(k, bool) or k < 0:
         msg = f"Expected k to be an int >= 0, got {k!r}; give how many preferences to find."
         raise ConfigurationError(msg)
-    if min_relevance is not None and not -1.0 <= min_relevance <= 1.0:
+    is_number = isinstance(min_relevance, (int, float))
+    if min_relevance is not None and not (is_number and -1.0 <= min_relevance <= 1.0):
         msg = f"Expected min_relevance to be within [-1, 1], got {min_relevance!r}; it is a similarity."
         raise ConfigurationError(msg)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import get_args
 
+from la_agents.errors import ConfigurationError
 from la_agents.preferences.aio import async_twin
 from la_agents.preferences.history import Change
 from la_agents.preferences.layers import Layer, owner_of, settle
@@ -51,7 +53,13 @@ class Reading:
             scope: Only those of this scope.
             as_of: As the memory was at this time; erased ones are gone from the past too, and so are the oldest
                 wordings of one that was changed more than 200 times.
+
+        Raises:
+            ConfigurationError: there is no such scope, or as_of is no time with a time zone.
         """
+        if scope not in (None, *get_args(Scope)):
+            msg = f"Expected scope to be one of {', '.join(get_args(Scope))}, got {scope!r}."
+            raise ConfigurationError(msg)
         active = self._ledger.active(owner_of(user), as_of=as_of)
         return in_order([record for record in active if scope in (None, record.preference.scope)])
 
@@ -86,6 +94,7 @@ class Reading:
             ConfigurationError: k or min_relevance is out of its limits.
         """
         check_limits(k, min_relevance)
+        _check_query(query)
         active = self._ledger.active(owner_of(user), vectors=True, as_of=as_of)
         found = similar(self._ledger, query, active, k, min_relevance)
         return found if as_of is None else [scored.model_copy(update={"as_of": as_of}) for scored in found]
@@ -123,6 +132,7 @@ class Reading:
             ConfigurationError: k, min_relevance or max_tokens is out of its limits.
         """
         check_limits(k, min_relevance, max_tokens)
+        _check_query(query)
         request = Request(self._ledger.vectorizer, query, k, min_relevance)
         vectors: dict[tuple[str, str], Vector] = {}
         found: dict[str, ScoredPreferences] = {}
@@ -148,3 +158,9 @@ class Reading:
     acount = async_twin(count)
     asearch = async_twin(search)
     aretrieve = async_twin(retrieve)
+
+
+def _check_query(query: str) -> None:
+    if not isinstance(query, str):
+        msg = f"Expected query to be a text, got {type(query).__name__}; give the question at hand."
+        raise ConfigurationError(msg)

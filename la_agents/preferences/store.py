@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from la_agents.errors import ConfigurationError
 from la_agents.preferences.administration import Administration
 from la_agents.preferences.connection import Connection
 from la_agents.preferences.consolidation import Consolidator, RuleConsolidator
@@ -82,7 +83,10 @@ class PreferenceStore(Writing, Reading, Transfer, Administration):
         shards = Shards(self._connection, name, embeddings_name or embeddings_identity(embeddings))
         self._ledger = Ledger(shards, Vectorizer(embeddings), limits or Limits())
         self._consolidator = consolidator or RuleConsolidator()
-        self._layers = tuple(Layer(layer) for layer in layers)
+        if isinstance(layers, str):
+            msg = f"Expected layers to be a list of names, got {layers!r}; wrap it in a list."
+            raise ConfigurationError(msg)
+        self._layers = tuple(Layer(layer) for layer in dict.fromkeys(layers))
         self.name = name
 
     @property
@@ -100,7 +104,7 @@ class PreferenceStore(Writing, Reading, Transfer, Administration):
 
     @property
     def proposals(self) -> Proposals:
-        """What was proposed and waits for its user's word: propose, list, approve and reject."""
+        """What was proposed and waits for its user's word: add, list, approve and reject."""
         return Proposals(self)
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ class Writing:
             "source": source,
             "confidence": confidence,
             "half_life_days": half_life_days,
-            "metadata": dict(metadata or {}),
+            "metadata": {} if metadata is None else metadata,
         }
         return self._add(owner_of(user), [as_draft(draft)], consolidate)[0]
 
@@ -98,8 +98,8 @@ class Writing:
                 Chroma writes at once (5,461 embedded).
         """
         user = owner_of(user)
-        if isinstance(items, (str, Mapping)):
-            msg = f"Expected a list of preferences, got a single {type(items).__name__}; wrap it in a list."
+        if isinstance(items, (str, Mapping)) or not isinstance(items, Iterable):
+            msg = f"Expected a list of preferences, got {type(items).__name__}; wrap a single one in a list."
             raise InvalidPreferenceError(msg)
         drafts = [as_draft(item, f"item {index}: ") for index, item in enumerate(items)]
         return self._add(user, drafts, consolidate) if drafts else []

@@ -226,6 +226,10 @@ def test_layers_from_adding_to_erasing(store: Path, tmp_path: Path) -> None:
     assert len(json.loads(run(store, "prefs", "list", "-u", "alice", "--json").stdout)) == 1  # no user has a layer's
 
     assert run(store, "layers", "forget", "acme", brief).exit_code == 0
+    listed = json.loads(run(store, "layers", "list", "acme", "--all", "--json").stdout)
+    assert [(p["id"], p["state"]) for p in listed] == [(polite, "active"), (brief, "forgotten")]
+    changes = json.loads(run(store, "layers", "history", "acme", brief, "--json").stdout)
+    assert [change["kind"] for change in changes] == ["added", "forgotten"]
     assert brief in run(store, "layers", "undo", "acme", brief).stdout
     file = str(tmp_path / "acme.jsonl")
     assert run(store, "layers", "export", "acme", file).exit_code == 0

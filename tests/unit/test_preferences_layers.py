@@ -69,8 +69,10 @@ def test_a_layer_has_the_operations_of_a_user(store: PreferenceStore, tmp_path: 
     acme.update(one.id, text="Be very kind.", scope="always")
     acme.forget(one.id)
     assert [change.kind for change in acme.history(one.id)] == ["added", "updated", "forgotten"]
+    assert [p.id for p in acme.archive()] == [one.id]
     acme.undo(one.id)
     assert [p.text for p in acme.list()] == ["Be very kind.", "Use metric units."]
+    assert (acme.count(), acme.list(as_of=before), len(acme.list(scope="always"))) == (2, [], 1)
     assert acme.get(two.id).locked
     assert store.retrieve("alice", QUERY, as_of=before) == []
     kept = acme.list()
@@ -100,6 +102,14 @@ def test_names_that_mean_something_else_are_refused(store: PreferenceStore, name
         store.shared(name)
     with pytest.raises(ConfigurationError, match="layer"):
         PreferenceStore("prefs", layers=[name])
+
+
+def test_layers_are_a_list_without_repetition(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="list of names, got 'acme'"):
+        PreferenceStore(tmp_path, layers="acme")
+    with PreferenceStore(tmp_path, layers=["acme", "acme"]) as store:
+        store.shared("acme").add("Be polite.", scope="always")
+        assert len(store.retrieve("alice", QUERY)) == 1
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,22 @@ def test_a_chat_model_judges() -> None:
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        '{"number": 1, "relation": "contradicts", "why": "no"}',
+        '[{"number": 1.0, "relation": " Contradicts", "why": "no"}]',
+        '<think>Is [1] {the same}?</think>[{"number": "1", "relation": "contradicts", "why": "no"}]',
+    ],
+)
+def test_a_chat_model_may_be_a_little_off(answer: str) -> None:
+    assert ask(answer) == [Judgement("a", "contradicts", "no")]
+
+
+def test_a_chat_model_may_find_nothing_related() -> None:
+    assert ask("[]") == []
+
+
+@pytest.mark.parametrize(
     "answer", ["", "[1]", "I cannot", '[{"number": 2, "relation": "same"}]', '[{"number": 1, "relation": "x"}]']
 )
 def test_a_chat_model_that_answers_something_else_is_an_error(answer: str) -> None:

@@ -130,6 +130,10 @@ def test_the_command_line_lists_approves_and_rejects(store: PreferenceStore, tmp
 
     assert "Answer in French." in run("pending")
     assert [p["id"] for p in json.loads(run("pending", "--json"))] == [one, two]
+    assert [(p["id"], p["state"]) for p in json.loads(run("list", "--all", "--json"))][:2] == [
+        (one, "pending"),
+        (two, "pending"),
+    ]
     run("approve", one)
     run("reject", two)
     assert json.loads(run("pending", "--json")) == []

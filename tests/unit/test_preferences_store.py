@@ -26,6 +26,7 @@ from la_agents.errors import (
     UserNotSpecifiedError,
 )
 from la_agents.preferences.embeddings import BundledEmbeddings
+from la_agents.preferences.limits import Limits
 from la_agents.preferences.schema import PreferenceDraft, utc_now
 from la_agents.preferences.store import PreferenceStore
 
@@ -81,7 +82,7 @@ def test_add_many_keeps_the_order_and_takes_all_three_forms(store: PreferenceSto
 def test_add_many_is_all_or_nothing(store: PreferenceStore) -> None:
     with pytest.raises(InvalidPreferenceError, match="item 1"):
         store.add_many("alice", ["Be brief.", ""])
-    with pytest.raises(InvalidPreferenceError, match="wrap it in a list"):
+    with pytest.raises(InvalidPreferenceError, match="wrap a single one in a list"):
         store.add_many("alice", "Be brief.")
     assert store.count("alice") == 0
 
@@ -193,11 +194,31 @@ def test_a_query_may_hold_anything(cook: PreferenceStore) -> None:
     assert len(cook.search("alice", "\ud800 \x00 " + "cook " * 3_000)) == 4
 
 
-@pytest.mark.parametrize("limits", [{"k": -1}, {"k": 1.5}, {"min_relevance": 1.1}, {"min_relevance": float("nan")}])
+@pytest.mark.parametrize(
+    "limits", [{"k": -1}, {"k": 1.5}, {"min_relevance": 1.1}, {"min_relevance": float("nan")}, {"min_relevance": "x"}]
+)
 def test_limits_out_of_range_are_refused(store: PreferenceStore, limits: dict[str, Any]) -> None:
     for find in (store.search, store.retrieve):
         with pytest.raises(ConfigurationError, match=next(iter(limits))):
             find("alice", "cook", **limits)
+
+
+def test_what_is_of_another_type_is_refused(store: PreferenceStore) -> None:
+    wrong: Any = None
+    for find in (store.search, store.retrieve):
+        with pytest.raises(ConfigurationError, match="query to be a text, got NoneType"):
+            find("alice", wrong)
+    with pytest.raises(InvalidPreferenceError, match="list of preferences, got NoneType"):
+        store.add_many("alice", wrong)
+    for metadata in ("x", [1]):
+        with pytest.raises(InvalidPreferenceError, match="metadata"):
+            store.add("alice", "I ski.", metadata=metadata)  # type: ignore[arg-type]
+    scope: Any = "sometimes"
+    with pytest.raises(ConfigurationError, match="scope to be one of always, relevant"):
+        store.list("alice", scope=scope)
+    with pytest.raises(ConfigurationError, match="limits"):
+        Limits(max_records="many")  # type: ignore[arg-type]
+    assert store.count("alice") == 0
 
 
 class Refusing(Embeddings):
@@ -290,6 +311,12 @@ def test_exactly_one_place_is_named(arguments: dict[str, Any]) -> None:
 def test_a_url_of_another_form_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"http://host:8000"):
         PreferenceStore(url=url)
+
+
+@pytest.mark.parametrize("path", ["", " ", "ftp://x/prefs"])
+def test_a_path_that_is_none_is_refused(path: str) -> None:
+    with pytest.raises(ConfigurationError, match="path to name a folder"):
+        PreferenceStore(path)
 
 
 def test_nothing_is_made_before_the_first_use(tmp_path: Path) -> None:
