@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from la_agents.errors import ConfigurationError, StoreUnavailableError
+from la_agents.preferences.folder_gates import FolderGate, gate_of
 from la_agents.preferences.folder_locks import FolderLocks
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Connection:
         self._owned = client is None
         self._closed = False
         self._process = os.getpid()
+        self._gate = FolderGate() if self.folder is None else gate_of(self.folder)
         self._lock = threading.Lock()
         self.location = str(self.folder or url or "the given client")
 
@@ -64,7 +66,7 @@ class Connection:
                 "and let several processes use a server: PreferenceStore(url=...)."
             )
             raise StoreUnavailableError(msg)
-        with self._lock:
+        with self._gate.shared(), self._lock:
             if self._closed:
                 msg = f"Expected an open store, got a closed one ({self.location}); make a new PreferenceStore."
                 raise StoreUnavailableError(msg)
@@ -78,22 +80,30 @@ class Connection:
             self._closed = True
             client, self._client = self._client, None
         if client is not None and self._owned:
-            with _OPENING:
+            with self._gate.shared(), _OPENING:
                 cast("Client", client).close()
                 if self.folder is not None:
                     _FOLDERS.release(self.folder)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn what Chroma, the network and the disk raise into StoreUnavailableError, the cause chained."""
+        """Turn what Chroma, the network and the disk raise into StoreUnavailableError, the cause chained.
+
+        Every use of the client is within it: meanwhile nobody is `alone`.
+        """
         import httpx
         from chromadb.errors import ChromaError
 
         try:
-            yield
+            with self._gate.shared():
+                yield
         except (ChromaError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             msg = f"Expected the store at {self.location} to answer, got {type(error).__name__}: {error}"
             raise StoreUnavailableError(msg) from error
+
+    def alone(self) -> AbstractContextManager[None]:
+        """No other thread of this process uses the folder meanwhile, through whatever store; not within `errors`."""
+        return self._gate.alone()
 
     def _connect(self) -> ClientAPI:
         self._process = os.getpid()

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from la_agents.preferences.cleaning import folder_size
 from la_agents.preferences.layout import Settings
-from la_agents.preferences.pages import Page, Progress, is_vector, pages, stored
-from la_agents.preferences.records import CLAIM_FIELD, CONTINUED_FIELD, slot_of, user_digest
+from la_agents.preferences.pages import Page, Progress, pages, stored
+from la_agents.preferences.records import (
+    ARCHIVE_FIELD,
+    CLAIM_FIELD,
+    CONTINUED_FIELD,
+    is_vector,
+    preference_id_of,
+    record_id,
+    slot_of,
+)
 from la_agents.preferences.screening import flags
 from la_agents.preferences.slots import ends_window, reachable
 from la_agents.preferences.spill import Spill
@@ -148,10 +156,9 @@ class _Shard:
         digest, slot = row.id.partition(":")[0], slot_of(row.id)
         if slot is not None:
             self.taken[digest].add(slot)
-        goes_on = slot is None or not ends_window(slot) or CONTINUED_FIELD in row.metadata
         if CLAIM_FIELD in row.metadata:  # of a writer that was killed; a reader passes it by
             self.claims.add(row.id)
-            self.found.misplaced += [] if goes_on else [row.id]
+            self.found.misplaced += [] if _goes_on(row, slot, row.metadata[CLAIM_FIELD]) else [row.id]
             return
         self.found.num_records += 1
         record = stored(row.id, row.text, row.metadata)
@@ -159,8 +166,14 @@ class _Shard:
             self.found.unreadable.append(row.id)
             return
         user, key = record.preference.user_id, f"{digest}:{record.preference.id}"
-        is_at_home = slot is not None and user_digest(user) == digest and self.settings.shard_of(user) == row.shard
-        if not is_at_home or key in self.seen or not goes_on:
+        is_at_home = (
+            slot is not None
+            and row.id == record_id(user, slot)
+            and self.settings.shard_of(user) == row.shard
+            and (ARCHIVE_FIELD in row.metadata) == record.preference.is_archived
+            and record.preference.id == preference_id_of(row.metadata)
+        )
+        if not is_at_home or key in self.seen or not _goes_on(row, slot, user):
             self.found.misplaced.append(row.id)
         if is_at_home:
             self.seen[key] = 1
@@ -173,3 +186,8 @@ class _Shard:
         for digest, slots in self.taken.items():
             beyond = (f"{digest}:{slot}" for slot in sorted(slots - reachable(slots)))
             self.found.misplaced += [id for id in beyond if id not in known]
+
+
+def _goes_on(row: _Row, slot: int | None, user: str) -> bool:
+    """Whether a reader of this user goes on after the record: at the end of a window it has to say so."""
+    return slot is None or not ends_window(slot) or row.metadata.get(CONTINUED_FIELD) == user

@@ -17,8 +17,8 @@ import numpy as np
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.cleaning import clean, folder_size, last_write, num_writes
 from la_agents.preferences.layout import FORMAT, Settings
-from la_agents.preferences.pages import Page, Progress, is_vector, pages, stored
-from la_agents.preferences.records import StoredPreference, metadata_of, record_id, user_digest
+from la_agents.preferences.pages import Page, Progress, pages, stored
+from la_agents.preferences.records import StoredPreference, is_vector, metadata_of, record_id, user_digest
 from la_agents.preferences.spill import Spill
 
 if TYPE_CHECKING:
@@ -65,8 +65,11 @@ def rebuild(
     new = replace(old, num_shards=num_shards or old.num_shards, generation=old.generation + 1, format=FORMAT)
     _drop_all_but(shards, old)
     with Spill[int]() as ends, Spill[bytes]() as seen:
-        copy = _Copy(shards, vectorizer, new, ends, seen)
+        copy = _Copy(shards, vectorizer, old, new, ends, seen)
         num_written = sum(copy.write(page) for page in pages(shards, old, vectors=False, progress=progress))
+        if copy.strays:
+            rest = pages(shards, old, vectors=False, progress=progress)
+            num_written += sum(copy.write(page, strays=True) for page in rest)
     shards.switch(new)
     _drop_all_but(shards, new)
     return num_written
@@ -81,11 +84,13 @@ def purge(shards: Shards, vectorizer: Vectorizer, progress: Progress | None = No
     folder = purgeable(shards)
     if not folder.exists():
         return Purged(0, 0, 0, 0)
-    num_bytes, last = folder_size(folder), last_write(folder)
-    num_logged = num_writes(folder, last)
+    with shards.alone():
+        num_bytes, last = folder_size(folder), last_write(folder)
+        num_logged = num_writes(folder, last)
     num_kept = rebuild(shards, vectorizer, progress=progress)
-    clean(folder)
-    return Purged(num_kept, num_logged - num_writes(folder, last), num_bytes, folder_size(folder))
+    with shards.alone():
+        clean(folder)
+        return Purged(num_kept, num_logged - num_writes(folder, last), num_bytes, folder_size(folder))
 
 
 def purgeable(shards: Shards) -> Path:
@@ -100,31 +105,45 @@ def purgeable(shards: Shards) -> Path:
     return shards.folder
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Copy:
     """Writes pages into new shards, every user's records in slots from 0 on.
 
+    What calls find comes first, in its order: of two records of one preference it is the one that stays as it is.
+    Strays, which lie where no call looks, are left for a second round.
+
     Attributes:
+        old: What is read by.
+        new: What is written by.
         ends: The slot after the last that was given, by user's digest.
         seen: Digest of the text, by user's digest and preference id.
+        strays: Whether some were left.
     """
 
     shards: Shards
     vectorizer: Vectorizer
+    old: Settings
     new: Settings
     ends: Spill[int]
     seen: Spill[bytes]
+    strays: bool = False
 
-    def write(self, page: Page) -> int:
-        """Write a page's readable records and return how many that were; vectors that are missing are made."""
-        columns = zip(page.ids, page.texts, page.metadatas, strict=True)
-        records = [self._unique(record) for row in columns if (record := stored(*row)) is not None]
+    def write(self, page: Page, *, strays: bool = False) -> int:
+        """Write a page's readable records, or its strays, and return how many; vectors that are missing are made."""
+        rows = zip(page.ids, page.texts, page.metadatas, strict=True)
+        read = [(row[0], record) for row in rows if (record := stored(*row)) is not None]
+        chosen = [record for id, record in read if self._strays(page.shard, id, record.preference.user_id) == strays]
+        self.strays |= len(chosen) < len(read)
+        records = [self._unique(record) for record in chosen]
         by_shard: dict[int, list[StoredPreference]] = defaultdict(list)
         for record in self._with_vectors([record for record in records if record is not None]):
             by_shard[self.new.shard_of(record.preference.user_id)].append(record)
         for shard, part in by_shard.items():
             self._upsert(shard, part)
         return sum(len(part) for part in by_shard.values())
+
+    def _strays(self, shard: int, id: str, user: str) -> bool:
+        return shard != self.old.shard_of(user) or not id.startswith(f"{user_digest(user)}:")
 
     def _unique(self, record: StoredPreference) -> StoredPreference | None:
         """The record under an id that no other of its user has; None if it says what another says under its id."""

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from la_agents.preferences.records import StoredPreference, from_record, owner_of
+from la_agents.preferences.records import StoredPreference, from_record, owner_of, slot_of
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from la_agents.preferences.layout import Settings
     from la_agents.preferences.shards import Shards
 
-__all__ = ["Page", "Progress", "is_vector", "pages", "stored"]
+__all__ = ["Page", "Progress", "pages", "stored"]
 
 _SIZE = 1_000
 
@@ -51,21 +49,23 @@ def pages(
     progress: Progress | None = None,
     at_most: int | None = None,
 ) -> Iterator[Page]:
-    """Read every record, or about so many of them, some of each shard; shard after shard."""
+    """Read every record, or about so many of them, some of each shard: shard after shard, user by user, by slot."""
+    names = {settings.shard_name(shards.name, shard): shard for shard in range(settings.num_shards)}
     with shards.errors():
-        names = {settings.shard_name(shards.name, shard): shard for shard in range(settings.num_shards)}
         existing = [one for one in shards.collections() if one.name in names]
-        total, done = sum(one.count() for one in existing), 0
-        share = total if at_most is None else -(-at_most // max(len(existing), 1))
-        for collection in existing:
-            for offset in range(0, min(collection.count(), share), _SIZE):
-                page = _page(collection, names[collection.name], offset, vectors, min(_SIZE, share - offset))
-                if not page.ids:  # erased meanwhile
-                    break
-                done += len(page.ids)
-                if progress is not None:
-                    progress(done, total)
-                yield page
+        sizes = [collection.count() for collection in existing]
+    total, done = sum(sizes), 0
+    share = total if at_most is None else -(-at_most // max(len(existing), 1))
+    for collection, size in zip(existing, sizes, strict=True):
+        with shards.errors():
+            ids = sorted(collection.get(limit=min(size, share), include=[])["ids"], key=_place)
+        for start in range(0, len(ids), _SIZE):
+            with shards.errors():
+                page = _page(collection, names[collection.name], ids[start : start + _SIZE], vectors)
+            done += len(page.ids)
+            if progress is not None:
+                progress(done, total)
+            yield page
 
 
 def stored(id: str, text: str | None, metadata: Mapping[str, Any]) -> StoredPreference | None:
@@ -78,17 +78,18 @@ def stored(id: str, text: str | None, metadata: Mapping[str, Any]) -> StoredPref
         return None
 
 
-def is_vector(vector: Any, dimension: int) -> bool:
-    """Whether it is an embedding of that length."""
-    return vector is not None and len(vector) == dimension and bool(np.isfinite(vector).all())
+def _place(id: str) -> tuple[str, int, str]:
+    """Sorts a user's records by their slots."""
+    return id.partition(":")[0], slot_of(id) or 0, id
 
 
-def _page(collection: Collection, shard: int, offset: int, vectors: bool, limit: int) -> Page:
-    got = collection.get(limit=limit, offset=offset, include=["documents", "metadatas"])
-    ids = got["ids"]
-    found = _vectors(collection, ids) if vectors and ids else {}
-    metadatas = [metadata or {} for metadata in got["metadatas"] or []]
-    return Page(shard, ids, [*(got["documents"] or [])], metadatas, [found.get(id) for id in ids])
+def _page(collection: Collection, shard: int, wanted: list[str], vectors: bool) -> Page:
+    got = collection.get(ids=wanted, include=["documents", "metadatas"])
+    found = _vectors(collection, got["ids"]) if vectors and got["ids"] else {}
+    columns = zip(got["ids"], got["documents"] or [], got["metadatas"] or [], strict=True)
+    rows = sorted(columns, key=lambda row: _place(row[0]))
+    ids, texts, metadatas = ([*column] for column in zip(*rows, strict=True)) if rows else ([], [], [])
+    return Page(shard, ids, texts, [metadata or {} for metadata in metadatas], [found.get(id) for id in ids])
 
 
 def _vectors(collection: Collection, ids: list[str]) -> dict[str, Any]:

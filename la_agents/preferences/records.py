@@ -16,6 +16,7 @@ import base64
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ __all__ = [
     "StoredPreference",
     "claim_of",
     "from_record",
+    "is_vector",
     "metadata_of",
     "owner_of",
     "preference_id_of",
@@ -83,13 +85,13 @@ def record_id(user: str, slot: int) -> str:
 def slot_of(record: str) -> int | None:
     """The slot in a record's id; None if it is not one of ours."""
     digits = record.partition(":")[2]
-    return int(digits) if digits.isdecimal() and digits.isascii() else None
+    return int(digits) if re.fullmatch(r"0|[1-9][0-9]{0,8}", digits) else None
 
 
 def owner_of(metadata: Mapping[str, Any]) -> str | None:
     """Whose record it is, archived or not; None for what is no preference."""
     owner = metadata.get(USER_FIELD) or metadata.get(ARCHIVE_FIELD)
-    return None if owner is None else str(owner)
+    return owner if isinstance(owner, str) else None
 
 
 def metadata_of(record: StoredPreference, slot: int) -> dict[str, Any]:
@@ -161,3 +163,8 @@ def from_record(
     noted = json.loads(metadata.get(_HISTORY_FIELD, "[]")) if history else []
     changes = tuple(Change(**change) for change in noted)
     return StoredPreference(preference, vector_of(metadata) if vectors else None, changes)
+
+
+def is_vector(vector: Any, dimension: int | None) -> bool:
+    """Whether it is an embedding of that length."""
+    return vector is not None and len(vector) == dimension and bool(np.isfinite(vector).all())

@@ -6,15 +6,19 @@ Nothing here knows what a record holds; see `user_records.py` for that.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
-from la_agents.errors import StoreMismatchError
+from la_agents.errors import ConfigurationError, StoreMismatchError, StoreUnavailableError
 from la_agents.preferences.handles import Handles
 from la_agents.preferences.layout import FORMAT, INDEX, OLDEST_FORMAT, Settings
 
@@ -28,24 +32,44 @@ __all__ = ["Shards"]
 
 T = TypeVar("T")
 
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,398}[a-zA-Z0-9]")
+_SHARD = re.compile(r"(?:-|\.g\d+\.)\d{4}$")  # what `Settings.shard_name` adds to the store's name
+_FRESH_SECONDS = 5.0
+"""How long another process's migration may go unnoticed by a reader, while the old shards are not yet dropped."""
+
+_switches: Counter[str] = Counter()
+"""How often this process has written the shards of a place anew: whoever reads in a folder is of this process."""
+
 
 class Shards:
     """Finds the collection of a user, and what the store was made with.
 
-    Every method raises StoreUnavailableError if Chroma cannot be used, and StoreMismatchError if the store
-    was written with another embedding model or by a newer version.
+    Every method raises StoreUnavailableError if Chroma cannot be used or the store was deleted meanwhile, and
+    StoreMismatchError if the store was written with another embedding model or by a newer version.
 
     Args:
         connection: Where Chroma is.
         name: Name of the root collection and prefix of the shards'.
         embeddings: Identity of the embedding model that this process uses.
+
+    Raises:
+        ConfigurationError: the name is none that Chroma takes, or ends as a shard's does.
     """
 
     def __init__(self, connection: Connection, name: str, embeddings: str) -> None:
+        if not _NAME.fullmatch(name) or _SHARD.search(name):
+            msg = (
+                "Expected name to be 3 to 400 letters, digits, dots, dashes and underscores, a letter or digit first "
+                f"and last, and not to end like 'x-0001', as shards do, got {name!r}."
+            )
+            raise ConfigurationError(msg)
         self._connection = connection
         self.name = name
         self._embeddings = embeddings
         self._settings: Settings | None = None
+        self._root: UUID | None = None
+        self._read_at = -math.inf
+        self._num_switches = 0
         self._handles = Handles(connection, INDEX)
         self._lock = threading.RLock()
 
@@ -56,7 +80,7 @@ class Shards:
 
     def check_dimension(self, dimension: int) -> None:
         """Raise StoreMismatchError unless vectors of this length fit the store, if there is one yet."""
-        with self._lock, self._connection.errors():
+        with self._connection.errors(), self._lock:
             settings = self._known_settings()
         if settings is not None and dimension != settings.dimension:
             msg = (
@@ -70,6 +94,14 @@ class Shards:
         """Where the files are; None if they are a server's or somebody else's."""
         return self._connection.folder
 
+    def alone(self) -> AbstractContextManager[None]:
+        """See `Connection.alone`."""
+        return self._connection.alone()
+
+    def dimension(self) -> int | None:
+        """Length of the store's vectors, as it was last read; None if there is no store yet."""
+        return None if self._settings is None else self._settings.dimension
+
     def errors(self) -> AbstractContextManager[None]:
         """Chroma's errors as this library's."""
         return self._connection.errors()
@@ -80,7 +112,7 @@ class Shards:
 
     def settings(self, *, any_format: bool = False) -> Settings | None:
         """What the store records now; None if there is none yet. An older format has to be asked for."""
-        with self._lock, self._connection.errors():
+        with self._connection.errors(), self._lock:
             settings = self._settings_now()
         if settings is not None and not any_format:
             self._check_format(settings)
@@ -88,10 +120,14 @@ class Shards:
 
     def switch(self, settings: Settings) -> None:
         """Record other settings: from here on, every call uses their shards."""
-        with self._lock, self._connection.errors():
+        with self._connection.errors(), self._lock:
             root = self._handles.get(self.name)
             assert root is not None  # there were settings to change
-            root.modify(metadata=asdict(settings))
+            _switches[self._connection.location] += 1  # before: who reads in between, reads once more
+            try:
+                root.modify(metadata=asdict(settings))
+            finally:
+                _switches[self._connection.location] += 1
             self.forget()
 
     def forget(self) -> None:
@@ -115,62 +151,94 @@ class Shards:
     def others(self, settings: Settings) -> list[Collection]:
         """This store's shards that are not of these settings: replaced, or left by a rebuild that was cut off."""
         kept = {settings.shard_name(self.name, shard) for shard in range(settings.num_shards)}
-        own = re.compile(rf"{re.escape(self.name)}(?:-|\.g\d+\.)\d{{4}}")
-        return [each for each in self.collections() if own.fullmatch(each.name) and each.name not in kept]
+        return [
+            each
+            for each in self.collections()
+            if each.name.startswith(self.name)
+            and _SHARD.fullmatch(each.name, len(self.name))
+            and each.name not in kept
+            and "format" not in (each.metadata or {})  # another store's root
+        ]
 
     def on(self, user: str, act: Callable[[Collection], T], dimension: int | None = None) -> T | None:
         """Do something on the user's collection, which is made if a dimension is given; None if there is none.
 
-        If the shards were written anew since they were last looked up, it is done again on the new one: slots are
-        others there, so whatever belongs together belongs into one act.
+        If the shards were written anew since they were last looked up, or made again after the store was deleted, it is
+        done again on the new one: slots are others there, so whatever belongs together belongs into one act.
         """
         from chromadb.errors import NotFoundError
 
         with self._connection.errors():
             while True:
-                settings, shard = self._shard(user, dimension)
+                found, shard = self._shard(user, dimension)
                 try:
-                    return None if shard is None else act(shard)
+                    result = None if shard is None else act(shard)
+                    if dimension is None or self.folder is not None or self._found_now() == found:
+                        return result
                 except NotFoundError:
-                    if self.settings(any_format=True) in (settings, None):
-                        raise  # not written anew but deleted: whoever says that nothing is stored would be wrong
+                    if self._found_now() == found:
+                        raise
 
-    def _shard(self, user: str, dimension: int | None = None) -> tuple[Settings | None, Collection | None]:
+    def _found_now(self) -> tuple[Settings | None, UUID | None]:
+        """By what shards are found now: the settings, and the identity of what records them."""
+        with self._lock:
+            return self._settings_now(), self._root
+
+    def _shard(
+        self, user: str, dimension: int | None = None
+    ) -> tuple[tuple[Settings | None, UUID | None], Collection | None]:
         """The collection of this user, made if a dimension is given, and what it was found by; None if there is none.
 
         One that is not open yet is looked up by what the store records now: by what it recorded before it was written
-        anew, the user would seem to have nothing.
+        anew, the user would seem to have nothing. So is one that is open, at times: until the old shards are dropped,
+        they still answer.
         """
-        with self._lock, self._connection.errors():
+        with self._connection.errors(), self._lock:
             settings = self._settings
-            if settings is None or self._name_of(user, settings) not in self._handles:
+            if settings is None or self._name_of(user, settings) not in self._handles or self._is_old():
                 settings = self._settings_now(None if dimension is None else Settings(self._embeddings, dimension))
             if settings is None:
-                return None, None
+                return (None, None), None
             self._check_format(settings)
-            name = self._name_of(user, settings)
+            found, name = (settings, self._root), self._name_of(user, settings)
             if dimension is None:
-                return settings, self._handles.get(name)
+                return found, self._handles.get(name)
             self.check_dimension(dimension)
-            return settings, self._handles.make(name)
+            return found, self._handles.make(name)
+
+    def _is_old(self) -> bool:
+        """Whether somebody may have written the shards anew since the settings were read."""
+        if self.folder is None:
+            return time.monotonic() - self._read_at > _FRESH_SECONDS
+        return self._num_switches != _switches[self._connection.location]
 
     def _name_of(self, user: str, settings: Settings) -> str:
         return settings.shard_name(self.name, settings.shard_of(user))
 
     def _settings_now(self, offer: Settings | None = None) -> Settings | None:
         """What the store records, read anew; handles on other settings' shards are dropped."""
-        before, self._settings = self._settings, None
+        before, self._settings = (self._settings, self._root), None
         self._handles.drop(self.name)
         now = self._known_settings(offer)
-        if now != before:
+        if (now, self._root) != before:
             self._handles.drop_all_but(self.name)
         return now
 
     def _known_settings(self, offer: Settings | None = None) -> Settings | None:
         """What the store records, once it exists; an offer makes it exist. The first to make it decides."""
         if self._settings is None:
-            root = self._handles.get(self.name) if offer is None else self._handles.make(self.name, asdict(offer))
-            self._settings = None if root is None else self._read_settings(root.metadata or {})
+            self._read_at, self._num_switches = time.monotonic(), _switches[self._connection.location]
+            root = self._handles.get(self.name)
+            if root is None and self._root is not None:
+                msg = (
+                    f"Expected the store {self._connection.location} to be there still, got none: it was deleted; "
+                    "restore it, or make a new PreferenceStore."
+                )
+                raise StoreUnavailableError(msg)
+            if root is None and offer is not None:
+                root = self._handles.make(self.name, asdict(offer))
+            if root is not None:
+                self._settings, self._root = self._read_settings(root.metadata or {}), root.id
         return self._settings
 
     def _check_format(self, settings: Settings) -> None:

@@ -16,6 +16,7 @@ from la_agents.preferences.records import (
     USER_FIELD,
     StoredPreference,
     from_record,
+    is_vector,
     owner_of,
     preference_id_of,
     record_id,
@@ -59,7 +60,10 @@ class UserRecords:
 
         def act(shard: Collection) -> list[StoredPreference]:
             pages = at_once(shard, user, where, _CONTENT)
-            return [record for page in pages for record in _records(page, user, vectors, history, archived)]
+            records = [record for page in pages for record in _records(page, user, vectors, history, archived)]
+            if vectors and any(not is_vector(record.vector, self._shards.dimension()) for record in records):
+                raise _damaged()
+            return records
 
         return self._shards.on(user, act) or []
 
@@ -119,15 +123,12 @@ class UserRecords:
         known = Places() if places is None else places
 
         def act(shard: Collection) -> None:
-            if self._shards.folder is not None:  # nobody else writes here
-                catch_up(shard, user, known)
-                put(shard, user, records, vectors, known)
-                return
             for _ in tries():
                 catch_up(shard, user, known)
-                claim(shard, user, records, vectors, known)
-                if not are_ours(shard, user, records, known):
-                    continue
+                if self._shards.folder is None:  # a server's, where others write, too
+                    claim(shard, user, records, vectors, known)
+                    if not are_ours(shard, user, records, known):
+                        continue
                 put(shard, user, records, vectors, known)
                 if stands(shard, user, records, vectors, known):
                     return
@@ -140,6 +141,7 @@ class UserRecords:
         The last slot goes first: what is left by an erasure that is cut off is still found.
         """
         most = self._shards.max_batch_size()
+        self._shards.settings()  # where the user is now, not where an older look found them
         number = self._shards.on(user, lambda shard: _erase(shard, user, most)) or 0
         settings = self._shards.settings()
         with self._shards.errors():  # what a migration that was cut off has left
@@ -154,13 +156,24 @@ def _erase(shard: Collection, user: str, most: int) -> int:
     while True:  # until nobody adds any more
         found = shard.get(where=own, include=[])["ids"]
         claims = shard.get(where={CLAIM_FIELD: user}, include=[])["ids"]
-        in_slots = (id for page in walk(shard, user, None, []) for id in page["ids"])  # damaged ones, too
+        in_slots = (id for page in walk(shard, user, None, ["metadatas"]) for id in _nobody_elses(page, user))
         ids = sorted({*found, *claims, *in_slots}, key=lambda id: slot_of(id) or 0, reverse=True)
         if not ids:
             return number
         for start in range(0, len(ids), most):
             shard.delete(ids=ids[start : start + most])
         number += len(found)
+
+
+def _nobody_elses(page: GetResult, user: str) -> Iterator[str]:
+    """The user's records, and damaged ones, in the user's slots."""
+    for id, metadata in zip(page["ids"], page["metadatas"] or [], strict=True):
+        if owner_of(metadata or {}) in (None, user):
+            yield id
+
+
+def _damaged() -> StoreUnavailableError:
+    return StoreUnavailableError("Expected readable records, got a damaged one; run `la-agents prefs verify --repair`.")
 
 
 def _records(
@@ -176,6 +189,5 @@ def _records(
             if (owner_of(metadata) if archived else metadata.get(USER_FIELD)) == user
             and only in (None, preference_id_of(metadata))
         ]
-    except (ValueError, KeyError, TypeError) as error:  # JSON's and pydantic's errors are ValueErrors
-        msg = "Expected readable records, got a damaged one; run `la-agents prefs verify --repair`."
-        raise StoreUnavailableError(msg) from error
+    except (ValueError, KeyError, TypeError):  # JSON's and pydantic's errors are ValueErrors; they quote the content
+        raise _damaged() from None
