@@ -1,12 +1,17 @@
-"""How two preferences of one user relate, by rules and a similarity, without a language model. Pure functions."""
+"""How two preferences of one user relate, by rules and a similarity, without a language model. Pure functions.
+
+Two are one, or exclude each other, only if they are about the same to the word: a narrower wish is another wish.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
-from la_agents.preferences.lexicon import ANTONYMS
+from la_agents.preferences.lexicon import ANSWERING, CONSUMING, LIGHT
+from la_agents.preferences.speakers import comparable
 from la_agents.preferences.statements import Statement, letters, read_statement
+from la_agents.preferences.stems import SMALL
+from la_agents.preferences.thesaurus import EXCLUSIVE, POLES
 
 __all__ = ["LEAST_SIMILARITY", "Relation", "relate"]
 
@@ -14,14 +19,10 @@ Relation = Literal["same", "restated", "contradicts", "independent"]
 """`same`: said again. `restated`: the same wish in other words. `contradicts`: both cannot hold. Else `independent`."""
 
 LEAST_SIMILARITY = 0.40
-"""Below this cosine two preferences are independent unless they fill the same slot: the reach of the embedding."""
+"""Below this cosine two preferences are independent unless they fill the same slot or are about the same two words or more."""
 
 # Chosen on the tuning half of tests/data/preference_pairs.jsonl and on all pairs of PrefEval's preferences.
 _RESTATED_SIMILARITY = 0.60
-_SUBSTITUTED_SIMILARITY = 0.75
-_RESTATED_OVERLAP = 0.60
-_PARAPHRASE_SIMILARITY = 0.84
-_CONTRARY_OVERLAP = 0.60
 
 
 def relate(old: str, new: str, similarity: float) -> tuple[Relation, str]:
@@ -41,7 +42,7 @@ def relate(old: str, new: str, similarity: float) -> tuple[Relation, str]:
         return "independent", "about different people"
     if a.slot and b.slot and a.slot.name == b.slot.name:
         return _by_slot(a, b)
-    if similarity < LEAST_SIMILARITY:
+    if similarity < LEAST_SIMILARITY and not (len(a.subject) > 1 and a.subject == b.subject):
         return "independent", f"similarity {similarity:.2f}"
     return _by_subject(a, b, similarity)
 
@@ -52,56 +53,89 @@ def _by_slot(a: Statement, b: Statement) -> tuple[Relation, str]:
     if a.slot.value == b.slot.value:
         relation: Relation = "restated" if a.polarity == b.polarity else "contradicts"
         return relation, f"both say the {a.slot.name}"
-    return "contradicts", f"another {a.slot.name}"
+    if a.slot.excludes(b.slot):
+        return "contradicts", f"another {a.slot.name}"
+    return "independent", f"more or less of the {a.slot.name}"
 
 
 def _by_subject(a: Statement, b: Statement, similarity: float) -> tuple[Relation, str]:
-    if a.over and b.over and a.over != b.over:
-        swapped = a.over == b.over[::-1]
-        return ("contradicts", "the choice turned round") if swapped else ("independent", "another choice")
-    opposed = _opposed(a, b)
-    if opposed and a.polarity == b.polarity:
+    if _turned_round(a, b):
+        return "contradicts", "the choice turned round"
+    if not _same_choice(a, b):
+        return "independent", "another choice"
+    if a.hedges != b.hedges:
+        return "independent", "one of them only in part"
+    if a.polarity == b.polarity and (opposed := _opposed(a, b)):
         return "contradicts", f"{opposed[0]} against {opposed[1]}"
-    overlap = _overlap(a.subject, b.subject)
+    if not comparable(a.stance, b.stance):
+        return "independent", "one likes, wants, has or can do what the other says something else of"
     if a.numbers != b.numbers:
-        if a.numbers and b.numbers and a.subject == b.subject:
+        if a.numbers and b.numbers and a.polarity == b.polarity and _same_subject(a, b):
             return "contradicts", "other numbers"
         return "independent", "other numbers"
+    return _by_polarity(a, b, similarity)
+
+
+def _by_polarity(a: Statement, b: Statement, similarity: float) -> tuple[Relation, str]:
     if a.polarity != b.polarity:
         affirmed, denied = (a, b) if a.polarity > 0 else (b, a)
         if denied.occasions - affirmed.occasions:
             return "independent", "the opposite on some occasions only"
-        if not denied.occasions:  # whatever is denied altogether is denied on every occasion
-            a, b = (replace(each, subject=each.subject - affirmed.occasions) for each in (a, b))
-            overlap = _overlap(a.subject, b.subject)
-        if overlap >= _CONTRARY_OVERLAP and not _substituted(a.subject, b.subject):
+        # Whatever is denied altogether is denied on every occasion.
+        only = frozenset[str]() if denied.occasions else affirmed.occasions
+        if _same_subject(a, b, without=only):
             return "contradicts", "the opposite about the same thing"
-        return "independent", "about different things"
-    substituted = _substituted(a.subject, b.subject)
-    if overlap >= _RESTATED_OVERLAP and similarity >= (
-        _SUBSTITUTED_SIMILARITY if substituted else _RESTATED_SIMILARITY
-    ):
-        return "restated", f"the same about the same thing, similarity {similarity:.2f}"
-    if similarity >= _PARAPHRASE_SIMILARITY and not substituted:
-        return "restated", f"similarity {similarity:.2f}"
+    elif a.occasions == b.occasions and _same_subject(a, b) and not _exchanged(a, b):
+        if similarity >= _RESTATED_SIMILARITY:
+            return "restated", f"the same about the same thing, similarity {similarity:.2f}"
+        return "independent", f"similarity {similarity:.2f}"
     return "independent", "about different things"
 
 
-def _overlap(a: frozenset[str], b: frozenset[str]) -> float:
-    """Jaccard index of the subjects."""
-    return len(a & b) / len(a | b) if a | b else 0.0
+def _same_subject(a: Statement, b: Statement, without: frozenset[str] = frozenset()) -> bool:
+    """Whether both are about the same, but for words that add nothing."""
+    light = _light(a, b) | without
+    return bool((a.subject & b.subject) - light) and not (a.subject ^ b.subject) - light
 
 
-def _substituted(a: frozenset[str], b: frozenset[str]) -> bool:
-    """Whether each says a word that the other does not: most often another thing, not another word for it."""
-    return bool(a - b) and bool(b - a)
+def _light(a: Statement, b: Statement) -> frozenset[str]:
+    of_answers = ANSWERING if "asks" in (a.stance, b.stance) else frozenset[str]()
+    return LIGHT | of_answers | (CONSUMING if a.over and b.over else frozenset())
+
+
+def _exchanged(a: Statement, b: Statement) -> bool:
+    """Whether they only differ in which of the same words stands where: "dogs chase cats"."""
+    if len(a.words) != len(b.words):
+        return False
+    moved = [pair for pair in zip(a.words, b.words, strict=True) if pair[0] != pair[1]]
+    firsts, seconds = sorted(one for one, _ in moved), sorted(other for _, other in moved)
+    return bool(moved) and firsts == seconds and not SMALL & {*firsts}
+
+
+def _turned_round(a: Statement, b: Statement) -> bool:
+    pairs = ((a.over, b.over), (a.order, b.order))
+    return a.polarity == b.polarity and any(one and other and one.turns_round(other) for one, other in pairs)
+
+
+def _same_choice(a: Statement, b: Statement) -> bool:
+    """Whether neither chooses, or both the same; the order counts where both put something in order."""
+    if (a.over is None) != (b.over is None) or (a.over and b.over and not a.over.agrees(b.over)):
+        return False
+    return not (a.order and b.order) or a.order.agrees(b.order)
 
 
 def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
     """The two words that exclude each other, if that is all in which the subjects differ."""
+    pairs = POLES if _is_choosy(a) and _is_choosy(b) else frozenset[frozenset[str]]()
+    light = _light(a, b)
     for one in sorted(a.subject - b.subject):
         for other in sorted(b.subject - a.subject):
-            rest = a.subject - {one}, b.subject - {other}
-            if frozenset((one, other)) in ANTONYMS and (not any(rest) or _overlap(*rest) >= 0.5):
+            rest = (a.subject ^ b.subject) - {one, other} - light
+            if not rest and frozenset((one, other)) in pairs | EXCLUSIVE and a.numbers == b.numbers:
                 return one, other
     return None
+
+
+def _is_choosy(statement: Statement) -> bool:
+    """Whether who wants one thing in this way does not want its opposite, too; who likes hot tea may like iced tea."""
+    return statement.stance in ("prefers", "wants", "needs", "asks", "is")

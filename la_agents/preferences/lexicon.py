@@ -1,59 +1,80 @@
-"""Word lists for `statements.py`: English, everyday preferences. Data only."""
+"""Words by which an English preference is read: function words, liking, negation, numbers. Data only.
+
+What excludes and what equals what is in `thesaurus`, names of languages are in `languages`.
+"""
 
 from __future__ import annotations
 
 __all__ = [
-    "ANTONYMS",
+    "ANSWERING",
+    "ATTRIBUTES",
+    "AUXILIARIES",
+    "BE",
+    "BEFORE_THINGS",
+    "CONSUMING",
     "CONTRACTIONS",
-    "ELSEWHERE",
     "FILLER",
     "FREQUENT",
+    "HEDGES",
     "IMPERATIVES",
-    "LANGUAGES",
+    "JUDGEMENTS",
+    "LIGHT",
     "NEGATIONS",
     "NEGATIVE",
+    "NO_CHOICE",
+    "NO_PLACE",
     "NO_VALUE",
     "NUMBERS",
+    "OTHERS_VERBS",
+    "PARTICIPLES",
     "PHRASES",
     "POSITIVE",
+    "QUANTITIES",
     "RELATIVES",
-    "SYNONYMS",
+    "SKIPPED",
+    "VERBS",
+    "pairs",
+    "words",
 ]
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """The words of a list, separated by spaces."""
     return frozenset(text.split())
 
 
-def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+def pairs(text: str) -> tuple[tuple[str, str], ...]:
     """One pair a line, the two parts separated by ` = `."""
     lines = (line.strip().split(" = ") for line in text.strip().splitlines())
     return tuple((left, right) for left, right in lines)
 
 
 CONTRACTIONS = (
-    ("can't", "can not"),
-    ("cannot", "can not"),
-    ("won't", "will not"),
-    ("n't", " not"),
-    ("'m", " am"),
-    ("'re", " are"),
-    ("'ve", " have"),
-    ("'d", " would"),
-    ("'ll", " will"),
-    ("it's", "it is"),
-    ("that's", "that is"),
+    (r"\bcan(?:'t|not)\b", "can not"),
+    (r"\bwon't\b", "will not"),
+    (r"n't\b", " not"),
+    (r"(?<=\w)'m\b", " am"),
+    (r"(?<=\w)'re\b", " are"),
+    (r"(?<=\w)'ve\b", " have"),
+    (r"(?<=\w)'d\b", " would"),
+    (r"(?<=\w)'ll\b", " will"),
+    (r"\b(it|that)'s\b", r"\1 is"),
+    (r"\be-(?=\w)", "e"),
 )
 """Replaced in this order, before punctuation is dropped."""
 
-PHRASES = _pairs(
+PHRASES = pairs(
     r"""
     colour(s?) = color\1
     favourite(s?) = favorite\1
     can not (?:stand|bear) = hate
     can not eat = avoid eating
+    can eat = eat
     (?:no|not any) longer = not
     not (.+) any ?more = not \1
+    no more (?!than) = no
+    (?:after|at) all = really
+    feel free to = use
     step by step = stepwise
     at length = detailed
     in (?:great |more |full )?detail = detailed
@@ -62,10 +83,12 @@ PHRASES = _pairs(
     stay away from = avoid
     steer clear of = avoid
     have got = have
-    do not (?:like|enjoy|love|want|care for) = dislike
+    do not (?:like|enjoy|love|care for) = dislike
     am not (?:a fan of|into|keen on|fond of|love) = dislike
     am (?:very )?(?:into|keen on) = love
-    would (?:rather|prefer to|like to) = prefer
+    would (?:rather|prefer to) = prefer
+    would (?:like|love)(?: to)? = want
+    (?:like|drink|take|eat) my = prefer my
     gluten free = avoid gluten
     dairy free = avoid dairy
     sugar free = avoid sugar
@@ -75,7 +98,7 @@ PHRASES = _pairs(
 """Regular expressions over words in lower case, each with what it means."""
 
 NUMBERS = dict(
-    _pairs(
+    pairs(
         """
         zero = 0
         one = 1
@@ -96,15 +119,15 @@ NUMBERS = dict(
     )
 )
 
-POSITIVE = _words(
+POSITIVE = words(
     """
-    love loves loved adore adores like likes liked enjoy enjoys prefer prefers preferred want wants favorite use using
-    include includes including add give keep
+    love loves loved adore adores like likes liked enjoy enjoys prefer prefers preferred want wants wanted favorite use
+    using include includes including add give keep
     """
 )
 """Words of liking and of asking for: they say that something is wished, not what."""
 
-NEGATIVE = _words(
+NEGATIVE = words(
     """
     hate hates hated dislike dislikes disliked avoid avoids avoiding detest loathe despise skip refuse stop stopped quit
     without omit drop exclude bores
@@ -112,9 +135,17 @@ NEGATIVE = _words(
 )
 """Words of dislike and avoiding."""
 
-NEGATIONS = _words("not no never nor neither none nothing cease")
+NEGATIONS = words("not no never nor neither none nothing cease")
 
-FILLER = _words(
+HEDGES = words(
+    "always just only usually often generally simply necessarily entirely completely quite merely exactly even"
+)
+"""What right after a negation leaves some of it: "not always"."""
+
+QUANTITIES = words("too much many every all enough more less fewer most")
+"""What anywhere after a negation leaves some of it: "do not use too many", "no more than"."""
+
+FILLER = words(
     """
     please thanks thank you really very quite truly strongly simply just also actually always absolutely totally
     generally usually definitely especially particularly whenever know
@@ -122,17 +153,17 @@ FILLER = _words(
 )
 """Politeness and intensity."""
 
-FREQUENT = _words(
+FREQUENT = words(
     """
     i me my mine myself we our you your it its he she they them their this that these those a an the and or but if when
     while where what which who how than as of in on at to for from by with about into am is are was were be been being
     have has had do does did can could will would should must may might need only own so too there here some any all
-    more most much many get make something thing things way out up now again best rather awful great s re
+    lot more most much many get make something thing things way out up now again best rather awful great s re
     """
 )
 """Words that carry no subject."""
 
-RELATIVES = _words(
+RELATIVES = words(
     """
     wife husband partner girlfriend boyfriend fiance spouse mother mom mum father dad parents brother brothers sister
     sisters son sons daughter daughters grandmother grandfather grandma grandpa grandparents aunt uncle cousin cousins
@@ -141,117 +172,98 @@ RELATIVES = _words(
 )
 """Those of whom "my ..." says something that is not about the user."""
 
-NO_VALUE = _words(
+NO_VALUE = words(
     """
     a an the my our at on in by to with from for about when if while before after until during every each back later
-    again only tomorrow today sometimes often
+    again only tomorrow today sometimes often not never no always very so too really quite rather more less pretty still
+    actually one what where whatever anything everything none
     """
 )
-"""What follows "call me" or "I live in" where no name and no place does."""
+"""What follows "call me", "I live in" or "my favourite ... is" where no value does."""
 
-LANGUAGES = _words(
+NO_CHOICE = words("or and but not because although though which who except unless if than")
+"""What makes of a value more than one, or none."""
+
+JUDGEMENTS = words(
     """
-    english french german spanish italian portuguese dutch polish swedish danish norwegian finnish greek turkish russian
-    ukrainian czech hungarian romanian arabic hebrew hindi bengali urdu chinese mandarin cantonese japanese korean
-    vietnamese thai indonesian swahili latin catalan
+    fun boring cheap expensive easy hard difficult good bad nice great fine awesome amazing awful dangerous popular
+    relaxing broken old new closed open sold gone missing important overrated underrated delicious tasty beautiful
+    healthy unhealthy rare famous common long short small big
     """
 )
+"""What is said of a favourite thing rather than which it is."""
 
-_SYNONYM_GROUPS = """
-    film films movie movies
-    kid kids child children
-    food cuisine dishes
-    concise brief briefly short succinct
-    detailed long lengthy elaborate verbose thorough
-    informal casual casually informally
-    formal formally
-    holiday vacation trip
-    cheap inexpensive affordable
-    expensive pricey luxurious luxury
-    large big
-    small little tiny
-    answer answers reply replies respond response responses
-    source sources reference references citation
-    allergy allergic allergies
-    intolerant intolerance
-    scary horror
-    meal meals
-    meat meats
-    emoji emojis
-    metric celsius
-    beginner novice newbie
-    expert pro
-    home house
-    cite quote
-    simple plain easy
-    restaurant restaurants
-    visual visuals diagram diagrams
-    mountain mountains
-    hike hiking
-    eat eating
-    fly flying
-    cook cooking
-    drink drinking
-    read reading
-    parent parents
-    ebook ebooks
-    loud noisy
-    quiet silent
-    evening evenings
-    morning mornings
-    spoiler spoilers spoil
-    learn learner learning learners
-    place places venue venues
-    study studying studies
-    accessible accessibly
-"""
-SYNONYMS = {word: group.split()[0] for group in _SYNONYM_GROUPS.strip().splitlines() for word in group.split()}
-"""Words that mean the same here, by the first of their group."""
-
-ANTONYMS = frozenset(
-    frozenset(pair)
-    for pair in _pairs(
-        """
-        concise = detailed
-        formal = informal
-        small = large
-        cheap = expensive
-        morning = evening
-        early = late
-        window = aisle
-        metric = imperial
-        british = american
-        dark = light
-        hot = cold
-        sweet = savory
-        spicy = mild
-        simple = technical
-        beginner = expert
-        rare = well
-        quiet = loud
-        vegetarian = meat
-        vegan = meat
-        indoor = outdoor
-        paper = ebook
-        black = milk
-        alone = group
-        urban = rural
-        modern = classic
-        fast = slow
-        alcohol = wine
-        alcohol = beer
-        """
-    )
+NO_PLACE = words(
+    """
+    linux windows mac macos ubuntu android ios iphone firefox chrome safari edge opera brave gmail outlook slack teams
+    notion obsidian vim emacs git github gitlab python rust java typescript kotlin spotify netflix whatsapp signal
+    telegram mastodon sales marketing engineering hr finance management
+    """
 )
-"""Pairs of which a person can hardly want both of the same thing."""
+"""Where people move to without moving house."""
 
-IMPERATIVES = _words(
+ATTRIBUTES = words("favorite name budget birthday age email phone number bank home address diet goal job")
+"""Of these "my ..." still speaks of the user."""
+
+BE = words("am is are was were be been being")
+SKIPPED = words(
+    """
+    do does did will would should could must may might only now often sometimes still a an also just well of to there
+    something
+    """
+)
+"""What stands between "I" and the verb."""
+
+VERBS = {
+    verb: stance
+    for stance, verbs in {
+        "likes": "love loves loved adore like likes liked enjoy enjoys hate hates hated dislike detest loathe despise",
+        "prefers": "prefer prefers preferred favorite choose",
+        "wants": "want wants wanted wish hope dream",
+        "needs": "need needs require",
+        "can": "can able understand know speak",
+        "has": "own owns possess",
+        "does": "avoid avoids avoiding skip refuse stop stopped quit omit drop exclude use using",
+    }.items()
+    for verb in verbs.split()
+}
+"""What kind of thing a verb says after "I": that the user likes, prefers, wants, needs, can, has or does something."""
+
+PARTICIPLES = words("been seen done gone eaten drunk tried read met heard had owned visited made taken flown written")
+"""After "I have" they say what was, not what the user has."""
+
+OTHERS_VERBS = words(
+    """
+    love loves like likes hate hates want wants prefer prefers enjoy enjoys dislike dislikes need needs avoid avoids eat
+    eats drink drinks do does adore adores
+    """
+)
+"""What says that somebody who is named before it likes or wants something."""
+
+AUXILIARIES = words(
+    """
+    do does did am is are was were be been can could will would shall should may might must have has had i we you they
+    he she it or if why whether better to
+    """
+)
+"""After these "not" denies the whole sentence, after other words only what follows: "tabs, not spaces"."""
+
+LIGHT = words("mistake fine ok okay welcome allowed tone way style something follow feel mean")
+"""What a preference is about does not change with these."""
+
+ANSWERING = words("answer write explain tell talk speak say")
+"""Stems that add nothing to how the assistant shall be: "be brief", "answer briefly"."""
+
+CONSUMING = words("eat drink take have go use buy")
+"""Stems that add nothing to a choice: "I'd rather drink tea than coffee"."""
+
+BEFORE_THINGS = POSITIVE | NEGATIVE | NEGATIONS | words("a an the of in with by as to for from at or and than over")
+"""After these a lone symbol is what the sentence is about: "I like 🐶", "prices in €"."""
+
+IMPERATIVES = words(
     """
     address always answer call explain give include keep list make mention name offer recommend reply respond show speak
     suggest talk tell use write
     """
 )
 """How wishes about answers begin."""
-
-ELSEWHERE = _words("a also am an as do he in it me no on so was")
-"""English words that other languages have, too: by them alone a text is not taken for English."""

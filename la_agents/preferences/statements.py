@@ -1,45 +1,29 @@
 """What a short English preference says, by word lists: subject words, polarity, numbers and slots. Pure, no model.
 
 A statement is read so that two can be compared: "I can't stand loud bars" is about {loud, bar}, negative. Texts
-without a single English function word are not read (`Statement.is_read` is false) and compared by their letters only.
+without a single English function word, or with one of another language, are not read (`Statement.is_read` is false)
+and compared by their letters only.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from la_agents.preferences.lexicon import (
-    CONTRACTIONS,
-    ELSEWHERE,
-    FILLER,
-    FREQUENT,
-    IMPERATIVES,
-    LANGUAGES,
-    NEGATIONS,
-    NEGATIVE,
-    NO_VALUE,
-    NUMBERS,
-    PHRASES,
-    POSITIVE,
-    RELATIVES,
-    SYNONYMS,
-)
+from la_agents.preferences.choices import Choice, read_choice, read_order
+from la_agents.preferences.languages import ELSEWHERE, FOREIGN, FOREIGN_IN_NAMES, LANGUAGES
+from la_agents.preferences.lexicon import FREQUENT, HEDGES, IMPERATIVES, NEGATIONS, NEGATIVE, POSITIVE, QUANTITIES
+from la_agents.preferences.single_values import Slot, read_slot
+from la_agents.preferences.speakers import Stance, read_stance, read_whose
+from la_agents.preferences.stems import SMALL, subject_of
+from la_agents.preferences.tokens import capitalised, name_numbers, tokens, without_filler
 
-__all__ = ["Slot", "Statement", "letters", "read_statement"]
+__all__ = ["Statement", "letters", "read_statement"]
 
 _ENGLISH = (FREQUENT | POSITIVE | NEGATIVE | NEGATIONS | IMPERATIVES) - ELSEWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place that holds one value at a time, such as "favourite colour" or "language of answers"."""
-
-    name: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +31,29 @@ class Statement:
     """A preference as the comparison sees it.
 
     Attributes:
+        words: All its words, in order, without filler.
         subject: What it is about: stems without function words, sentiment, negation and numbers.
         polarity: +1 or -1.
-        numbers: The numbers in it, as digits.
+        hedges: What weakens a negation, such as "always" in "not always".
+        stance: What kind of thing it says of the user: likes, wants, has, ...
+        numbers: The numbers that count something, as digits; those of names belong to the subject.
         slot: The single-valued place that it fills, if any.
-        over: (chosen, not chosen) of "X over Y" and "X rather than Y".
+        over: What it chooses over what: "X over Y", "X, not Y", "X instead of Y".
+        order: What it puts before what.
         occasions: The subject words of when it holds, such as "on Mondays" or "in winter"; empty if always.
-        whose: Whom it is about if not the user, such as "brother".
-        is_read: Whether it has the words of an English sentence.
+        whose: Whom it is about if not the user, such as "brother" or "boss".
+        is_read: Whether it has the words of an English sentence, and none of another language.
     """
 
+    words: tuple[str, ...]
     subject: frozenset[str]
     polarity: int
+    hedges: frozenset[str]
+    stance: Stance
     numbers: frozenset[str]
     slot: Slot | None
-    over: tuple[frozenset[str], frozenset[str]] | None
+    over: Choice | None
+    order: Choice | None
     occasions: frozenset[str]
     whose: str | None
     is_read: bool
@@ -69,66 +61,33 @@ class Statement:
 
 def letters(text: str) -> str:
     """The text in one spelling: case, punctuation, contractions, politeness and British spelling dropped."""
-    return " ".join(w for w in _words(text) if w not in FILLER) or text.strip().casefold()
+    return " ".join(without_filler(tokens(text))) or text.strip().casefold()
 
 
 @lru_cache(maxsize=20_000)
 def read_statement(text: str) -> Statement:
     """Read one preference."""
-    words = _words(text)
-    plain = " ".join(words)
-    signs = [-1 for word in words if word in NEGATIVE or word in NEGATIONS]
-    subject = _subject(words)
+    words = tokens(text)
+    said = without_filler(words)
+    names = capitalised(text)
+    subject, over = subject_of(words), read_choice(words)
+    occasions = _OCCASION.findall(" ".join(words))
+    denials = sum(word in NEGATIVE or word in NEGATIONS for word in words) - bool(over and over.denies)
+    of_names = name_numbers(words, names, SMALL)
     return Statement(
-        subject=subject,
-        polarity=-1 if len(signs) % 2 else 1,
-        numbers=frozenset(word for word in words if word.isdigit()),
-        slot=_slot(plain),
-        over=_over(plain),
-        occasions=_subject(" ".join(_OCCASION.findall(plain)).split()),
-        whose=next(
-            (stem(word) for mine, word in itertools.pairwise(words) if mine == "my" and word in RELATIVES), None
-        ),
-        is_read=words[:1] == ["no"] or any(word in _ENGLISH for word in words) or bool(subject & LANGUAGES),
+        words=tuple(said),
+        subject=subject | of_names,
+        polarity=-1 if denials % 2 else 1,
+        hedges=_hedges(said),
+        stance=read_stance(words),
+        numbers=frozenset(word for word in words if word.isdigit()) - of_names,
+        slot=read_slot(said, names, bool(occasions)),
+        over=over,
+        order=read_order(words),
+        occasions=subject_of(" ".join(occasions).split()),
+        whose=read_whose(words),
+        is_read=_is_english(words, subject),
     )
-
-
-def _words(text: str) -> list[str]:
-    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-    for short, long in CONTRACTIONS:
-        text = text.replace(short, long)
-    text = re.sub(r"\be-(?=\w)", "e", text)
-    plain = " ".join(re.findall(r"\w+", text))
-    for phrase, meaning in PHRASES:
-        plain = re.sub(rf"\b{phrase}\b", meaning, plain)
-    return [NUMBERS.get(word, word) for word in plain.split()]
-
-
-def _subject(words: list[str]) -> frozenset[str]:
-    skipped = FREQUENT | POSITIVE | NEGATIVE | NEGATIONS | FILLER
-    return frozenset(stem(word) for word in words if word not in skipped and not word.isdigit())
-
-
-def stem(word: str) -> str:
-    """The word without plural, -ing and -ed, by rule, and as the first of its synonyms."""
-    if word in SYNONYMS:
-        return SYNONYMS[word]
-    cut = word
-    for ending, least, put in (
-        ("ies", 5, "y"),
-        ("ing", 6, ""),
-        ("ed", 6, ""),
-        ("ly", 6, ""),
-        ("es", 6, "e"),
-        ("s", 4, ""),
-    ):
-        if word.endswith(ending) and len(word) >= least and not word.endswith("ss"):
-            cut = word[: -len(ending)] + put
-            break
-    if len(cut) > 3 and cut[-1] == cut[-2] and cut[-1] not in "sl":
-        cut = cut[:-1]
-    cut = SYNONYMS.get(cut, cut)
-    return cut[:-1] if len(cut) > 4 and cut.endswith("e") else cut
 
 
 _SEASON = r"winter|summer|spring|autumn|fall"
@@ -140,68 +99,16 @@ _OCCASION = re.compile(
 )
 """When something holds, over the words of a text in lower case."""
 
-_TAIL = r"(?: (?:now|these days|from now on|at the moment))*$"
-_SLOTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern + _TAIL), name)
-    for pattern, name in (
-        (r"^my favorite (?P<what>[\w ]+?) (?:is|are) (?P<value>.+?)", "favorite {what}"),
-        (r"^(?P<value>[\w ]+?) (?:is|are) my favorite (?P<what>[\w ]+?)", "favorite {what}"),
-        (r"^(?P<value>[\w ]+?) is the (?P<what>\w+) i (?:like|love) best", "favorite {what}"),
-        (r"^(?:call me|my name is|i am called) (?P<value>[\w ]+?)", "name"),
-        (r"^i (?:live|am living|moved|have moved|am based|now live) (?:in|to) (?P<value>[\w ]+?)", "home"),
-        (r"^(?P<value>[\w ]+?) is where i live", "home"),
-        (
-            r"^my (?P<what>manager|boss|doctor|dentist|birthday|age|bank|email|phone number) is (?P<value>.+?)",
-            "my {what}",
-        ),
-        (r"^my (?P<what>[\w ]*budget[\w ]*?) is (?P<value>.+?)", "my {what}"),
-        (r"^i (?:study|am studying) (?P<value>[\w ]+?)", "studies"),
-        (r"^i am (?P<value>single|married|divorced|engaged|widowed)", "marital status"),
-    )
-)
-_ADVERB = r"(?: always| only)?"
-_LANGUAGE = re.compile(
-    r"^(?:always |only )*(?:answer|reply|respond|write|speak|talk)(?: to me| me)?(?: back)?"
-    + _ADVERB
-    + r" in (?P<value>\w+)"
-    + _TAIL
-    + r"|^i (?:only |just )(?:speak|understand|read) (?P<spoken>\w+)$"
-    + r"|^use (?P<used>\w+)(?: in all| for every(?:thing| answer)?| in every| for all)\b.*$"
-)
-_CODE = re.compile(
-    r"^(?:when you show code write it|(?:give|write|show)(?: me)?(?: code)? examples|write code) in (?P<value>\w+)"
-    + _TAIL
-)
+
+def _hedges(words: Sequence[str]) -> frozenset[str]:
+    after = [word for before, word in itertools.pairwise(words) if before in NEGATIONS and word in HEDGES]
+    denied = itertools.dropwhile(lambda word: word not in NEGATIONS, words)
+    return frozenset([*after, *(word for word in denied if word in QUANTITIES)])
 
 
-def _slot(plain: str) -> Slot | None:
-    plain = " ".join(word for word in plain.split() if word not in FILLER)
-    for pattern, name in _SLOTS:
-        if found := pattern.match(plain):
-            groups = found.groupdict()
-            if groups["value"].split()[0] in NO_VALUE or _OCCASION.search(plain):
-                return None
-            return Slot(name.format(what=_key(groups.get("what") or "")), _key(groups["value"]))
-    if found := _LANGUAGE.match(plain):
-        value = found["value"] or found["spoken"] or found["used"]
-        if value in LANGUAGES:
-            return Slot("language of answers", value)
-    if found := _CODE.match(plain):
-        return Slot("language of code", found["value"])
-    return None
-
-
-def _key(words: str) -> str:
-    kept = [stem(word) for word in words.split() if word not in FREQUENT]
-    return " ".join(sorted(kept)) or words
-
-
-def _over(plain: str) -> tuple[frozenset[str], frozenset[str]] | None:
-    found = re.match(
-        r"^.*?\b(?:prefer|like|drink|choose|rather)\b (.+) (?:over|to|than) (.+)$",
-        plain.replace(" rather than ", " than "),
-    )
-    if not found:
-        return None
-    chosen, other = (_subject(part.split()) for part in found.groups())
-    return (chosen, other) if chosen and other else None
+def _is_english(words: Sequence[str], subject: frozenset[str]) -> bool:
+    if FOREIGN & {*words}:
+        return False
+    if any(word in _ENGLISH for word in words) or subject & LANGUAGES:
+        return True
+    return words[:1] == ["no"] and not FOREIGN_IN_NAMES & {*words}

@@ -1,0 +1,49 @@
+"""Names of languages, and the words by which a text is known not to be English. Data only."""
+
+from __future__ import annotations
+
+from la_agents.preferences.lexicon import words
+
+__all__ = ["CODE_LANGUAGES", "ELSEWHERE", "FOREIGN", "FOREIGN_IN_NAMES", "LANGUAGES"]
+
+LANGUAGES = words(
+    """
+    english french german spanish italian portuguese dutch polish swedish danish norwegian finnish greek turkish russian
+    ukrainian czech hungarian romanian arabic hebrew hindi bengali urdu chinese mandarin cantonese japanese korean
+    vietnamese thai indonesian swahili latin catalan
+    """
+)
+
+CODE_LANGUAGES = words(
+    """
+    python rust java javascript typescript go golang c c++ c# f# ruby php swift kotlin scala r julia perl haskell sql
+    bash matlab dart lua elixir clojure erlang fortran cobol zig
+    """
+)
+
+ELSEWHERE = words("a also am an as do he in it me no on so was will of or for at over her by")
+"""English words that other languages have, too: by them alone a text is not taken for English."""
+
+FOREIGN = words(
+    """
+    ich mich mir kein keine keinen keinem nicht und oder auch bitte nie niemals immer mein meine meinen gern gerne sehr
+    für wir sind habe nur auf eine einen einer
+    je j suis pas mes pour avec aime veux dans très jamais toujours une
+    yo soy muy una pero gusta gustan quiero siempre nunca mis
+    sono mio mia miei piace piacciono voglio sempre mai una della delle
+    eu não gosto muito meu minha uma
+    ik geen niet een het mijn graag altijd nooit ook
+    jag jeg inte ikke och också aldrig alltid aldri alltid mycket meget min mitt
+    nie się lubię jestem bardzo
+    minä pidän olen ben değil seviyorum
+    """
+) - words("sono eu ben je j min mir mai mia pas nie mis")
+"""Function words of other languages: a text with one of them is not read as English."""
+
+FOREIGN_IN_NAMES = words(
+    """
+    la le el los las les lo il gli de del des du da do dos das der den dem die van von di un et en y e o con como
+    che non mi que sans por para ja ei hat ist og er nie pas mai je
+    """
+)
+"""Those that English sentences have in names ("Los Angeles"): beside them "No ..." does not make a text English."""

@@ -1,0 +1,96 @@
+"""Whose wish a text states, and what kind of thing it says of them. Pure, no model."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal
+
+from la_agents.preferences.lexicon import (
+    ATTRIBUTES,
+    BE,
+    FILLER,
+    FREQUENT,
+    IMPERATIVES,
+    NEGATIONS,
+    NEGATIVE,
+    OTHERS_VERBS,
+    PARTICIPLES,
+    POSITIVE,
+    RELATIVES,
+    SKIPPED,
+    VERBS,
+)
+from la_agents.preferences.stems import stem
+
+__all__ = ["Stance", "comparable", "read_stance", "read_whose"]
+
+Stance = Literal["likes", "prefers", "wants", "needs", "can", "has", "done", "is", "does", "asks", "open"]
+"""What is said of the user: `done` is what they have seen or been to, `asks` a wish for answers, `open` unclear."""
+
+_LIKE = (
+    frozenset({"likes", "prefers", "does", "open"}),
+    frozenset({"likes", "prefers", "asks", "open"}),
+    frozenset({"asks", "wants", "prefers"}),
+    frozenset({"asks", "needs", "open"}),
+    frozenset({"is", "has"}),
+)
+_OTHERS = ("my", "our", "his", "her", "their", "the")
+
+
+def comparable(one: str, other: str) -> bool:
+    """Whether two statements of these stances can say the same or the opposite: having, liking and wanting differ."""
+    return one == other or any({one, other} <= group for group in _LIKE)
+
+
+def read_stance(words: Sequence[str]) -> Stance:
+    """What kind of thing the text says of the user, by the verb after the first "I" or "we"."""
+    said = [word for word in words if word not in FILLER or word == "know"]
+    lead = [word for word in said if word not in NEGATIONS]
+    me = next((place for place, word in enumerate(said) if word in ("i", "we")), None)
+    if me is None or (lead and lead[0] in IMPERATIVES | {"be", "do", "use", "add"}):
+        return "open" if BE & {*said[1:]} or {*said} & {"must", "bores"} else "asks"
+    return _by_verb(said[me + 1 :])
+
+
+def _by_verb(words: Sequence[str]) -> Stance:
+    is_, has = False, False
+    for word in words:
+        if word in SKIPPED or word in NEGATIONS:
+            continue
+        if word == "have" or word in BE - {"been"}:
+            is_, has = is_ or word != "have", has or word == "have"
+        elif has and word == "to":
+            return "needs"
+        elif word in VERBS and not (has and word in PARTICIPLES):
+            return VERBS[word]  # type: ignore[return-value]
+        else:
+            return _after_auxiliary(word, is_, has)
+    return "is" if is_ else "has" if has else "does"
+
+
+def _after_auxiliary(word: str, is_: bool, has: bool) -> Stance:
+    if has:
+        return "done" if word in PARTICIPLES or word.endswith("ed") else "has"
+    return "is" if is_ and not word.endswith("ing") else "does"
+
+
+def read_whose(words: Sequence[str]) -> str | None:
+    """Whom the text is about if not the user, as a stem: "my brother ...", "the kids hate ...", "Anna wants ..."."""
+    for mine, word in itertools.pairwise(words):
+        if mine == "my" and word in RELATIVES:
+            return stem(word)
+    said = [word for word in words if word not in FILLER]
+    owned = said[:1] and said[0] in _OTHERS
+    if len(said) < 2 or said[1] in ATTRIBUTES or not (owned or _is_name(said[0])):
+        return None
+    verbs = OTHERS_VERBS | BE | {"have", "has", "can", "will", "s"} if owned else OTHERS_VERBS
+    place = next((place for place, word in enumerate(said[1:], 1) if word in verbs), None)
+    if place is None or "i" in said[:place] or "we" in said[:place] or (owned and place < 2):
+        return None
+    return stem(said[place - 1])
+
+
+def _is_name(word: str) -> bool:
+    """Whether a text that begins with it may be about somebody of that name."""
+    return word not in FREQUENT | IMPERATIVES | POSITIVE | NEGATIVE | NEGATIONS

@@ -1,0 +1,97 @@
+"""Which words mean the same and which exclude each other, in English, everyday preferences. Data only."""
+
+from __future__ import annotations
+
+from la_agents.preferences.lexicon import pairs
+
+__all__ = ["EXCLUSIVE", "POLES", "SYNONYMS"]
+
+_SYNONYM_GROUPS = """
+    film films movie movies
+    kid kids child children
+    food cuisine dishes
+    concise brief briefly short succinct
+    detailed long lengthy elaborate verbose thorough
+    informal casual casually informally
+    formal formally
+    holiday vacation trip
+    cheap inexpensive affordable
+    expensive pricey luxurious luxury
+    large big
+    small little tiny
+    answer answers reply replies respond response responses
+    source sources reference references citation
+    allergy allergic allergies
+    intolerant intolerance
+    scary horror
+    meal meals
+    meat meats
+    emoji emojis
+    metric celsius
+    beginner novice newbie
+    expert pro
+    home house
+    cite quote
+    simple plain easy
+    restaurant restaurants
+    visual visuals diagram diagrams
+    mountain mountains
+    hike hiking
+    eat eating
+    fly flying
+    cook cooking
+    drink drinking
+    read reading
+    parent parents
+    ebook ebooks
+    loud noisy
+    quiet silent
+    evening evenings
+    morning mornings
+    spoiler spoilers spoil
+    learn learner learning learners
+    place places venue venues
+    study studying studies
+    accessible accessibly
+    euro euros €
+    dollar dollars $
+    pound pounds £
+    yen ¥
+"""
+SYNONYMS = {word: group.split()[0] for group in _SYNONYM_GROUPS.strip().splitlines() for word in group.split()}
+"""Words that mean the same here, by the first of their group."""
+
+POLES = frozenset(
+    frozenset(pair)
+    for pair in pairs(
+        """
+        concise = detailed
+        formal = informal
+        small = large
+        cheap = expensive
+        morning = evening
+        early = late
+        window = aisle
+        metric = imperial
+        british = american
+        dark = light
+        hot = cold
+        sweet = savory
+        spicy = mild
+        simple = technical
+        beginner = expert
+        rare = well
+        quiet = loud
+        indoor = outdoor
+        paper = ebook
+        alone = group
+        urban = rural
+        modern = classic
+        fast = slow
+        """
+    )
+)
+"""Of these a person can hardly prefer or ask for both of the same thing; liking both is common."""
+
+EXCLUSIVE = frozenset(frozenset(pair) for pair in pairs("vegetarian = meat\nvegan = meat\nblack = milk"))
+"""Of these a person can hardly live by both."""
