@@ -5,9 +5,10 @@ Two are one, or exclude each other, only if they are about the same to the word:
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
-from la_agents.preferences.lexicon import ANSWERING, CONSUMING, LIGHT
+from la_agents.preferences.lexicon import ANSWERING, BEFORE_TIMES, CONSUMING, LIGHT
 from la_agents.preferences.speakers import comparable
 from la_agents.preferences.statements import Statement, letters, read_statement
 from la_agents.preferences.stems import SMALL
@@ -19,7 +20,7 @@ Relation = Literal["same", "restated", "contradicts", "independent"]
 """`same`: said again. `restated`: the same wish in other words. `contradicts`: both cannot hold. Else `independent`."""
 
 LEAST_SIMILARITY = 0.40
-"""Below this cosine two preferences are independent unless they fill the same slot or are about the same two words or more."""
+"""Below this cosine two preferences are independent unless they fill one slot or share a subject of two words."""
 
 # Chosen on the tuning half of tests/data/preference_pairs.jsonl and on all pairs of PrefEval's preferences.
 _RESTATED_SIMILARITY = 0.60
@@ -70,7 +71,7 @@ def _by_subject(a: Statement, b: Statement, similarity: float) -> tuple[Relation
     if not comparable(a.stance, b.stance):
         return "independent", "one likes, wants, has or can do what the other says something else of"
     if a.numbers != b.numbers:
-        if a.numbers and b.numbers and a.polarity == b.polarity and _same_subject(a, b):
+        if _counts(a) and _counts(b) and a.polarity == b.polarity and _same_subject(a, b):
             return "contradicts", "other numbers"
         return "independent", "other numbers"
     return _by_polarity(a, b, similarity)
@@ -81,8 +82,10 @@ def _by_polarity(a: Statement, b: Statement, similarity: float) -> tuple[Relatio
         affirmed, denied = (a, b) if a.polarity > 0 else (b, a)
         if denied.occasions - affirmed.occasions:
             return "independent", "the opposite on some occasions only"
-        # Whatever is denied altogether is denied on every occasion.
-        only = frozenset[str]() if denied.occasions else affirmed.occasions
+        if ("without" in a.words) != ("without" in b.words) and not (_is_choosy(a) and _is_choosy(b)):
+            return "independent", "with and without"
+        # What is now denied altogether is denied on every occasion; what is said of one occasion is an exception.
+        only = frozenset[str]() if denied.occasions or denied is a else affirmed.occasions
         if _same_subject(a, b, without=only):
             return "contradicts", "the opposite about the same thing"
     elif a.occasions == b.occasions and _same_subject(a, b) and not _exchanged(a, b):
@@ -126,16 +129,24 @@ def _same_choice(a: Statement, b: Statement) -> bool:
 
 def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
     """The two words that exclude each other, if that is all in which the subjects differ."""
-    pairs = POLES if _is_choosy(a) and _is_choosy(b) else frozenset[frozenset[str]]()
+    pairs = POLES | EXCLUSIVE if _is_choosy(a) and _is_choosy(b) else frozenset[frozenset[str]]()
+    if "is" in (a.stance, b.stance):
+        pairs |= EXCLUSIVE
     light = _light(a, b)
     for one in sorted(a.subject - b.subject):
         for other in sorted(b.subject - a.subject):
             rest = (a.subject ^ b.subject) - {one, other} - light
-            if not rest and frozenset((one, other)) in pairs | EXCLUSIVE and a.numbers == b.numbers:
+            if not rest and frozenset((one, other)) in pairs and a.numbers == b.numbers:
                 return one, other
     return None
 
 
+def _counts(statement: Statement) -> bool:
+    """Whether its numbers say how much or how many: who has a meeting at three may have another at four."""
+    before = {mark for mark, word in itertools.pairwise(statement.words) if word in statement.numbers}
+    return bool(statement.numbers) and (_is_choosy(statement) or not before & BEFORE_TIMES)
+
+
 def _is_choosy(statement: Statement) -> bool:
     """Whether who wants one thing in this way does not want its opposite, too; who likes hot tea may like iced tea."""
-    return statement.stance in ("prefers", "wants", "needs", "asks", "is")
+    return statement.stance in ("prefers", "wants", "asks", "is")

@@ -11,6 +11,7 @@ __all__ = [
     "AUXILIARIES",
     "BE",
     "BEFORE_THINGS",
+    "BEFORE_TIMES",
     "CONSUMING",
     "CONTRACTIONS",
     "FILLER",
@@ -68,11 +69,11 @@ PHRASES = pairs(
     colour(s?) = color\1
     favourite(s?) = favorite\1
     can not (?:stand|bear) = hate
-    can not eat = avoid eating
-    can eat = eat
+    can not eat = can avoid eating
     (?:no|not any) longer = not
     not (.+) any ?more = not \1
     no more (?!than) = no
+    nothing but = only
     (?:after|at) all = really
     feel free to = use
     step by step = stepwise
@@ -188,7 +189,8 @@ JUDGEMENTS = words(
     """
     fun boring cheap expensive easy hard difficult good bad nice great fine awesome amazing awful dangerous popular
     relaxing broken old new closed open sold gone missing important overrated underrated delicious tasty beautiful
-    healthy unhealthy rare famous common long short small big
+    healthy unhealthy rare famous common long short small big hot cold warm sweet savory spicy mild dark light quiet
+    loud slow fast late early
     """
 )
 """What is said of a favourite thing rather than which it is."""
@@ -239,6 +241,9 @@ OTHERS_VERBS = words(
     """
 )
 """What says that somebody who is named before it likes or wants something."""
+
+BEFORE_TIMES = words("at a an on in of aged")
+"""A number after these counts nothing that one has or does: there may be one at three and another at four."""
 
 AUXILIARIES = words(
     """

@@ -41,7 +41,8 @@ _LANGUAGE = re.compile(
     rf"^(?:always |only )*(?:answer|reply|respond|write|speak|talk){_ADDRESSEE} in (?P<value>\w+)"
     + _TAIL
     + r"|^i (?:only |just )(?:speak|understand|read) (?P<spoken>\w+)$"
-    + r"|^use (?P<used>\w+) (?:in|for) (?:all |every |your |the )*(?:everything(?: you write)?|answers?|repl(?:y|ies)|responses?)$"
+    + r"|^use (?P<used>\w+) (?:in|for) (?:all |every |your |the )*"
+    + r"(?:everything(?: write| say)?|answers?|repl(?:y|ies)|responses?)$"
 )
 _CODE = re.compile(
     r"^(?:when you show code write it|(?:give|write|show)(?: me)?(?: code)? examples|write code) in (?P<value>\S+)"
@@ -50,7 +51,9 @@ _CODE = re.compile(
     + _TAIL
 )
 _NATION = re.compile(r".+(?:ish|ese|[ie]an)$")
-_AMOUNT = re.compile(r"^(?:(?:about|around|at most|at least|up to|under|below|less than|only) )?\d+(?: [^ ]+){0,2}$")
+_AMOUNT = re.compile(
+    r"^(?:(?:about|around|at most|at least|up to|under|below|less than|only) )?(?:[€$£¥] )?\d+(?: [^ ]+){0,2}$"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,10 +77,12 @@ def _after_auxiliary(word: str, is_: bool, has: bool) -> Stance:
 
 def read_whose(words: Sequence[str]) -> str | None:
     """Whom the text is about if not the user, as a stem: "my brother ...", "the kids hate ...", "Anna wants ..."."""
-    for mine, word in itertools.pairwise(words):
+    said = [word for word in words if word not in FILLER]
+    if said and said[0] in ("he", "she", "they"):
+        return said[0]
+    for mine, word in itertools.pairwise(itertools.takewhile(lambda word: word not in ("i", "we"), words)):
         if mine == "my" and word in RELATIVES:
             return stem(word)
-    said = [word for word in words if word not in FILLER]
     owned = said[:1] and said[0] in _OTHERS
     if len(said) < 2 or said[1] in ATTRIBUTES or not (owned or _is_name(said[0])):
         return None

@@ -34,7 +34,7 @@ class Statement:
         words: All its words, in order, without filler.
         subject: What it is about: stems without function words, sentiment, negation and numbers.
         polarity: +1 or -1.
-        hedges: What weakens a negation, such as "always" in "not always".
+        hedges: What weakens a negation, such as "always" in "not always"; "twice" if there is more than one.
         stance: What kind of thing it says of the user: likes, wants, has, ...
         numbers: The numbers that count something, as digits; those of names belong to the subject.
         slot: The single-valued place that it fills, if any.
@@ -78,7 +78,7 @@ def read_statement(text: str) -> Statement:
         words=tuple(said),
         subject=subject | of_names,
         polarity=-1 if denials % 2 else 1,
-        hedges=_hedges(said),
+        hedges=_hedges(said, denials),
         stance=read_stance(words),
         numbers=frozenset(word for word in words if word.isdigit()) - of_names,
         slot=read_slot(said, names, bool(occasions)),
@@ -100,10 +100,11 @@ _OCCASION = re.compile(
 """When something holds, over the words of a text in lower case."""
 
 
-def _hedges(words: Sequence[str]) -> frozenset[str]:
+def _hedges(words: Sequence[str], denials: int) -> frozenset[str]:
     after = [word for before, word in itertools.pairwise(words) if before in NEGATIONS and word in HEDGES]
     denied = itertools.dropwhile(lambda word: word not in NEGATIONS, words)
-    return frozenset([*after, *(word for word in denied if word in QUANTITIES)])
+    twice = ["twice"] if denials > 1 else []  # who does not hate it does not love it for that
+    return frozenset([*after, *(word for word in denied if word in QUANTITIES), *twice])
 
 
 def _is_english(words: Sequence[str], subject: frozenset[str]) -> bool:
