@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from la_agents.preferences.lexicon import AUXILIARIES, CONSUMING
-from la_agents.preferences.stems import subject_of
+from la_agents.preferences.stems import stems, subject_of
 
 __all__ = ["Choice", "read_choice", "read_order"]
 
@@ -41,11 +41,11 @@ class Choice:
         """Whether the two say the opposite: what one chooses the other does not, and nothing else differs."""
         if not (self.other <= choice.chosen and choice.other <= self.chosen) or self.other == choice.other:
             return False
-        return not ((self.chosen - choice.other) ^ (choice.chosen - self.other)) - CONSUMING
+        return not ((self.chosen - choice.other) ^ (choice.chosen - self.other)) - stems(CONSUMING)
 
     def agrees(self, choice: Choice) -> bool:
         """Whether the two say the same."""
-        return self.other == choice.other and not (self.chosen ^ choice.chosen) - CONSUMING
+        return self.other == choice.other and not (self.chosen ^ choice.chosen) - stems(CONSUMING)
 
 
 def read_choice(words: Sequence[str]) -> Choice | None:

@@ -11,7 +11,7 @@ from typing import Literal
 from la_agents.preferences.lexicon import ANSWERING, BEFORE_TIMES, CONSUMING, LIGHT
 from la_agents.preferences.speakers import comparable
 from la_agents.preferences.statements import Statement, letters, read_statement
-from la_agents.preferences.stems import SMALL
+from la_agents.preferences.stems import SMALL, stems
 from la_agents.preferences.thesaurus import EXCLUSIVE, POLES
 
 __all__ = ["LEAST_SIMILARITY", "Relation", "relate"]
@@ -103,7 +103,7 @@ def _same_subject(a: Statement, b: Statement, without: frozenset[str] = frozense
 
 def _light(a: Statement, b: Statement) -> frozenset[str]:
     of_answers = ANSWERING if "asks" in (a.stance, b.stance) else frozenset[str]()
-    return LIGHT | of_answers | (CONSUMING if a.over and b.over else frozenset())
+    return stems(LIGHT | of_answers | (CONSUMING if a.over and b.over else frozenset()))
 
 
 def _exchanged(a: Statement, b: Statement) -> bool:
@@ -129,14 +129,15 @@ def _same_choice(a: Statement, b: Statement) -> bool:
 
 def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
     """The two words that exclude each other, if that is all in which the subjects differ."""
-    pairs = POLES | EXCLUSIVE if _is_choosy(a) and _is_choosy(b) else frozenset[frozenset[str]]()
-    if "is" in (a.stance, b.stance):
+    pairs = POLES if _is_choosy(a) and _is_choosy(b) else frozenset[frozenset[str]]()
+    if pairs or "is" in (a.stance, b.stance):
         pairs |= EXCLUSIVE
+    excluding = {stems(pair) for pair in pairs}
     light = _light(a, b)
     for one in sorted(a.subject - b.subject):
         for other in sorted(b.subject - a.subject):
             rest = (a.subject ^ b.subject) - {one, other} - light
-            if not rest and frozenset((one, other)) in pairs and a.numbers == b.numbers:
+            if not rest and frozenset((one, other)) in excluding and a.numbers == b.numbers:
                 return one, other
     return None
 

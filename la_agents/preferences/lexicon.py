@@ -257,10 +257,10 @@ LIGHT = words("mistake fine ok okay welcome allowed tone way style something fol
 """What a preference is about does not change with these."""
 
 ANSWERING = words("answer write explain tell talk speak say")
-"""Stems that add nothing to how the assistant shall be: "be brief", "answer briefly"."""
+"""Words that add nothing to how the assistant shall be: "be brief", "answer briefly"."""
 
-CONSUMING = words("eat drink take have go use buy")
-"""Stems that add nothing to a choice: "I'd rather drink tea than coffee"."""
+CONSUMING = words("eat drink take have go use buy over instead")
+"""Words that add nothing to a choice: "I'd rather drink tea than coffee"."""
 
 BEFORE_THINGS = POSITIVE | NEGATIVE | NEGATIONS | words("a an the of in with by as to for from at or and than over")
 """After these a lone symbol is what the sentence is about: "I like 🐶", "prices in €"."""

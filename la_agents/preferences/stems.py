@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from la_agents.preferences.lexicon import FILLER, FREQUENT, NEGATIONS, NEGATIVE, POSITIVE
 from la_agents.preferences.thesaurus import SYNONYMS
 
-__all__ = ["SMALL", "stem", "subject_of"]
+__all__ = ["SMALL", "stem", "stems", "subject_of"]
 
 SMALL = FREQUENT | POSITIVE | NEGATIVE | NEGATIONS | FILLER
 """Words that do not say what a preference is about."""
@@ -16,6 +16,11 @@ SMALL = FREQUENT | POSITIVE | NEGATIVE | NEGATIONS | FILLER
 def subject_of(words: Iterable[str]) -> frozenset[str]:
     """The stems of the content words, without numbers."""
     return frozenset(stem(word) for word in words if word not in SMALL and not word.isdigit())
+
+
+def stems(words: Iterable[str]) -> frozenset[str]:
+    """The stems of all these words, small ones too."""
+    return frozenset(stem(word) for word in words)
 
 
 def stem(word: str) -> str:
