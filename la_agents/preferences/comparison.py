@@ -8,11 +8,12 @@ from __future__ import annotations
 import itertools
 from typing import Literal
 
-from la_agents.preferences.lexicon import ANSWERING, BEFORE_TIMES, CONSUMING, LIGHT
+from la_agents.preferences.lexicon import BEFORE_TIMES, LIGHT
 from la_agents.preferences.speakers import comparable
 from la_agents.preferences.statements import Statement, letters, read_statement
 from la_agents.preferences.stems import SMALL, stems
 from la_agents.preferences.thesaurus import EXCLUSIVE, POLES
+from la_agents.preferences.verbs import ANSWERING, CONSUMING
 
 __all__ = ["LEAST_SIMILARITY", "Relation", "relate"]
 

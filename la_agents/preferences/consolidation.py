@@ -67,7 +67,9 @@ class Consolidator(Protocol):
 class RuleConsolidator:
     """The default: similarity, polarity, negation, numbers, opposites and single-valued slots, in milliseconds.
 
-    Reads English. In another language only the same words said again are recognised; nothing is replaced.
+    Careful rather than complete: where the two are not about the same to the word, or one is narrower, an exception or
+    somebody else's wish, both stay. Reads English; a text with function words of another language, or without English
+    ones, only merges with the same words said again.
     """
 
     def judge(self, new: str, known: Sequence[KnownPreference]) -> Sequence[Judgement]:

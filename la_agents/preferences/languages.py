@@ -26,19 +26,18 @@ ELSEWHERE = words("a also am an as do he in it me no on so was will of or for at
 
 FOREIGN = words(
     """
-    ich mich mir kein keine keinen keinem nicht und oder auch bitte nie niemals immer mein meine meinen gern gerne sehr
-    für wir sind habe nur auf eine einen einer
-    je j suis pas mes pour avec aime veux dans très jamais toujours une
-    yo soy muy una pero gusta gustan quiero siempre nunca mis
-    sono mio mia miei piace piacciono voglio sempre mai una della delle
-    eu não gosto muito meu minha uma
+    ich mich kein keine keinen keinem nicht und oder auch bitte niemals immer meine meinen gern gerne sehr für wir sind
+    habe nur auf eine einen einer
+    suis mes avec aime veux dans très jamais toujours une
+    muy una pero gusta gustan quiero siempre nunca
+    miei piace piacciono voglio sempre della delle
+    não gosto muito meu minha
     ik geen niet een het mijn graag altijd nooit ook
-    jag jeg inte ikke och också aldrig alltid aldri alltid mycket meget min mitt
-    nie się lubię jestem bardzo
-    minä pidän olen ben değil seviyorum
+    jag jeg inte ikke och också aldrig alltid aldri mycket meget
+    się lubię jestem bardzo minä pidän olen değil seviyorum
     """
-) - words("sono eu ben je j min mir mai mia pas nie mis")
-"""Function words of other languages: a text with one of them is not read as English."""
+)
+"""Function words of other languages: a text with one of them is not read. None that is English, such as soy or pour."""
 
 FOREIGN_IN_NAMES = words(
     """

@@ -6,18 +6,13 @@ What excludes and what equals what is in `thesaurus`, names of languages are in 
 from __future__ import annotations
 
 __all__ = [
-    "ANSWERING",
     "ATTRIBUTES",
-    "AUXILIARIES",
-    "BE",
     "BEFORE_THINGS",
     "BEFORE_TIMES",
-    "CONSUMING",
     "CONTRACTIONS",
     "FILLER",
     "FREQUENT",
     "HEDGES",
-    "IMPERATIVES",
     "JUDGEMENTS",
     "LIGHT",
     "NEGATIONS",
@@ -26,14 +21,10 @@ __all__ = [
     "NO_PLACE",
     "NO_VALUE",
     "NUMBERS",
-    "OTHERS_VERBS",
-    "PARTICIPLES",
     "PHRASES",
     "POSITIVE",
     "QUANTITIES",
     "RELATIVES",
-    "SKIPPED",
-    "VERBS",
     "pairs",
     "words",
 ]
@@ -207,68 +198,11 @@ NO_PLACE = words(
 ATTRIBUTES = words("favorite name budget birthday age email phone number bank home address diet goal job")
 """Of these "my ..." still speaks of the user."""
 
-BE = words("am is are was were be been being")
-SKIPPED = words(
-    """
-    do does did will would should could must may might only now often sometimes still a an also just well of to there
-    something
-    """
-)
-"""What stands between "I" and the verb."""
-
-VERBS = {
-    verb: stance
-    for stance, verbs in {
-        "likes": "love loves loved adore like likes liked enjoy enjoys hate hates hated dislike detest loathe despise",
-        "prefers": "prefer prefers preferred favorite choose",
-        "wants": "want wants wanted wish hope dream",
-        "needs": "need needs require",
-        "can": "can able understand know speak",
-        "has": "own owns possess",
-        "does": "avoid avoids avoiding skip refuse stop stopped quit omit drop exclude use using",
-    }.items()
-    for verb in verbs.split()
-}
-"""What kind of thing a verb says after "I": that the user likes, prefers, wants, needs, can, has or does something."""
-
-PARTICIPLES = words("been seen done gone eaten drunk tried read met heard had owned visited made taken flown written")
-"""After "I have" they say what was, not what the user has."""
-
-OTHERS_VERBS = words(
-    """
-    love loves like likes hate hates want wants prefer prefers enjoy enjoys dislike dislikes need needs avoid avoids eat
-    eats drink drinks do does adore adores
-    """
-)
-"""What says that somebody who is named before it likes or wants something."""
-
 BEFORE_TIMES = words("at a an on in of aged")
 """A number after these counts nothing that one has or does: there may be one at three and another at four."""
-
-AUXILIARIES = words(
-    """
-    do does did am is are was were be been can could will would shall should may might must have has had i we you they
-    he she it or if why whether better to
-    """
-)
-"""After these "not" denies the whole sentence, after other words only what follows: "tabs, not spaces"."""
 
 LIGHT = words("mistake fine ok okay welcome allowed tone way style something follow feel mean")
 """What a preference is about does not change with these."""
 
-ANSWERING = words("answer write explain tell talk speak say")
-"""Words that add nothing to how the assistant shall be: "be brief", "answer briefly"."""
-
-CONSUMING = words("eat drink take have go use buy over instead")
-"""Words that add nothing to a choice: "I'd rather drink tea than coffee"."""
-
 BEFORE_THINGS = POSITIVE | NEGATIVE | NEGATIONS | words("a an the of in with by as to for from at or and than over")
 """After these a lone symbol is what the sentence is about: "I like 🐶", "prices in €"."""
-
-IMPERATIVES = words(
-    """
-    address always answer call explain give include keep list make mention name offer recommend reply respond show speak
-    suggest talk tell use write
-    """
-)
-"""How wishes about answers begin."""

@@ -99,13 +99,13 @@ def _of_answers(plain: str) -> Slot | None:
 
 
 def _can_be(value: Sequence[str], kind: _Kind, names: frozenset[str]) -> bool:
-    if value[0] in NO_VALUE - {"at", "about", "only"} or NO_CHOICE & {*value}:
-        return kind == "number" and bool(_AMOUNT.match(" ".join(value)))
+    if kind == "number":
+        return bool(_AMOUNT.match(" ".join(value)))
+    if value[0] in NO_VALUE or NO_CHOICE & {*value}:
+        return False
     if kind in ("name", "place"):
         nations = any(word in LANGUAGES or _NATION.match(word) for word in value)
         return all(word in names for word in value) and not (nations if kind == "name" else NO_PLACE & {*value})
-    if kind == "number":
-        return bool(_AMOUNT.match(" ".join(value)))
     return kind == "plain" or not (value[-1] in JUDGEMENTS or value[0].endswith("ly"))
 
 

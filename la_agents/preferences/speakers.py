@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
 
-from la_agents.preferences.lexicon import (
-    ATTRIBUTES,
-    BE,
-    FILLER,
-    FREQUENT,
-    IMPERATIVES,
-    NEGATIONS,
-    NEGATIVE,
-    OTHERS_VERBS,
-    PARTICIPLES,
-    POSITIVE,
-    RELATIVES,
-    SKIPPED,
-    VERBS,
-)
+from la_agents.preferences.lexicon import ATTRIBUTES, FILLER, FREQUENT, NEGATIONS, NEGATIVE, POSITIVE, RELATIVES
 from la_agents.preferences.stems import stem
+from la_agents.preferences.verbs import BE, IMPERATIVES, OTHERS_VERBS, PARTICIPLES, SKIPPED, VERBS, Stance
 
-__all__ = ["Stance", "comparable", "read_stance", "read_whose"]
-
-Stance = Literal["likes", "prefers", "wants", "needs", "can", "has", "done", "is", "does", "asks", "open"]
-"""What is said of the user: `done` is what they have seen or been to, `asks` a wish for answers, `open` unclear."""
+__all__ = ["comparable", "read_stance", "read_whose"]
 
 _LIKE = (
     frozenset({"likes", "prefers", "does", "open"}),
@@ -35,6 +18,7 @@ _LIKE = (
     frozenset({"asks", "needs", "open"}),
     frozenset({"is", "has"}),
 )
+_NOBODY = FREQUENT | IMPERATIVES | POSITIVE | NEGATIVE | NEGATIONS
 _OTHERS = ("my", "our", "his", "her", "their", "the")
 
 
@@ -49,7 +33,7 @@ def read_stance(words: Sequence[str]) -> Stance:
     lead = [word for word in said if word not in NEGATIONS]
     me = next((place for place, word in enumerate(said) if word in ("i", "we")), None)
     if me is None or (lead and lead[0] in IMPERATIVES | {"be", "do", "use", "add"}):
-        return "open" if BE & {*said[1:]} or {*said} & {"must", "bores"} else "asks"
+        return "open" if (BE | {"must"}) & {*said[1:]} else "asks"
     return _by_verb(said[me + 1 :])
 
 
@@ -63,7 +47,7 @@ def _by_verb(words: Sequence[str]) -> Stance:
         elif has and word == "to":
             return "needs"
         elif word in VERBS and not (has and word in PARTICIPLES):
-            return VERBS[word]  # type: ignore[return-value]
+            return VERBS[word]
         else:
             return _after_auxiliary(word, is_, has)
     return "is" if is_ else "has" if has else "does"
@@ -83,16 +67,16 @@ def read_whose(words: Sequence[str]) -> str | None:
     for mine, word in itertools.pairwise(itertools.takewhile(lambda word: word not in ("i", "we"), words)):
         if mine == "my" and word in RELATIVES:
             return stem(word)
+    return _who_begins(said)
+
+
+def _who_begins(said: Sequence[str]) -> str | None:
+    """Who the sentence begins with: whoever stands before its verb."""
     owned = said[:1] and said[0] in _OTHERS
-    if len(said) < 2 or said[1] in ATTRIBUTES or not (owned or _is_name(said[0])):
+    if len(said) < 2 or said[1] in ATTRIBUTES or not (owned or said[0] not in _NOBODY):
         return None
     verbs = OTHERS_VERBS | BE | {"have", "has", "can", "will", "s"} if owned else OTHERS_VERBS
     place = next((place for place, word in enumerate(said[1:], 1) if word in verbs), None)
-    if place is None or "i" in said[:place] or "we" in said[:place] or (owned and place < 2):
+    if place is None or {"i", "we"} & {*said[:place]} or (owned and place < 2):
         return None
     return stem(said[place - 1])
-
-
-def _is_name(word: str) -> bool:
-    """Whether a text that begins with it may be about somebody of that name."""
-    return word not in FREQUENT | IMPERATIVES | POSITIVE | NEGATIVE | NEGATIONS

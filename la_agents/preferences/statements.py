@@ -15,11 +15,12 @@ from functools import lru_cache
 
 from la_agents.preferences.choices import Choice, read_choice, read_order
 from la_agents.preferences.languages import ELSEWHERE, FOREIGN, FOREIGN_IN_NAMES, LANGUAGES
-from la_agents.preferences.lexicon import FREQUENT, HEDGES, IMPERATIVES, NEGATIONS, NEGATIVE, POSITIVE, QUANTITIES
+from la_agents.preferences.lexicon import FREQUENT, HEDGES, NEGATIONS, NEGATIVE, POSITIVE, QUANTITIES
 from la_agents.preferences.single_values import Slot, read_slot
-from la_agents.preferences.speakers import Stance, read_stance, read_whose
+from la_agents.preferences.speakers import read_stance, read_whose
 from la_agents.preferences.stems import SMALL, subject_of
 from la_agents.preferences.tokens import capitalised, name_numbers, tokens, without_filler
+from la_agents.preferences.verbs import IMPERATIVES, Stance
 
 __all__ = ["Statement", "letters", "read_statement"]
 

@@ -124,10 +124,10 @@ def test_what_is_inferred_does_not_rewrite_what_was_said(store: PreferenceStore)
 def test_the_default_is_right_on_the_labelled_pairs() -> None:
     pairs = read_pairs(PAIRS)
     assert len(pairs) >= 200
-    for split, recall in (("tuning", 0.9), ("held-out", 0.7)):
+    for split, recall in (("tuning", 0.8), ("held-out", 0.65)):
         own = [pair for pair in pairs if pair.split == split]
         report = judge_pairs(own, RuleConsolidator(), BundledEmbeddings()).report()
-        assert report["wrongly_replaced"] < 0.02
+        assert report["wrongly_replaced"] < 0.01
         assert report["merge_precision"] > 0.93
         assert report["contradiction_precision"] > 0.95
         assert min(report["merge_recall"], report["contradiction_recall"]) > recall
