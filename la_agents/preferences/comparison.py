@@ -65,7 +65,7 @@ def _by_subject(a: Statement, b: Statement, similarity: float) -> tuple[Relation
         return "contradicts", "the choice turned round"
     if not _same_choice(a, b):
         return "independent", "another choice"
-    if a.hedges != b.hedges:
+    if a.hedges != b.hedges or "mixed" in a.hedges:
         return "independent", "one of them only in part"
     if a.polarity == b.polarity and (opposed := _opposed(a, b)):
         return "contradicts", f"{opposed[0]} against {opposed[1]}"
@@ -85,6 +85,8 @@ def _by_polarity(a: Statement, b: Statement, similarity: float) -> tuple[Relatio
             return "independent", "the opposite on some occasions only"
         if ("without" in a.words) != ("without" in b.words) and not (_is_choosy(a) and _is_choosy(b)):
             return "independent", "with and without"
+        if ("my" in a.words) != ("my" in b.words):
+            return "independent", "of one's own and in general"
         # What is now denied altogether is denied on every occasion; what is said of one occasion is an exception.
         only = frozenset[str]() if denied.occasions or denied is a else affirmed.occasions
         if _same_subject(a, b, without=only):
@@ -146,7 +148,8 @@ def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
 def _counts(statement: Statement) -> bool:
     """Whether its numbers say how much or how many: who has a meeting at three may have another at four."""
     before = {mark for mark, word in itertools.pairwise(statement.words) if word in statement.numbers}
-    return bool(statement.numbers) and (_is_choosy(statement) or not before & BEFORE_TIMES)
+    several = statement.stance == "likes" or before & BEFORE_TIMES
+    return bool(statement.numbers) and (_is_choosy(statement) or not several)
 
 
 def _is_choosy(statement: Statement) -> bool:

@@ -10,6 +10,7 @@ __all__ = [
     "BEFORE_THINGS",
     "BEFORE_TIMES",
     "CONTRACTIONS",
+    "COUNTRIES",
     "FILLER",
     "FREQUENT",
     "HEDGES",
@@ -194,6 +195,17 @@ NO_PLACE = words(
     """
 )
 """Where people move to without moving house."""
+
+COUNTRIES = words(
+    """
+    germany france spain italy portugal england scotland wales ireland britain uk usa america canada mexico brazil
+    argentina chile peru colombia netherlands belgium switzerland austria poland czechia slovakia hungary romania
+    bulgaria greece turkey sweden norway denmark finland iceland estonia latvia lithuania ukraine russia croatia serbia
+    slovenia egypt morocco tunisia kenya nigeria ghana ethiopia india pakistan bangladesh nepal china japan korea vietnam
+    thailand indonesia malaysia philippines australia zealand israel iran iraq africa europe asia texas california florida
+    """
+)
+"""Who lives in one of these lives in one of its towns, too."""
 
 ATTRIBUTES = words("favorite name budget birthday age email phone number bank home address diet goal job")
 """Of these "my ..." still speaks of the user."""

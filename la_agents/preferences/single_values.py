@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from la_agents.preferences.languages import CODE_LANGUAGES, LANGUAGES
-from la_agents.preferences.lexicon import FREQUENT, JUDGEMENTS, NO_CHOICE, NO_PLACE, NO_VALUE
+from la_agents.preferences.lexicon import COUNTRIES, FREQUENT, JUDGEMENTS, NO_CHOICE, NO_PLACE, NO_VALUE
 from la_agents.preferences.stems import stem
+from la_agents.preferences.thesaurus import SYNONYMS
 
 __all__ = ["Slot", "read_slot"]
 
-_Kind = Literal["thing", "name", "place", "number", "plain"]
+_Kind = Literal["thing", "name", "called", "place", "number", "plain"]
 
 _NOW = r"now|these days|from now on|at the moment|recently|last (?:week|month|year)"
 _LIVE = "live|am living|are living|moved|have moved|am based|now live"
@@ -27,7 +28,7 @@ _PATTERNS: tuple[tuple[str, str, _Kind], ...] = (
     (r"^(?P<value>[^ ]+(?: [^ ]+)*?) (?:is|are) my favorite (?P<what>[\w ]+?)", "favorite {what}", "thing"),
     (r"^(?P<value>[\w ]+?) is the (?P<what>\w+) i (?:like|love) best", "favorite {what}", "thing"),
     (r"^call me (?P<value>[\w ]+?)", "name", "name"),
-    (r"^(?:my name is|i am called) (?P<value>[\w ]+?)", "name", "thing"),
+    (r"^(?:my name is|i am called) (?P<value>[\w ]+?)", "name", "called"),
     (rf"^(?:i|we) (?:{_LIVE}) (?:in|to) (?P<value>[\w ]+?)(?: with my \w+)?", "home", "place"),
     (r"^(?P<value>[\w ]+?) is where i live", "home", "place"),
     (r"^my (?P<what>manager|boss|doctor|dentist|bank) is (?P<value>[\w ]+?)", "my {what}", "name"),
@@ -50,7 +51,7 @@ _CODE = re.compile(
     + r"|^(?:always )?use (?P<used>\S+) (?:in|for) (?:all |the |your |code )*(?:examples|code)"
     + _TAIL
 )
-_NATION = re.compile(r".+(?:ish|ese|[ie]an)$")
+_NO_NAME = re.compile(r"swiss|.+(?:ish|ese|[ie]an|day)$")
 _AMOUNT = re.compile(
     r"^(?:(?:about|around|at most|at least|up to|under|below|less than|only) )?(?:[€$£¥] )?\d+(?: [^ ]+){0,2}$"
 )
@@ -68,7 +69,9 @@ class Slot:
         mine, others = {*self.value.split()}, {*slot.value.split()}
         units = [{word for word in words if not word.isdigit()} for words in (mine, others)]
         numeric = any(word.isdigit() for word in mine) and any(word.isdigit() for word in others)
-        return not (mine <= others or others <= mine) and (not numeric or units[0] == units[1])
+        if mine <= others or others <= mine or (numeric and units[0] != units[1]):
+            return False
+        return self.name != "home" or bool(COUNTRIES & mine) == bool(COUNTRIES & others)
 
 
 def read_slot(words: Sequence[str], names: frozenset[str], occasion: bool) -> Slot | None:
@@ -85,7 +88,9 @@ def read_slot(words: Sequence[str], names: frozenset[str], occasion: bool) -> Sl
             value, what = found["value"], found.groupdict().get("what") or ""
             if occasion or not _can_be(value.split(), kind, names) or _is_plural(what):
                 return None
-            return Slot(name.format(what=_key(what)), _key(value))
+            return Slot(
+                name.format(what=_key(what)), " ".join(sorted(SYNONYMS.get(word, word) for word in value.split()))
+            )
     return _of_answers(plain)
 
 
@@ -103,10 +108,12 @@ def _can_be(value: Sequence[str], kind: _Kind, names: frozenset[str]) -> bool:
         return bool(_AMOUNT.match(" ".join(value)))
     if value[0] in NO_VALUE or NO_CHOICE & {*value}:
         return False
-    if kind in ("name", "place"):
-        nations = any(word in LANGUAGES or _NATION.match(word) for word in value)
-        return all(word in names for word in value) and not (nations if kind == "name" else NO_PLACE & {*value})
-    return kind == "plain" or not (value[-1] in JUDGEMENTS or value[0].endswith("ly"))
+    if kind == "place":
+        return {*value} <= names and not NO_PLACE & {*value}
+    if kind == "name" and any(word in LANGUAGES or _NO_NAME.match(word) for word in value):
+        return False
+    named = {*value} <= names or (kind == "called" and len(value) == 1)
+    return kind == "plain" or ((named or kind == "thing") and not (value[-1] in JUDGEMENTS or value[0].endswith("ly")))
 
 
 def _is_plural(what: str) -> bool:

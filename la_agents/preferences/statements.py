@@ -20,10 +20,12 @@ from la_agents.preferences.single_values import Slot, read_slot
 from la_agents.preferences.speakers import read_stance, read_whose
 from la_agents.preferences.stems import SMALL, subject_of
 from la_agents.preferences.tokens import capitalised, name_numbers, tokens, without_filler
-from la_agents.preferences.verbs import IMPERATIVES, Stance
+from la_agents.preferences.verbs import CONSUMING, IMPERATIVES, VERBS, Stance
 
 __all__ = ["Statement", "letters", "read_statement"]
 
+_JOINING = ("and", "but", "while", "whereas")
+_SAYING = POSITIVE | CONSUMING | frozenset(VERBS)
 _ENGLISH = (FREQUENT | POSITIVE | NEGATIVE | NEGATIONS | IMPERATIVES) - ELSEWHERE
 
 
@@ -35,7 +37,8 @@ class Statement:
         words: All its words, in order, without filler.
         subject: What it is about: stems without function words, sentiment, negation and numbers.
         polarity: +1 or -1.
-        hedges: What weakens a negation, such as "always" in "not always"; "twice" if there is more than one.
+        hedges: What weakens a negation, such as "always" in "not always"; "twice" if there is more than one, "mixed" if
+            it only denies one of several things.
         stance: What kind of thing it says of the user: likes, wants, has, ...
         numbers: The numbers that count something, as digits; those of names belong to the subject.
         slot: The single-valued place that it fills, if any.
@@ -79,7 +82,7 @@ def read_statement(text: str) -> Statement:
         words=tuple(said),
         subject=subject | of_names,
         polarity=-1 if denials % 2 else 1,
-        hedges=_hedges(said, denials),
+        hedges=_hedges(said, denials) | (frozenset({"mixed"}) if over is None and _is_mixed(words) else frozenset()),
         stance=read_stance(words),
         numbers=frozenset(word for word in words if word.isdigit()) - of_names,
         slot=read_slot(said, names, bool(occasions)),
@@ -106,6 +109,14 @@ def _hedges(words: Sequence[str], denials: int) -> frozenset[str]:
     denied = itertools.dropwhile(lambda word: word not in NEGATIONS, words)
     twice = ["twice"] if denials > 1 else []  # who does not hate it does not love it for that
     return frozenset([*after, *(word for word in denied if word in QUANTITIES), *twice])
+
+
+def _is_mixed(words: Sequence[str]) -> bool:
+    """Whether one clause denies and another does not: "I hate tea and like coffee"."""
+    clauses = [[*clause] for joins, clause in itertools.groupby(words, _JOINING.__contains__) if not joins]
+    denies = [bool((NEGATIVE | NEGATIONS) & {*clause}) for clause in clauses]
+    affirms = [not no and bool(_SAYING & {*clause}) for no, clause in zip(denies, clauses, strict=True)]
+    return any(denies) and any(affirms)
 
 
 def _is_english(words: Sequence[str], subject: frozenset[str]) -> bool:
