@@ -20,6 +20,7 @@ _FORWARD = tuple(
         r"^.*?\b(?:like|love|drink|eat|take) (.+) (?:over|than) (.+)$",
     )
 )
+_CONSUMING = stems(CONSUMING)
 _ORDER = re.compile(r"^(.+) (before|after|then|followed by) (.+)$")
 
 
@@ -41,11 +42,11 @@ class Choice:
         """Whether the two say the opposite: what one chooses the other does not, and nothing else differs."""
         if not (self.other <= choice.chosen and choice.other <= self.chosen) or self.other == choice.other:
             return False
-        return not ((self.chosen - choice.other) ^ (choice.chosen - self.other)) - stems(CONSUMING)
+        return not ((self.chosen - choice.other) ^ (choice.chosen - self.other)) - _CONSUMING
 
     def agrees(self, choice: Choice) -> bool:
         """Whether the two say the same."""
-        return self.other == choice.other and not (self.chosen ^ choice.chosen) - stems(CONSUMING)
+        return self.other == choice.other and not (self.chosen ^ choice.chosen) - _CONSUMING
 
 
 def read_choice(words: Sequence[str]) -> Choice | None:

@@ -26,6 +26,9 @@ LEAST_SIMILARITY = 0.40
 # Chosen on the tuning half of tests/data/preference_pairs.jsonl and on all pairs of PrefEval's preferences.
 _RESTATED_SIMILARITY = 0.60
 
+_LIGHT, _ANSWERING, _CONSUMING = stems(LIGHT), stems(ANSWERING), stems(CONSUMING)  # subjects are stems, too
+_POLES, _EXCLUSIVE = (frozenset(stems(pair) for pair in pairs) for pairs in (POLES, EXCLUSIVE))
+
 
 def relate(old: str, new: str, similarity: float) -> tuple[Relation, str]:
     """Return how the new text relates to the old one, and why, in words.
@@ -80,21 +83,26 @@ def _by_subject(a: Statement, b: Statement, similarity: float) -> tuple[Relation
 
 def _by_polarity(a: Statement, b: Statement, similarity: float) -> tuple[Relation, str]:
     if a.polarity != b.polarity:
-        affirmed, denied = (a, b) if a.polarity > 0 else (b, a)
-        if denied.occasions - affirmed.occasions:
-            return "independent", "the opposite on some occasions only"
-        if ("without" in a.words) != ("without" in b.words) and not (_is_choosy(a) and _is_choosy(b)):
-            return "independent", "with and without"
-        if ("my" in a.words) != ("my" in b.words):
-            return "independent", "of one's own and in general"
-        # What is now denied altogether is denied on every occasion; what is said of one occasion is an exception.
-        only = frozenset[str]() if denied.occasions or denied is a else affirmed.occasions
-        if _same_subject(a, b, without=only):
-            return "contradicts", "the opposite about the same thing"
-    elif a.occasions == b.occasions and _same_subject(a, b) and not _exchanged(a, b):
-        if similarity >= _RESTATED_SIMILARITY:
-            return "restated", f"the same about the same thing, similarity {similarity:.2f}"
+        return _denying(a, b)
+    if a.occasions != b.occasions or not _same_subject(a, b) or _exchanged(a, b):
+        return "independent", "about different things"
+    if similarity < _RESTATED_SIMILARITY:
         return "independent", f"similarity {similarity:.2f}"
+    return "restated", f"the same about the same thing, similarity {similarity:.2f}"
+
+
+def _denying(old: Statement, new: Statement) -> tuple[Relation, str]:
+    affirmed, denied = (old, new) if old.polarity > 0 else (new, old)
+    if denied.occasions - affirmed.occasions:
+        return "independent", "the opposite on some occasions only"
+    if ("without" in old.words) != ("without" in new.words) and not (_is_choosy(old) and _is_choosy(new)):
+        return "independent", "with and without"
+    if ("my" in old.words) != ("my" in new.words):
+        return "independent", "of one's own and in general"
+    # What is now denied altogether is denied on every occasion; what is now said of one occasion is an exception.
+    only = frozenset[str]() if denied.occasions or denied is old else affirmed.occasions
+    if _same_subject(old, new, without=only):
+        return "contradicts", "the opposite about the same thing"
     return "independent", "about different things"
 
 
@@ -105,8 +113,8 @@ def _same_subject(a: Statement, b: Statement, without: frozenset[str] = frozense
 
 
 def _light(a: Statement, b: Statement) -> frozenset[str]:
-    of_answers = ANSWERING if "asks" in (a.stance, b.stance) else frozenset[str]()
-    return stems(LIGHT | of_answers | (CONSUMING if a.over and b.over else frozenset()))
+    of_answers = _ANSWERING if "asks" in (a.stance, b.stance) else frozenset[str]()
+    return _LIGHT | of_answers | (_CONSUMING if a.over and b.over else frozenset())
 
 
 def _exchanged(a: Statement, b: Statement) -> bool:
@@ -132,10 +140,9 @@ def _same_choice(a: Statement, b: Statement) -> bool:
 
 def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
     """The two words that exclude each other, if that is all in which the subjects differ."""
-    pairs = POLES if _is_choosy(a) and _is_choosy(b) else frozenset[frozenset[str]]()
-    if pairs or "is" in (a.stance, b.stance):
-        pairs |= EXCLUSIVE
-    excluding = {stems(pair) for pair in pairs}
+    excluding = _EXCLUSIVE if "is" in (a.stance, b.stance) else frozenset[frozenset[str]]()
+    if _is_choosy(a) and _is_choosy(b):
+        excluding = _POLES | _EXCLUSIVE
     light = _light(a, b)
     for one in sorted(a.subject - b.subject):
         for other in sorted(b.subject - a.subject):

@@ -201,8 +201,9 @@ COUNTRIES = words(
     germany france spain italy portugal england scotland wales ireland britain uk usa america canada mexico brazil
     argentina chile peru colombia netherlands belgium switzerland austria poland czechia slovakia hungary romania
     bulgaria greece turkey sweden norway denmark finland iceland estonia latvia lithuania ukraine russia croatia serbia
-    slovenia egypt morocco tunisia kenya nigeria ghana ethiopia india pakistan bangladesh nepal china japan korea vietnam
-    thailand indonesia malaysia philippines australia zealand israel iran iraq africa europe asia texas california florida
+    slovenia egypt morocco tunisia kenya nigeria ghana ethiopia india pakistan bangladesh nepal china japan korea
+    vietnam thailand indonesia malaysia philippines australia zealand israel iran iraq africa europe asia
+    texas california florida
     """
 )
 """Who lives in one of these lives in one of its towns, too."""

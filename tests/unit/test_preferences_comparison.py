@@ -167,3 +167,22 @@ def test_words_in_opposite_roles_are_not_one_wish() -> None:
 def test_who_is_meant() -> None:
     said = ("My boss hates calls.", "Anna wants tea.", "My favourite tea is green.", "On trips I like tea.")
     assert [read_statement(text).whose for text in said] == ["boss", "anna", None, None]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I hate tea and like juice.", "I like tea and hate juice."),
+        ("I hate my car.", "I love cars."),
+        ("I live in Germany.", "I live in Berlin."),
+        ("My name is Ada.", "My name is hard to spell."),
+        ("I love 80 degree saunas.", "I love 90 degree saunas."),
+    ],
+)
+def test_what_only_looks_opposed_stays(one: str, other: str) -> None:
+    assert relate(one, other, ALIKE)[0] == relate(other, one, ALIKE)[0] == "independent"
+
+
+@pytest.mark.parametrize("text", ["I love soy milk.", "I like lo mein.", "I live in Los Angeles.", "No tables."])
+def test_english_with_words_from_elsewhere_is_read(text: str) -> None:
+    assert read_statement(text).is_read
