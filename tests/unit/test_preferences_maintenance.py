@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -402,3 +403,107 @@ def test_a_fork_is_told_instead_of_hanging(tmp_path: Path) -> None:
             os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert store.count("alice") == 1
+
+
+def test_calls_wait_while_the_store_is_purged(tmp_path: Path) -> None:
+    """Chroma's SQLite and Python's do not exclude each other within a process: together they destroy the file."""
+    with open_store(tmp_path) as store, ThreadPoolExecutor(3) as pool:
+        kept = {user: store.add_many(user, [f"{user} {n}" for n in range(40)], consolidate=False) for user in "abc"}
+        done = Event()
+
+        def use(user: str) -> int:
+            number = 0
+            while not done.is_set():
+                assert store.list(user) == kept[user]
+                store.add(f"{user} more", f"thing {number}", consolidate=False)
+                number += 1
+            return number
+
+        users = [pool.submit(use, user) for user in kept]
+        try:
+            for _ in range(4):
+                store.purge()
+        finally:
+            done.set()
+        added = {user: each.result() for user, each in zip(kept, users, strict=True)}
+        assert {user: store.count(f"{user} more") for user in kept} == added
+        assert store.verify().is_sound
+    with sqlite3.connect(tmp_path / "chroma.sqlite3") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def cut_off_between_switch_and_drop(store: PreferenceStore) -> None:
+    """What a migration leaves that is killed once it has recorded the new shards and before it drops the old ones."""
+    shards = store._ledger.shards
+    old = shards.settings()
+    assert old is not None
+    new = replace(old, generation=old.generation + 1)
+    for number in range(old.num_shards):
+        for shard in shards.collections():
+            if shard.name == old.shard_name(shards.name, number):
+                got: Any = shard.get(include=["embeddings", "documents", "metadatas"])
+                columns = {name: got[name] for name in ("ids", "embeddings", "documents", "metadatas")}
+                shards.collection(new.shard_name(shards.name, number)).add(**columns)
+    shards.switch(new)
+
+
+def test_a_migration_that_is_cut_off_before_the_old_shards_go_loses_nothing(tmp_path: Path) -> None:
+    with open_store(tmp_path) as before, open_store(tmp_path) as migrating:
+        for user in ("alice", "bob"):
+            before.add(user, "I ski.")
+        cut_off_between_switch_and_drop(migrating)
+        sails = before.add("alice", "I sail.")
+        assert sails in migrating.list("alice")
+        assert before.erase("bob") == 1
+        assert migrating.count("bob") == 0
+        assert migrating.migrate() == 2
+        assert sails in before.list("alice")
+        with open_store(tmp_path) as fresh:
+            assert (fresh.count("alice"), fresh.count("bob")) == (2, 0)
+
+
+@pytest.mark.parametrize("name", ["p", "a b", "prefs-2024", "prefs.g1.0000", "-prefs", "x" * 401])
+def test_names_that_chroma_or_shards_have_no_room_for_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="name to be 3 to 400"):
+        PreferenceStore(tmp_path, name=name)
+
+
+def test_what_lies_where_no_call_finds_it_is_misplaced(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.add_many("alice", [f"thing {n}" for n in range(4)], consolidate=False)
+        shard = store._ledger.shards.on("alice", lambda shard: shard)
+        assert shard is not None
+        shard.update(ids=[f"{ALICE}:0"], metadatas=[{"user_id": None, "archive_of": "alice"}])
+        shard.update(ids=[f"{ALICE}:1"], metadatas=[{"preference": '{"created_at": "2026-01-01T00:00:00Z"}'}])
+        got: Any = shard.get(ids=[f"{ALICE}:2"], include=["embeddings", "documents", "metadatas"])
+        shard.delete(ids=[f"{ALICE}:2"])
+        shard.add(
+            ids=[f"{ALICE}:02"],
+            embeddings=got["embeddings"],
+            documents=got["documents"],
+            metadatas=got["metadatas"],
+        )
+        shard.update(ids=[f"{ALICE}:3"], metadatas=[{"user_id": 7}])
+        found = store.verify()
+        assert (sorted(found.misplaced), found.unreadable) == (
+            [f"{ALICE}:0", f"{ALICE}:02"],
+            [f"{ALICE}:1", f"{ALICE}:3"],
+        )
+        assert store.verify(repair=True).is_sound
+        assert store.verify().is_sound
+        assert [p.text for p in store.list("alice")] == ["thing 0", "thing 2"]
+        assert store.count("7") == 0
+
+
+def test_a_missing_vector_is_named_as_damage(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.add_many("alice", ["I ski.", "I sail."], consolidate=False)
+        shard = store._ledger.shards.on("alice", lambda shard: shard)
+        assert shard is not None
+        for damaged in (None, "AAAA"):
+            shard.update(ids=[f"{ALICE}:1"], metadatas=[{"vector": damaged}])
+            for call in (store.search, store.retrieve):
+                with pytest.raises(StoreUnavailableError, match="verify --repair"):
+                    call("alice", "ski")
+        assert store.verify(repair=True).unindexed == [f"{ALICE}:1"]
+        assert len(store.search("alice", "ski")) == 2

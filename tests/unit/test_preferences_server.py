@@ -13,9 +13,11 @@ from threading import Thread
 
 import chromadb
 import pytest
+from chromadb.api import ClientAPI
 
 from la_agents.errors import StoreUnavailableError
 from la_agents.preferences.store import PreferenceStore
+from tests.unit.test_preferences_maintenance import cut_off_between_switch_and_drop
 
 RUN_SERVER = "import sys; from chromadb.cli.cli import app; sys.argv[0] = 'chroma'; app()"
 
@@ -76,16 +78,44 @@ def test_two_processes_worth_of_clients_see_each_other(url: str) -> None:
         assert two.list("alice") == [added]
 
 
-def test_a_database_that_is_gone_is_unavailable(url: str) -> None:
-    with PreferenceStore(url=url, name="short-lived") as store:
-        store.add("alice", "I ski.")
-        host, port = url.removeprefix("http://").split(":")
-        client = chromadb.HttpClient(host, int(port))
+def test_a_database_that_is_gone_is_unavailable_until_it_is_back(url: str) -> None:
+    def delete(client: ClientAPI) -> None:
         for collection in client.list_collections():
             if collection.name.startswith("short-lived"):
                 client.delete_collection(collection.name)
-        with pytest.raises(StoreUnavailableError):
-            store.list("alice")
+
+    host, port = url.removeprefix("http://").split(":")
+    client = chromadb.HttpClient(host, int(port))
+    with PreferenceStore(url=url, name="short-lived") as store:
+        store.add("alice", "I ski.")
+        delete(client)
+        for _ in range(2):
+            for call in (store.list, store.count, store.erase, store.archive):
+                with pytest.raises(StoreUnavailableError, match="deleted"):
+                    call("alice")
+            with pytest.raises(StoreUnavailableError, match="deleted"):
+                store.list("carol")
+            with pytest.raises(StoreUnavailableError, match="deleted"):
+                store.verify()
+            with pytest.raises(StoreUnavailableError, match="deleted"):
+                store.add("alice", "I sail.")
+        with PreferenceStore(url=url, name="short-lived") as again:
+            restored = again.add("alice", "I climb.")
+        assert store.list("alice") == [restored]
+        assert store.add("alice", "I sail.") in store.list("alice")
+
+
+def test_a_migration_that_is_killed_before_the_old_shards_go_loses_nothing(url: str) -> None:
+    with PreferenceStore(url=url, name="killed") as before, PreferenceStore(url=url, name="killed") as migrating:
+        before.add("alice", "I ski.")
+        before.add("bob", "I ski.")
+        cut_off_between_switch_and_drop(migrating)
+        sails = before.add("alice", "I sail.")
+        assert before.erase("bob") == 1
+        with PreferenceStore(url=url, name="killed") as fresh:
+            assert (fresh.count("alice"), fresh.count("bob")) == (2, 0)
+            assert fresh.migrate() == 2
+        assert sails in before.list("alice")
 
 
 class NotChroma(BaseHTTPRequestHandler):
