@@ -60,6 +60,7 @@ class Administration:
     def purge(self, *, progress: Progress | None = None) -> Purged:
         """Write the store's folder anew so that no byte of what was erased stays in any file.
 
+        Other calls of this process on the folder wait meanwhile, but not those of a chromadb client of your own.
         Copies elsewhere (backups, snapshots, the disk's freed blocks) are not reached.
 
         Raises:

@@ -51,7 +51,8 @@ def rebuild(
     """Write every readable record into new shards, switch to them, drop the old ones; return how many records.
 
     Until the switch, which is one write, the store is as it was: a rebuild that is cut off leaves it whole, and the
-    next one removes what was left. A store of an older format is brought to this one.
+    next one removes what was left. After the switch whoever looks again finds the new shards; the old ones, which
+    still answer, are dropped at once. A store of an older format is brought to this one.
 
     Raises:
         ConfigurationError: num_shards is not within [1, 4096].

@@ -45,8 +45,9 @@ class PreferenceStore(Writing, Reading, Transfer, Administration):
     Nothing is opened, made or loaded before the first use. Every operation has an async twin: `aadd` for `add`.
 
     Every operation raises UserNotSpecifiedError for a missing, blank or invalid user, StoreUnavailableError if the
-    store cannot be used, and StoreMismatchError if it was written with another embedding model. On any error nothing is
-    written.
+    store cannot be used, and StoreMismatchError if it was written with another embedding model. On bad input nothing is
+    written; if the store goes away in the middle of a long import, its first part is there, and importing again
+    completes it.
 
     Args:
         path: Folder of an embedded store. One process at a time; several use a server.
