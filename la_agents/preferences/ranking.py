@@ -13,7 +13,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.preferences.everyday import Common, unit
 from la_agents.preferences.records import StoredPreference, Vector
 from la_agents.preferences.schema import Preference, ScoredPreference
-from la_agents.preferences.statements import read_statement
+from la_agents.preferences.statements import read_subject
 
 __all__ = [
     "Query",
@@ -153,7 +153,7 @@ def _diverse(best: Sequence[tuple[StoredPreference, float]], k: int) -> list[Sco
         return []
     candidates = [*best][: max(_MAX_DIVERSE, k)]
     units = unit(_stacked([record for record, _ in candidates]))
-    subjects = [read_statement(record.preference.text).subject for record, _ in candidates]
+    subjects = [read_subject(record.preference.text) for record, _ in candidates]
     relevances = np.array([value for _, value in candidates])
     copies = np.zeros(len(candidates), dtype=bool)
     chosen: list[int] = []
@@ -173,8 +173,8 @@ def _copies(closeness: Vector, subjects: Sequence[Subject], subject: Subject) ->
 
 
 def _shared_words(records: Sequence[StoredPreference], query: str) -> Vector:
-    subject = read_statement(query).subject
-    shared = [len(subject & read_statement(record.preference.text).subject) for record in records]
+    subject = read_subject(query)
+    shared = [len(subject & read_subject(record.preference.text)) for record in records]
     return np.asarray(np.minimum(shared, _MAX_SHARED_WORDS), dtype=np.float32) * _SHARED_WORD_WEIGHT
 
 

@@ -22,7 +22,7 @@ from la_agents.preferences.stems import SMALL, subject_of
 from la_agents.preferences.tokens import capitalised, name_numbers, tokens, without_filler
 from la_agents.preferences.verbs import CONSUMING, IMPERATIVES, VERBS, Stance
 
-__all__ = ["Statement", "letters", "read_statement"]
+__all__ = ["Statement", "letters", "read_statement", "read_subject"]
 
 _JOINING = ("and", "but", "while", "whereas")
 _SAYING = POSITIVE | CONSUMING | frozenset(VERBS)
@@ -66,6 +66,12 @@ class Statement:
 def letters(text: str) -> str:
     """The text in one spelling: case, punctuation, contractions, politeness and British spelling dropped."""
     return " ".join(without_filler(tokens(text))) or text.strip().casefold()
+
+
+@lru_cache(maxsize=20_000)
+def read_subject(text: str) -> frozenset[str]:
+    """The content words of any text, as stems: of a statement, what it is about."""
+    return subject_of(tokens(text))
 
 
 @lru_cache(maxsize=20_000)

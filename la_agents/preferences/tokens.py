@@ -12,17 +12,20 @@ from la_agents.preferences.lexicon import BEFORE_THINGS, CONTRACTIONS, FILLER, N
 __all__ = ["capitalised", "name_numbers", "tokens", "without_filler"]
 
 _EMOTICON = re.compile(r"(?<!\S)[:;=]['-]?[()\[\]dp|/]+(?!\S)")
+_CONTRACTIONS = tuple((re.compile(short), long) for short, long in CONTRACTIONS)
+_PHRASES = tuple((re.compile(rf"\b{phrase}\b"), meaning) for phrase, meaning in PHRASES)
+_ANY_PHRASE = re.compile("|".join(rf"\b(?:{phrase})\b" for phrase, _ in PHRASES))  # most texts have none
 _WORD = re.compile(r"\w+(?:\+\+|[+#](?!\w))?|[€$£¥%°]")
 
 
 def tokens(text: str) -> list[str]:
     """Words in lower case, contractions and phrases written out, numbers as digits, and the symbols that matter."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("\ufe0f", "")
-    for short, long in CONTRACTIONS:
-        text = re.sub(short, long, text)
+    for short, long in _CONTRACTIONS:
+        text = short.sub(long, text)
     plain = " ".join(_pieces(_EMOTICON.sub("", text)))
-    for phrase, meaning in PHRASES:
-        plain = re.sub(rf"\b{phrase}\b", meaning, plain)
+    for phrase, meaning in _PHRASES if _ANY_PHRASE.search(plain) else ():
+        plain = phrase.sub(meaning, plain)
     return [NUMBERS.get(word, word) for word in plain.split()]
 
 
