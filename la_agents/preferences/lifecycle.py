@@ -51,11 +51,13 @@ def refreshed(record: StoredPreference, again: Preference, why: str, *, restated
 
     The wording that says more stays. What the new one chooses (scope, weight, ...) is taken over where it is not the
     default, unless it is only inferred and the old one is not. Said again without an end, it has none; said again
-    after it was switched off or superseded for a time, it applies. What was inferred and is now said has no doubt,
-    expiry or decay left but what its user gives it.
+    after it was switched off, or by its user while it is superseded for a time, it applies. What was inferred and is
+    now said has no doubt, expiry or decay left but what its user gives it.
     """
     old = record.preference
-    values: dict[str, Any] = {"num_said": old.num_said + again.num_said, **dict.fromkeys(_SUPERSEDED)}
+    values: dict[str, Any] = {"num_said": old.num_said + again.num_said}
+    if again.source != "inferred":
+        values |= dict.fromkeys(_SUPERSEDED)
     if not (again.source == "inferred" and old.source != "inferred"):
         values |= {"expires_at": again.expires_at, "weight": old.weight or again.weight}
         if old.source == "inferred" and again.source != "inferred":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from la_agents.errors import InvalidPreferenceError
-from la_agents.preferences.schema import Preference, utc_now
+from la_agents.preferences.schema import Preference, Source, utc_now
 from la_agents.preferences.store import PreferenceStore
 
 FRENCH, ENGLISH, GERMAN = "Always answer in French.", "Answer in English.", "Answer in German."
@@ -98,6 +98,15 @@ def test_said_again_it_applies_at_once(store: PreferenceStore) -> None:
     assert store.get("alice", english.id).superseded_by == french.id
     store.update("alice", french.id, weight=0)
     assert store.add("alice", FRENCH).weight == 1
+
+
+@pytest.mark.parametrize("source", ["explicit", "inferred"])
+def test_what_is_inferred_brings_nothing_back(store: PreferenceStore, source: Source) -> None:
+    french = store.add("alice", FRENCH, source=source)
+    store.add("alice", ENGLISH, expires_at=soon())
+    again = store.add("alice", FRENCH, source="inferred")
+    assert (again.id, again.num_said, again.state) == (french.id, 2, "superseded")
+    assert texts(store) == [ENGLISH]
 
 
 def test_a_suspended_one_comes_and_goes_in_a_file(store: PreferenceStore) -> None:
