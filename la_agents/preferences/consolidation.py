@@ -143,7 +143,10 @@ def _add(record: StoredPreference, memory: _Memory, consolidator: Consolidator) 
                 if said.preference.text == preference.text and said.vector is None:
                     said = StoredPreference(said.preference, record.vector, said.changes)
                 memory.put(said)
-                _supersede(said.preference, record.preference.created_at, _contradicted(judgements), memory)
+                contradicted = [
+                    pair for pair in _contradicted(judgements) if not _is_mere_inference(pair[1].preference, preference)
+                ]
+                _supersede(said.preference, preference.created_at, contradicted, memory)
                 return judgement.id
     return _replace(record, _contradicted(judgements), memory)
 
@@ -186,7 +189,11 @@ def _until(old: Preference, by: Preference, at: datetime) -> datetime | None:
 
 def _is_stronger(old: Preference, new: Preference) -> bool:
     """Whether it gives way to the new one never: what was said to what is inferred, what is locked to what is not."""
-    return (new.source == "inferred" and old.source != "inferred") or (old.locked and not new.locked)
+    return _is_mere_inference(old, new) or (old.locked and not new.locked)
+
+
+def _is_mere_inference(old: Preference, new: Preference) -> bool:
+    return new.source == "inferred" and old.source != "inferred"
 
 
 def new_record(preference: Preference, vector: Vector) -> StoredPreference:

@@ -47,7 +47,12 @@ class FolderGate:
         with self._changed:
             self._changed.wait_for(lambda: not self._is_taken)
             self._is_taken = True
-            self._changed.wait_for(lambda: self._num_inside == 0)
+            try:
+                self._changed.wait_for(lambda: self._num_inside == 0)
+            except BaseException:  # an interrupt: whoever waits outside would wait for ever
+                self._is_taken = False
+                self._changed.notify_all()
+                raise
             self._num_inside += 1
         self._depth += 1
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from la_agents.errors import StoreUnavailableError
 from la_agents.preferences.cleaning import folder_size
 from la_agents.preferences.layout import Settings
 from la_agents.preferences.pages import Page, Progress, pages, stored
@@ -82,6 +83,16 @@ class Verified:
 
 def stats(shards: Shards, at_most: int | None = None) -> Stats:
     """Count, without an index or an embedding, in all records or in about so many."""
+    while True:
+        settings = shards.settings()
+        try:
+            return _stats(shards, settings, at_most)
+        except StoreUnavailableError:
+            if shards.settings() == settings:
+                raise  # else the shards were written anew, and the old ones dropped
+
+
+def _stats(shards: Shards, settings: Settings | None, at_most: int | None) -> Stats:
     states: Counter[str] = Counter()
     owners, num_flagged = set(), 0
     num_read, num_records = 0, 0
@@ -90,7 +101,6 @@ def stats(shards: Shards, at_most: int | None = None) -> Stats:
         nonlocal num_read, num_records
         num_read, num_records = read, all_
 
-    settings = shards.settings()
     for page in pages(shards, settings, vectors=False, progress=note, at_most=at_most) if settings else ():
         for id, text, metadata in zip(page.ids, page.texts, page.metadatas, strict=True):
             if CLAIM_FIELD in metadata:

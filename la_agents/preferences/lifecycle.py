@@ -22,7 +22,9 @@ __all__ = [
     "last_undoable",
     "rated",
     "refreshed",
+    "reinstated",
     "rejected",
+    "replaced_by",
     "superseded",
     "undone",
     "updated",
@@ -78,20 +80,66 @@ def superseded(
     return _changed(record, at, values, kind="superseded", why=why, by=by)
 
 
-def following(written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> list[StoredPreference]:
-    """Those that one of the written preferences superseded, until it expires, where it now expires at another time.
+def following(
+    written: Sequence[StoredPreference], known: Sequence[StoredPreference], at: datetime
+) -> list[StoredPreference]:
+    """Those that a written preference has the place of, until it expires, where it now expires at another time.
 
-    That is no change of their own: taking back what superseded them is still what `undo` does.
+    What applies again by then, or was given other words meanwhile, is left as it is. That is no change of their own:
+    taking back what superseded them is still what `undo` does.
     """
-    ends = {record.preference.id: record.preference.expires_at for record in written}
+    ids = {record.preference.id for record in written}
+    before = {record.preference.id: record.preference.expires_at for record in known}
+    moved = {
+        record.preference.id: record
+        for record in written
+        if record.preference.expires_at != before.get(record.preference.id, record.preference.expires_at)
+    }
     return [
-        replace(record, preference=record.preference.model_copy(update={"superseded_until": ends[by]}))
+        _until(record, before[by.preference.id], by.preference.expires_at)
         for record in known
-        if (by := record.preference.superseded_by) in ends
-        and by is not None
-        and record.preference.id not in ends
-        and record.preference.superseded_until != ends[by]
+        if (by := moved.get(record.preference.superseded_by or "")) is not None
+        and record.preference.id not in ids
+        and record.preference.state_at(at) == "superseded"
+        and not _reworded(record, record.preference.superseded_at)
+        and not _reworded(by, record.preference.superseded_at)
     ]
+
+
+def _until(record: StoredPreference, old_end: datetime | None, end: datetime | None) -> StoredPreference:
+    """The superseded preference with another end, unless what had its place before the other one lasts longer."""
+    until = record.preference.superseded_until
+    if end is not None and until is not None and until != old_end:
+        end = max(end, until)
+    return replace(record, preference=record.preference.model_copy(update={"superseded_until": end}))
+
+
+def _reworded(record: StoredPreference, since: datetime | None) -> bool:
+    return since is not None and any(change.at > since and "text" in change.before for change in record.changes)
+
+
+def reinstated(record: StoredPreference, by: str, at: datetime) -> StoredPreference:
+    """The preference as if this other one had not taken its place; what else happened to it stays."""
+    index = _superseding(record, by)
+    assert index is not None  # whoever asks has looked
+    change = record.changes[index]
+    before = {field: change.before.get(field, getattr(record.preference, field)) for field in _SUPERSEDED}
+    return _taken_back(record, index, before, at)
+
+
+def replaced_by(record: StoredPreference, by: str, since: datetime | None = None) -> bool:
+    """Whether this other one has its place, and took it at that time or later."""
+    index = _superseding(record, by)
+    return (
+        index is not None
+        and record.preference.superseded_by == by
+        and (since is None or record.changes[index].at >= since)
+    )
+
+
+def _superseding(record: StoredPreference, by: str) -> int | None:
+    found = [i for i, c in enumerate(record.changes) if c.kind == "superseded" and c.by == by and not c.undone]
+    return found[-1] if found else None
 
 
 def imported(record: StoredPreference, line: Preference, at: datetime) -> StoredPreference:
@@ -143,10 +191,16 @@ def undone(record: StoredPreference, at: datetime) -> StoredPreference:
     if index is None:
         msg = "Expected a change to undo, got a preference that is as it was first added; see history(user, id)."
         raise ConfigurationError(msg)
+    before = {field: value for field, value in record.changes[index].before.items() if field != "updated_at"}
+    return _taken_back(record, index, before, at)
+
+
+def _taken_back(record: StoredPreference, index: int, before: Mapping[str, Any], at: datetime) -> StoredPreference:
     change = record.changes[index]
     marked = (*record.changes[:index], change.model_copy(update={"undone": True}), *record.changes[index + 1 :])
-    before = {field: value for field, value in change.before.items() if field != "updated_at"}
-    return _changed(replace(record, changes=marked), at, before, kind="undone", why=f"{change.kind} taken back")
+    stands = "superseded_at" in before and before["superseded_at"] is None
+    values = {**before, **(dict.fromkeys(_SUPERSEDED) if stands else {})}
+    return _changed(replace(record, changes=marked), at, values, kind="undone", why=f"{change.kind} taken back")
 
 
 def last_undoable(record: StoredPreference) -> int | None:

@@ -100,7 +100,7 @@ class Proposals:
         said_now = _with(record, created_at=now)  # what it changes, it changes now
         standing = [each for each in known if each.preference.stands(now)]
         written, (now_known,) = consolidated([said_now], standing, self._store._consolidator)
-        written += following(written, known)
+        written += following(written, known, now)
         if now_known != id:
             written.append(superseded(said_now, now_known, now, "says what is known"))
         first = record.preference.created_at

@@ -68,6 +68,7 @@ class Shards:
         self._embeddings = embeddings
         self._settings: Settings | None = None
         self._root: UUID | None = None
+        self._dimension: int | None = None
         self._read_at = -math.inf
         self._num_switches = 0
         self._handles = Handles(connection, INDEX)
@@ -100,7 +101,7 @@ class Shards:
 
     def dimension(self) -> int | None:
         """Length of the store's vectors, as it was last read; None if there is no store yet."""
-        return None if self._settings is None else self._settings.dimension
+        return self._dimension
 
     def errors(self) -> AbstractContextManager[None]:
         """Chroma's errors as this library's."""
@@ -239,6 +240,7 @@ class Shards:
                 root = self._handles.make(self.name, asdict(offer))
             if root is not None:
                 self._settings, self._root = self._read_settings(root.metadata or {}), root.id
+                self._dimension = self._settings.dimension
         return self._settings
 
     def _check_format(self, settings: Settings) -> None:

@@ -39,11 +39,12 @@ class Transfer:
             progress: Called with preferences done, and all.
         """
         user = owner_of(user)
-        pages = self._ledger.records.pages(user)
-        records: Iterable[StoredPreference] = itertools.chain.from_iterable(pages)
-        if progress is not None:
-            records = _reported(records, self._ledger.records.count(user), progress)
-        return jsonl.write_lines(path_or_file, records)
+        with writer(user):  # the shards are not written anew meanwhile
+            pages = self._ledger.records.pages(user)
+            records: Iterable[StoredPreference] = itertools.chain.from_iterable(pages)
+            if progress is not None:
+                records = _reported(records, self._ledger.records.count(user), progress)
+            return jsonl.write_lines(path_or_file, records)
 
     def import_(
         self,

@@ -13,7 +13,15 @@ from la_agents.preferences.aio import async_twin
 from la_agents.preferences.consolidation import Consolidator, consolidated, new_record
 from la_agents.preferences.layers import owner_of
 from la_agents.preferences.ledger import Ledger
-from la_agents.preferences.lifecycle import following, forgotten, last_undoable, undone, updated
+from la_agents.preferences.lifecycle import (
+    following,
+    forgotten,
+    last_undoable,
+    reinstated,
+    replaced_by,
+    undone,
+    updated,
+)
 from la_agents.preferences.races import settled
 from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.schema import Preference, PreferenceDraft, Scope, Source, as_draft, utc_now
@@ -149,7 +157,7 @@ class Writing:
             written = [changed]
             if "weight" in changes or "expires_at" in changes:
                 known = self._ledger.records.read(user, vectors=True, archived=True)
-                written += following([changed], known)
+                written += following([changed], known, utc_now())
                 self._ledger.check_total(user, written, known)
             self._ledger.write(user, written)
         return changed.preference
@@ -182,7 +190,7 @@ class Writing:
         with writer(user):
             known = self._ledger.records.read(user, vectors=True, archived=True)
             restored = self._undone(user, self._ledger.existing(user, id), known)
-            restored += following(restored, known)
+            restored += following(restored, known, utc_now())
             self._ledger.check_total(user, restored, known)
             self._ledger.write(user, restored)
         return [record.preference for record in restored]
@@ -219,7 +227,7 @@ class Writing:
             if consolidate:
                 standing = [record for record in known if record.preference.stands(now)]
                 written, ids = consolidated(new, standing, self._consolidator)
-                written += following(written, known)
+                written += following(written, known, now)
             self._ledger.check_total(user, written, known)
             self._ledger.write(user, written)
             now_known = {record.preference.id: record.preference for record in written}
@@ -236,17 +244,25 @@ class Writing:
 
     def _undone(self, user: str, record: StoredPreference, known: Sequence[StoredPreference]) -> list[StoredPreference]:
         """The records to write so that the latest change of this one is taken back."""
-        now = utc_now()
+        now, id = utc_now(), record.preference.id
         index = last_undoable(record)
         if index is None:
-            replaced = [each for each in known if each.preference.superseded_by == record.preference.id]
-            return [undone(each, now) for each in replaced] or [undone(record, now)]  # the latter raises
+            return _reinstated(known, id, now) or [undone(record, now)]  # the latter raises
         change = record.changes[index]
         restored = [undone(record, now)]
+        if change.kind in ("refreshed", "merged"):
+            restored += _reinstated(known, id, now, change.at)
         if change.kind == "merged" and change.said is not None:
             draft = PreferenceDraft(**{**_draft(record.preference), "text": change.said})
             restored.append(new_record(_stored(draft, user, now), self._ledger.vectorizer.documents([change.said])[0]))
         return restored
+
+
+def _reinstated(
+    known: Sequence[StoredPreference], by: str, at: datetime, since: datetime | None = None
+) -> list[StoredPreference]:
+    """What this preference has replaced, at that time or later, as if it had not."""
+    return [reinstated(record, by, at) for record in known if replaced_by(record, by, since)]
 
 
 def _stored(draft: PreferenceDraft, user: str, at: datetime) -> Preference:

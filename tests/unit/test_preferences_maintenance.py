@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer, main_thread
 from typing import Any
 
 import chromadb
@@ -21,6 +24,7 @@ from typer.testing import CliRunner, Result
 
 from la_agents.cli import app
 from la_agents.errors import ConfigurationError, StoreUnavailableError
+from la_agents.preferences.folder_gates import FolderGate
 from la_agents.preferences.records import claim_of, user_digest
 from la_agents.preferences.screening import flags
 from la_agents.preferences.store import PreferenceStore
@@ -507,3 +511,73 @@ def test_a_missing_vector_is_named_as_damage(tmp_path: Path) -> None:
                     call("alice", "ski")
         assert store.verify(repair=True).unindexed == [f"{ALICE}:1"]
         assert len(store.search("alice", "ski")) == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals to a thread")
+def test_an_interrupted_wait_leaves_the_gate_open() -> None:
+    gate, inside, leave = FolderGate(), Event(), Event()
+
+    def stay() -> None:
+        with gate.shared():
+            inside.set()
+            assert leave.wait(30)
+
+    with ThreadPoolExecutor(2) as pool:
+        staying = pool.submit(stay)
+        assert inside.wait(30)
+        Timer(0.3, signal.pthread_kill, [main_thread().ident, signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt), gate.alone():
+            pass
+        leave.set()
+        pool.submit(stay).result(timeout=30)
+        staying.result(timeout=30)
+
+
+def test_reads_of_one_user_know_the_dimension_while_others_look_the_settings_up(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store, ThreadPoolExecutor(4) as pool:
+        store.add_many("alice", ["I ski.", "I sail."], consolidate=False)
+        done = Event()
+
+        def look_up(number: int) -> None:
+            while not done.is_set():
+                store.count(f"user {number} {time.perf_counter_ns()}")  # whose shard is not open
+
+        others = [pool.submit(look_up, number) for number in range(3)]
+        try:
+            for _ in range(300):
+                assert len(store.search("alice", "ski")) == 2
+        finally:
+            done.set()
+        for other in others:
+            other.result()
+
+
+def test_exports_and_figures_are_whole_while_the_store_is_written_anew(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store, ThreadPoolExecutor(2) as pool:
+        store.add_many("alice", [f"thing {n}" for n in range(300)], consolidate=False)
+        done = Event()
+
+        def read() -> int:
+            number = 0
+            while not done.is_set():
+                assert store.export("alice", io.StringIO()) == 300
+                assert store.stats().num_records == 300
+                number += 1
+            return number
+
+        reader = pool.submit(read)
+        try:
+            for num_shards in (1, 2, 3, 4):
+                store.migrate(num_shards)
+        finally:
+            done.set()
+        assert reader.result() > 0
+
+
+def test_nothing_is_written_from_within_a_migration(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.add("alice", "I ski.")
+        with pytest.raises(ConfigurationError, match="make it afterwards"):
+            store.migrate(2, progress=lambda done, total: store.add("alice", "I sail.") and None)
+        assert store.add("alice", "I sail.") in store.list("alice")
+        assert store.migrate(2) == 2

@@ -136,3 +136,54 @@ def test_a_layers_known_one_can_be_locked(store: PreferenceStore) -> None:
     assert not layer.update(brief.id, locked=False).locked
     with pytest.raises(InvalidPreferenceError, match="locked"):
         store.update("alice", store.add("alice", "I ski.").id, locked=True)
+
+
+def test_undoing_what_was_said_again_brings_the_other_back(store: PreferenceStore) -> None:
+    french = store.add("alice", FRENCH)
+    store.add("alice", ENGLISH, expires_at=soon())
+    store.add("alice", FRENCH)
+    store.undo("alice", french.id)
+    assert texts(store) == [ENGLISH]
+    assert store.get("alice", french.id).state == "superseded"
+
+
+def test_undoing_leaves_what_was_changed_meanwhile(store: PreferenceStore) -> None:
+    french = store.add("alice", FRENCH)
+    english = store.add("alice", ENGLISH, expires_at=soon())
+    store.update("alice", french.id, weight=2)
+    (back,) = store.undo("alice", english.id)
+    assert (back.id, back.state, back.weight, back.superseded_until) == (french.id, "active", 2, None)
+    assert set(texts(store)) == {FRENCH, ENGLISH}
+
+
+@pytest.mark.parametrize("change", ["update", "say again"])
+def test_what_lasts_longer_still_counts_after_a_change(store: PreferenceStore, change: str) -> None:
+    french = store.add("alice", FRENCH)
+    late, early = soon(7200), soon()
+    store.add("alice", ENGLISH, expires_at=late)
+    german = store.add("alice", GERMAN, expires_at=early)
+    if change == "update":
+        store.update("alice", german.id, weight=1.5)
+    else:
+        store.add("alice", GERMAN, expires_at=early)
+    assert store.get("alice", french.id).superseded_until == late
+    store.update("alice", german.id, expires_at=soon(9000))
+    assert store.get("alice", french.id).superseded_until == store.get("alice", german.id).expires_at
+
+
+def test_the_end_of_one_moves_nothing_that_is_back_or_says_something_else(store: PreferenceStore) -> None:
+    french = store.add("alice", FRENCH)
+    english = store.add("alice", ENGLISH, expires_at=soon(0.5))
+    wait_for(english)
+    then = utc_now()
+    store.update("alice", french.id, text="I am allergic to peanuts.")
+    store.update("alice", english.id, expires_at=soon())
+    assert "I am allergic to peanuts." in texts(store)
+    assert [p.text for p in store.list("alice", as_of=then)] == [FRENCH]
+
+
+def test_said_again_it_gives_no_way_to_an_inference(store: PreferenceStore) -> None:
+    store.add("alice", FRENCH)
+    store.add("alice", ENGLISH, consolidate=False)
+    store.add("alice", FRENCH, source="inferred")
+    assert set(texts(store)) == {FRENCH, ENGLISH}
