@@ -167,7 +167,7 @@ class Shards:
         If the shards were written anew since they were last looked up, or made again after the store was deleted, it is
         done again on the new one: slots are others there, so whatever belongs together belongs into one act.
         """
-        from chromadb.errors import NotFoundError
+        from chromadb.errors import ChromaError
 
         with self._connection.errors():
             while True:
@@ -176,7 +176,7 @@ class Shards:
                     result = None if shard is None else act(shard)
                     if dimension is None or self.folder is not None or self._found_now() == found:
                         return result
-                except NotFoundError:
+                except ChromaError:  # NotFoundError, or InternalError in the middle of a drop
                     if self._found_now() == found:
                         raise
 
