@@ -250,6 +250,11 @@ class Writing:
             return _reinstated(known, id, now) or [undone(record, now)]  # the latter raises
         change = record.changes[index]
         restored = [undone(record, now)]
+        before = last_undoable(restored[0])
+        if (
+            before is not None and record.changes[before].at == change.at
+        ):  # one operation made both, as an approval does
+            restored = [undone(restored[0], now)]
         if change.kind in ("refreshed", "merged"):
             restored += _reinstated(known, id, now, change.at)
         if change.kind == "merged" and change.said is not None:

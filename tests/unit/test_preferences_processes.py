@@ -17,6 +17,7 @@ from tests.unit.test_preferences_server import url  # noqa: F401
 
 WORKER = """
 import json, sys
+import numpy.random  # two threads that are the first to ask numpy for it recurse without end
 from concurrent.futures import ThreadPoolExecutor
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from la_agents.preferences.store import PreferenceStore

@@ -138,3 +138,14 @@ def test_the_command_line_lists_approves_and_rejects(store: PreferenceStore, tmp
     run("reject", two)
     assert json.loads(run("pending", "--json")) == []
     assert [p["id"] for p in json.loads(run("list", "--json"))] == [one]
+
+
+def test_undoing_an_approval_that_said_what_was_known_makes_it_wait_again(tmp_path: Path) -> None:
+    with PreferenceStore(tmp_path / "prefs") as store:
+        known = store.add("alice", "I like tea.")
+        (proposal,) = store.proposals.add("alice", ["I like coffee."])
+        store.update("alice", known.id, text="I like coffee.")
+        assert store.proposals.approve("alice", proposal.id).id == known.id
+        (back,) = store.undo("alice", proposal.id)
+        assert (back.id, back.state) == (proposal.id, "pending")
+        assert [p.id for p in store.list("alice")] == [known.id]
