@@ -32,20 +32,24 @@ class Choice:
         chosen: The first.
         other: The second.
         denies: Whether the text has a negation that only turns down the second: "tabs, not spaces".
+        word: What puts one before the other: "before lunch" and "after lunch" are two times, not one turned round.
     """
 
     chosen: frozenset[str]
     other: frozenset[str]
     denies: bool = False
+    word: str = ""
 
     def turns_round(self, choice: Choice) -> bool:
         """Whether the two say the opposite: what one chooses the other does not, and nothing else differs."""
-        if not (self.other <= choice.chosen and choice.other <= self.chosen) or self.other == choice.other:
+        if self.word != choice.word or not (self.other <= choice.chosen and choice.other <= self.chosen) or self.other == choice.other:
             return False
         return not ((self.chosen - choice.other) ^ (choice.chosen - self.other)) - _CONSUMING
 
     def agrees(self, choice: Choice) -> bool:
         """Whether the two say the same."""
+        if self.word != choice.word:
+            return False
         return self.other == choice.other and not (self.chosen ^ choice.chosen) - _CONSUMING
 
 
@@ -68,9 +72,9 @@ def read_order(words: Sequence[str]) -> Choice | None:
     if not found:
         return None
     first, last = (found[3], found[1]) if found[2] == "after" else (found[1], found[3])
-    return _choice(first.split(), last.split())
+    return _choice(first.split(), last.split(), word=found[2])
 
 
-def _choice(chosen: Sequence[str], other: Sequence[str], denies: bool = False) -> Choice | None:
+def _choice(chosen: Sequence[str], other: Sequence[str], denies: bool = False, word: str = "") -> Choice | None:
     first, second = subject_of(chosen), subject_of(other)
-    return Choice(first, second, denies) if first and second else None
+    return Choice(first, second, denies, word) if first and second else None

@@ -45,7 +45,7 @@ def relate(old: str, new: str, similarity: float) -> tuple[Relation, str]:
         return "independent", "other words, in a language that the rules do not read"
     if a.whose != b.whose:
         return "independent", "about different people"
-    if a.slot and b.slot and a.slot.name == b.slot.name:
+    if a.slot and b.slot and a.slot.is_of(b.slot):
         return _by_slot(a, b)
     if similarity < LEAST_SIMILARITY and not (len(a.subject) > 1 and a.subject == b.subject):
         return "independent", f"similarity {similarity:.2f}"

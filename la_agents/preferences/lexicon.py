@@ -81,7 +81,8 @@ PHRASES = pairs(
     am (?:very )?(?:into|keen on) = love
     would (?:rather|prefer to) = prefer
     would (?:like|love)(?: to)? = want
-    (?:like|drink|take|eat) my = prefer my
+    (is|are) (?:fine|ok|okay|welcome) = \1 allowed
+    (use|like|love|enjoy|have|a|the|my) (skip|drop)(?= \w) = \1 \2ing
     gluten free = avoid gluten
     dairy free = avoid dairy
     sugar free = avoid sugar
@@ -136,7 +137,7 @@ HEDGES = words(
 """What right after a negation leaves some of it: "not always"."""
 
 QUANTITIES = words("too much many every all enough more less fewer most")
-"""What anywhere after a negation leaves some of it: "do not use too many", "no more than"."""
+"""What anywhere after a negation or a dislike leaves some of it: "avoid too many", "no more than"."""
 
 FILLER = words(
     """
@@ -203,7 +204,10 @@ COUNTRIES = words(
     bulgaria greece turkey sweden norway denmark finland iceland estonia latvia lithuania ukraine russia croatia serbia
     slovenia egypt morocco tunisia kenya nigeria ghana ethiopia india pakistan bangladesh nepal china japan korea
     vietnam thailand indonesia malaysia philippines australia zealand israel iran iraq africa europe asia
-    texas california florida
+    texas california florida oregon nevada arizona utah colorado montana idaho wyoming kansas oklahoma nebraska
+    minnesota iowa missouri arkansas louisiana wisconsin illinois michigan indiana ohio kentucky tennessee alabama
+    mississippi georgia virginia carolina dakota pennsylvania maryland delaware jersey connecticut massachusetts vermont
+    maine hawaii alaska bavaria saxony hesse tuscany sicily catalonia andalusia ontario quebec alberta
     """
 )
 """Who lives in one of these lives in one of its towns, too."""
@@ -214,7 +218,7 @@ ATTRIBUTES = words("favorite name budget birthday age email phone number bank ho
 BEFORE_TIMES = words("at a an on in of aged")
 """A number after these counts nothing that one has or does: there may be one at three and another at four."""
 
-LIGHT = words("mistake fine ok okay welcome allowed tone way style something follow feel mean")
+LIGHT = words("mistake allowed tone way style something follow feel mean")
 """What a preference is about does not change with these."""
 
 BEFORE_THINGS = POSITIVE | NEGATIVE | NEGATIONS | words("a an the of in with by as to for from at or and than over")

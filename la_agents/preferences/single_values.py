@@ -20,16 +20,17 @@ __all__ = ["Slot", "read_slot"]
 _Kind = Literal["thing", "name", "called", "place", "number", "plain"]
 
 _NOW = r"now|these days|from now on|at the moment|recently|last (?:week|month|year)"
-_LIVE = "live|am living|are living|moved|have moved|am based|now live"
+_LIVE = "live|am living|are living|am based|are based|now live"
 _LEAD = re.compile(rf"^(?:(?:{_NOW}) )+")
+_IS_NOW = re.compile(rf"\b(?:{_NOW})\b")
 _TAIL = rf"(?: (?:{_NOW}))*$"
 _PATTERNS: tuple[tuple[str, str, _Kind], ...] = (
     (r"^my favorite (?P<what>[\w ]+?) is (?P<value>.+?)", "favorite {what}", "thing"),
     (r"^(?P<value>[^ ]+(?: [^ ]+)*?) (?:is|are) my favorite (?P<what>[\w ]+?)", "favorite {what}", "thing"),
     (r"^(?P<value>[\w ]+?) is the (?P<what>\w+) i (?:like|love) best", "favorite {what}", "thing"),
-    (r"^call me (?P<value>[\w ]+?)", "name", "name"),
+    (r"^call me (?P<value>[\w ]+?)", "form of address", "name"),
     (r"^(?:my name is|i am called) (?P<value>[\w ]+?)", "name", "called"),
-    (rf"^(?:i|we) (?:{_LIVE}) (?:in|to) (?P<value>[\w ]+?)(?: with my \w+)?", "home", "place"),
+    (rf"^(?:i|we) (?:{_LIVE}) in (?P<value>[\w ]+?)(?: with my \w+)?", "home", "place"),
     (r"^(?P<value>[\w ]+?) is where i live", "home", "place"),
     (r"^my (?P<what>manager|boss|doctor|dentist|bank) is (?P<value>[\w ]+?)", "my {what}", "name"),
     (r"^my (?P<what>age|birthday|phone number|[\w ]*budget[\w ]*?) is (?P<value>.+?)", "my {what}", "number"),
@@ -63,15 +64,24 @@ class Slot:
 
     name: str
     value: str
+    is_new: bool = False
+
+    def is_of(self, slot: Slot) -> bool:
+        """Whether both fill one place; who is named Alexander may be called Alex, and be called as he is named."""
+        names = {self.name, slot.name}
+        return len(names) == 1 or (names == {"name", "form of address"} and self.value == slot.value)
 
     def excludes(self, slot: Slot) -> bool:
-        """Whether both cannot be: another value, and neither a part of the other nor in another unit."""
+        """Whether this and the later one cannot be: another value, neither a part of the other, nor in another unit.
+
+        Where somebody lives has many names, of town and quarter: it is another only if it is so now.
+        """
         mine, others = {*self.value.split()}, {*slot.value.split()}
         units = [{word for word in words if not word.isdigit()} for words in (mine, others)]
         numeric = any(word.isdigit() for word in mine) and any(word.isdigit() for word in others)
         if mine <= others or others <= mine or (numeric and units[0] != units[1]):
             return False
-        return self.name != "home" or bool(COUNTRIES & mine) == bool(COUNTRIES & others)
+        return self.name != "home" or (slot.is_new and bool(COUNTRIES & mine) == bool(COUNTRIES & others))
 
 
 def read_slot(words: Sequence[str], names: frozenset[str], occasion: bool) -> Slot | None:
@@ -88,9 +98,9 @@ def read_slot(words: Sequence[str], names: frozenset[str], occasion: bool) -> Sl
             value, what = found["value"], found.groupdict().get("what") or ""
             if occasion or not _can_be(value.split(), kind, names) or _is_plural(what):
                 return None
-            return Slot(
-                name.format(what=_key(what)), " ".join(sorted(SYNONYMS.get(word, word) for word in value.split()))
-            )
+            name = name.format(what=_key(what))
+            value = " ".join(sorted(SYNONYMS.get(word, word) for word in value.split()))
+            return Slot(name, value, is_new=bool(_IS_NOW.search(" ".join(words))))
     return _of_answers(plain)
 
 

@@ -16,7 +16,6 @@ _LIKE = (
     frozenset({"likes", "prefers", "asks", "open"}),
     frozenset({"asks", "wants", "prefers"}),
     frozenset({"asks", "needs", "open"}),
-    frozenset({"is", "has"}),
 )
 _NOBODY = FREQUENT | IMPERATIVES | POSITIVE | NEGATIVE | NEGATIONS
 _OTHERS = ("my", "our", "his", "her", "their", "the")

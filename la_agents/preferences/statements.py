@@ -112,7 +112,7 @@ _OCCASION = re.compile(
 
 def _hedges(words: Sequence[str], denials: int) -> frozenset[str]:
     after = [word for before, word in itertools.pairwise(words) if before in NEGATIONS and word in HEDGES]
-    denied = itertools.dropwhile(lambda word: word not in NEGATIONS, words)
+    denied = itertools.dropwhile(lambda word: word not in NEGATIONS | NEGATIVE, words)
     twice = ["twice"] if denials > 1 else []  # who does not hate it does not love it for that
     return frozenset([*after, *(word for word in denied if word in QUANTITIES), *twice])
 

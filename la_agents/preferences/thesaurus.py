@@ -9,7 +9,7 @@ __all__ = ["EXCLUSIVE", "POLES", "SYNONYMS"]
 _SYNONYM_GROUPS = """
     film films movie movies
     kid kids child children
-    food cuisine dishes
+    food cuisine
     concise brief briefly short succinct
     detailed long lengthy elaborate verbose thorough
     informal casual casually informally
@@ -37,11 +37,6 @@ _SYNONYM_GROUPS = """
     visual visuals diagram diagrams
     mountain mountains
     hike hiking
-    eat eating
-    fly flying
-    cook cooking
-    drink drinking
-    read reading
     parent parents
     ebook ebooks
     loud noisy
@@ -51,7 +46,6 @@ _SYNONYM_GROUPS = """
     spoiler spoilers spoil
     learn learner learning learners
     place places venue venues
-    study studying studies
     accessible accessibly
     euro euros €
     dollar dollars $
