@@ -72,7 +72,11 @@ def _by_subject(a: Statement, b: Statement, similarity: float) -> tuple[Relation
         return "independent", "one of them only in part"
     if a.polarity == b.polarity and (opposed := _opposed(a, b)):
         return "contradicts", f"{opposed[0]} against {opposed[1]}"
-    if not comparable(a.stance, b.stance):
+    if not a.over and not a.roles.fit(b.roles):
+        return "independent", "in another role or at another time"
+    if _in_other_forms(a, b):
+        return "independent", "about what is done and what it is done to"
+    if not (comparable(a.stance, b.stance) or _is_and_has(a, b)):
         return "independent", "one likes, wants, has or can do what the other says something else of"
     if a.numbers != b.numbers:
         if _counts(a) and _counts(b) and a.polarity == b.polarity and _same_subject(a, b):
@@ -150,6 +154,20 @@ def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
             if not rest and frozenset((one, other)) in excluding and a.numbers == b.numbers:
                 return one, other
     return None
+
+
+def _in_other_forms(a: Statement, b: Statement) -> bool:
+    """Whether one has as "training" what the other has as "trains" only."""
+    mine, others = dict[str, set[str]](), dict[str, set[str]]()
+    for forms, of in ((mine, a), (others, b)):
+        for stem, form in of.forms:
+            forms.setdefault(stem, set()).add(form)
+    return any(stem in others and not mine[stem] & others[stem] for stem in mine)
+
+
+def _is_and_has(a: Statement, b: Statement) -> bool:
+    """Who is allergic has an allergy; who is a teacher has none for that."""
+    return {a.stance, b.stance} == {"is", "has"} and bool({"allergic", "intolerant"} & {*a.words, *b.words})
 
 
 def _counts(statement: Statement) -> bool:

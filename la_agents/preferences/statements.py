@@ -16,9 +16,10 @@ from functools import lru_cache
 from la_agents.preferences.choices import Choice, read_choice, read_order
 from la_agents.preferences.languages import ELSEWHERE, FOREIGN, FOREIGN_IN_NAMES, LANGUAGES
 from la_agents.preferences.lexicon import FREQUENT, HEDGES, NEGATIONS, NEGATIVE, POSITIVE, QUANTITIES
+from la_agents.preferences.roles import Roles, read_roles
 from la_agents.preferences.single_values import Slot, read_slot
 from la_agents.preferences.speakers import read_stance, read_whose
-from la_agents.preferences.stems import SMALL, subject_of
+from la_agents.preferences.stems import SMALL, forms_of, subject_of
 from la_agents.preferences.tokens import capitalised, name_numbers, tokens, without_filler
 from la_agents.preferences.verbs import CONSUMING, IMPERATIVES, VERBS, Stance
 
@@ -46,6 +47,8 @@ class Statement:
         order: What it puts before what.
         occasions: The subject words of when it holds, such as "on Mondays" or "in winter"; empty if always.
         whose: Whom it is about if not the user, such as "brother" or "boss".
+        forms: The stems with the forms that they have.
+        roles: What its small words make of the others: who does it, when, and to what.
         is_read: Whether it has the words of an English sentence, and none of another language.
     """
 
@@ -60,6 +63,8 @@ class Statement:
     order: Choice | None
     occasions: frozenset[str]
     whose: str | None
+    forms: frozenset[tuple[str, str]]
+    roles: Roles
     is_read: bool
 
 
@@ -96,6 +101,8 @@ def read_statement(text: str) -> Statement:
         order=read_order(words),
         occasions=subject_of(" ".join(occasions).split()),
         whose=read_whose(words),
+        forms=forms_of(said),
+        roles=read_roles(said),
         is_read=_is_english(words, subject),
     )
 

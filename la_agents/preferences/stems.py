@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 
 from la_agents.preferences.lexicon import FILLER, FREQUENT, NEGATIONS, NEGATIVE, POSITIVE
 from la_agents.preferences.thesaurus import SYNONYMS
+from la_agents.preferences.verbs import AUXILIARIES
 
-__all__ = ["SMALL", "stem", "stems", "subject_of"]
+__all__ = ["SMALL", "forms_of", "stem", "stems", "subject_of"]
 
 SMALL = FREQUENT | POSITIVE | NEGATIVE | NEGATIONS | FILLER
 """Words that do not say what a preference is about."""
+
+_BEFORE_VERBS = AUXILIARIES | NEGATIONS - {"no"} | {"", "and", "only"}
 
 
 def subject_of(words: Iterable[str]) -> frozenset[str]:
     """The stems of the content words, without numbers."""
     return frozenset(stem(word) for word in words if word not in SMALL and not word.isdigit())
+
+
+def forms_of(words: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """The stems of the content words with their forms: "trains" are not "training", "grilled" is not "grilling".
+
+    Verbs without an ending, which can stand for either, and words that have synonyms are left out.
+    """
+    forms = set[tuple[str, str]]()
+    for before, word in itertools.pairwise(["", *words]):
+        ending = next((ending for ending in ("ing", "ed") if word.endswith(ending) and len(word) > 5), "noun")
+        if word not in SMALL and word not in SYNONYMS and (ending != "noun" or before not in _BEFORE_VERBS):
+            forms.add((stem(word), ending))
+    return frozenset(forms)
 
 
 def stems(words: Iterable[str]) -> frozenset[str]:
