@@ -42,11 +42,8 @@ class Choice:
 
     def turns_round(self, choice: Choice) -> bool:
         """Whether the two say the opposite: what one chooses the other does not, and nothing else differs."""
-        if (
-            self.word != choice.word
-            or not (self.other <= choice.chosen and choice.other <= self.chosen)
-            or self.other == choice.other
-        ):
+        swapped = self.other <= choice.chosen and choice.other <= self.chosen and self.other != choice.other
+        if self.word != choice.word or not swapped:
             return False
         return not ((self.chosen - choice.other) ^ (choice.chosen - self.other)) - _CONSUMING
 

@@ -6,13 +6,14 @@ Two are one, or exclude each other, only if they are about the same to the word:
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Literal
 
 from la_agents.preferences.lexicon import BEFORE_TIMES, LIGHT
 from la_agents.preferences.speakers import comparable
 from la_agents.preferences.statements import Statement, letters, read_statement
 from la_agents.preferences.stems import SMALL, stems
-from la_agents.preferences.thesaurus import EXCLUSIVE, POLES
+from la_agents.preferences.thesaurus import EXCLUSIVE, POLES, POLES_OF_ANSWERS
 from la_agents.preferences.verbs import ANSWERING, CONSUMING
 
 __all__ = ["LEAST_SIMILARITY", "Relation", "relate"]
@@ -27,7 +28,9 @@ LEAST_SIMILARITY = 0.40
 _RESTATED_SIMILARITY = 0.60
 
 _LIGHT, _ANSWERING, _CONSUMING = stems(LIGHT), stems(ANSWERING), stems(CONSUMING)  # subjects are stems, too
-_POLES, _EXCLUSIVE = (frozenset(stems(pair) for pair in pairs) for pairs in (POLES, EXCLUSIVE))
+_POLES, _OF_ANSWERS, _EXCLUSIVE = (
+    frozenset(stems(pair) for pair in pairs) for pairs in (POLES, POLES_OF_ANSWERS, EXCLUSIVE)
+)
 
 
 def relate(old: str, new: str, similarity: float) -> tuple[Relation, str]:
@@ -74,7 +77,7 @@ def _by_subject(a: Statement, b: Statement, similarity: float) -> tuple[Relation
         return "contradicts", f"{opposed[0]} against {opposed[1]}"
     if not a.over and not a.roles.fit(b.roles):
         return "independent", "in another role or at another time"
-    if _in_other_forms(a, b):
+    if _in_other_forms(a.forms, b.forms) or _in_other_forms(a.cases, b.cases):
         return "independent", "about what is done and what it is done to"
     if not (comparable(a.stance, b.stance) or _is_and_has(a, b)):
         return "independent", "one likes, wants, has or can do what the other says something else of"
@@ -88,7 +91,7 @@ def _by_subject(a: Statement, b: Statement, similarity: float) -> tuple[Relation
 def _by_polarity(a: Statement, b: Statement, similarity: float) -> tuple[Relation, str]:
     if a.polarity != b.polarity:
         return _denying(a, b)
-    if a.occasions != b.occasions or not _same_subject(a, b) or _exchanged(a, b):
+    if a.occasions != b.occasions or not _same_subject(a, b) or _exchanged(a, b) or _counted(a) != _counted(b):
         return "independent", "about different things"
     if similarity < _RESTATED_SIMILARITY:
         return "independent", f"similarity {similarity:.2f}"
@@ -144,9 +147,11 @@ def _same_choice(a: Statement, b: Statement) -> bool:
 
 def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
     """The two words that exclude each other, if that is all in which the subjects differ."""
+    if a.occasions or b.occasions:
+        return None
     excluding = _EXCLUSIVE if "is" in (a.stance, b.stance) else frozenset[frozenset[str]]()
     if _is_choosy(a) and _is_choosy(b):
-        excluding = _POLES | _EXCLUSIVE
+        excluding = (_POLES if "prefers" in (a.stance, b.stance) else _OF_ANSWERS) | _EXCLUSIVE
     light = _light(a, b)
     for one in sorted(a.subject - b.subject):
         for other in sorted(b.subject - a.subject):
@@ -156,11 +161,11 @@ def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
     return None
 
 
-def _in_other_forms(a: Statement, b: Statement) -> bool:
-    """Whether one has as "training" what the other has as "trains" only."""
+def _in_other_forms(one: Iterable[tuple[str, str]], other: Iterable[tuple[str, str]]) -> bool:
+    """Whether one has only as "training" or "Apple" what the other has only as "trains" or "apple"."""
     mine, others = dict[str, set[str]](), dict[str, set[str]]()
-    for forms, of in ((mine, a), (others, b)):
-        for stem, form in of.forms:
+    for forms, of in ((mine, one), (others, other)):
+        for stem, form in of:
             forms.setdefault(stem, set()).add(form)
     return any(stem in others and not mine[stem] & others[stem] for stem in mine)
 
@@ -168,6 +173,11 @@ def _in_other_forms(a: Statement, b: Statement) -> bool:
 def _is_and_has(a: Statement, b: Statement) -> bool:
     """Who is allergic has an allergy; who is a teacher has none for that."""
     return {a.stance, b.stance} == {"is", "has"} and bool({"allergic", "intolerant"} & {*a.words, *b.words})
+
+
+def _counted(statement: Statement) -> list[str]:
+    """Its numbers in order: two cats and a dog are not two dogs and a cat."""
+    return [word for word in statement.words if word in statement.numbers]
 
 
 def _counts(statement: Statement) -> bool:

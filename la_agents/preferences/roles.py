@@ -1,4 +1,4 @@
-"""What the small words of a text make of its content words: "to Anna", "about Anna", "to be a nurse". Pure, no model."""
+"""What small words make of the content words: "to Anna", "about Anna", "to be a nurse". Pure, no model."""
 
 from __future__ import annotations
 

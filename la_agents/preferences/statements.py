@@ -19,7 +19,7 @@ from la_agents.preferences.lexicon import FREQUENT, HEDGES, NEGATIONS, NEGATIVE,
 from la_agents.preferences.roles import Roles, read_roles
 from la_agents.preferences.single_values import Slot, read_slot
 from la_agents.preferences.speakers import read_stance, read_whose
-from la_agents.preferences.stems import SMALL, forms_of, subject_of
+from la_agents.preferences.stems import SMALL, forms_of, stem, subject_of
 from la_agents.preferences.tokens import capitalised, name_numbers, tokens, without_filler
 from la_agents.preferences.verbs import CONSUMING, IMPERATIVES, VERBS, Stance
 
@@ -48,6 +48,7 @@ class Statement:
         occasions: The subject words of when it holds, such as "on Mondays" or "in winter"; empty if always.
         whose: Whom it is about if not the user, such as "brother" or "boss".
         forms: The stems with the forms that they have.
+        cases: The stems with "name" if written with a capital, else "noun"; without those that tell nothing.
         roles: What its small words make of the others: who does it, when, and to what.
         is_read: Whether it has the words of an English sentence, and none of another language.
     """
@@ -64,6 +65,7 @@ class Statement:
     occasions: frozenset[str]
     whose: str | None
     forms: frozenset[tuple[str, str]]
+    cases: frozenset[tuple[str, str]]
     roles: Roles
     is_read: bool
 
@@ -102,6 +104,7 @@ def read_statement(text: str) -> Statement:
         occasions=subject_of(" ".join(occasions).split()),
         whose=read_whose(words),
         forms=forms_of(said),
+        cases=_cases(text, said, names),
         roles=read_roles(said),
         is_read=_is_english(words, subject),
     )
@@ -122,6 +125,14 @@ def _hedges(words: Sequence[str], denials: int) -> frozenset[str]:
     denied = itertools.dropwhile(lambda word: word not in NEGATIONS | NEGATIVE, words)
     twice = ["twice"] if denials > 1 else []  # who does not hate it does not love it for that
     return frozenset([*after, *(word for word in denied if word in QUANTITIES), *twice])
+
+
+def _cases(text: str, words: Sequence[str], names: frozenset[str]) -> frozenset[tuple[str, str]]:
+    """Apple is not an apple; but who writes all words large, or all small, tells no names apart by it."""
+    if text in (text.lower(), text.title()):
+        return frozenset()
+    told = [word for word in words[1:] if word not in SMALL and word not in LANGUAGES]
+    return frozenset((stem(word), "name" if word in names else "noun") for word in told)
 
 
 def _is_mixed(words: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from la_agents.preferences.lexicon import pairs
 
-__all__ = ["EXCLUSIVE", "POLES", "SYNONYMS"]
+__all__ = ["EXCLUSIVE", "POLES", "POLES_OF_ANSWERS", "SYNONYMS"]
 
 _SYNONYM_GROUPS = """
     film films movie movies
@@ -55,25 +55,34 @@ _SYNONYM_GROUPS = """
 SYNONYMS = {word: group.split()[0] for group in _SYNONYM_GROUPS.strip().splitlines() for word in group.split()}
 """Words that mean the same here, by the first of their group."""
 
-POLES = frozenset(
+POLES_OF_ANSWERS = frozenset(
     frozenset(pair)
     for pair in pairs(
         """
         concise = detailed
         formal = informal
+        metric = imperial
+        british = american
+        simple = technical
+        beginner = expert
+        """
+    )
+)
+"""Of these nobody asks for both in the same answers, or is both."""
+
+POLES = POLES_OF_ANSWERS | frozenset(
+    frozenset(pair)
+    for pair in pairs(
+        """
         small = large
         cheap = expensive
         morning = evening
         early = late
         window = aisle
-        metric = imperial
-        british = american
         dark = light
         hot = cold
         sweet = savory
         spicy = mild
-        simple = technical
-        beginner = expert
         rare = well
         quiet = loud
         indoor = outdoor
@@ -85,7 +94,7 @@ POLES = frozenset(
         """
     )
 )
-"""Of these a person can hardly prefer or ask for both of the same thing; liking both is common."""
+"""Of these a person can hardly prefer both of the same thing; liking both, or asking for both, is common."""
 
 EXCLUSIVE = frozenset(frozenset(pair) for pair in pairs("vegetarian = meat\nvegan = meat\nblack = milk"))
 """Of these a person can hardly live by both."""
