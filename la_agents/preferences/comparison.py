@@ -63,7 +63,7 @@ def _by_slot(a: Statement, b: Statement) -> tuple[Relation, str]:
         return relation, f"both say the {a.slot.name}"
     if a.slot.excludes(b.slot):
         return "contradicts", f"another {a.slot.name}"
-    return "independent", f"more or less of the {a.slot.name}"
+    return "independent", f"perhaps the same {a.slot.name}"
 
 
 def _by_subject(a: Statement, b: Statement, similarity: float) -> tuple[Relation, str]:
@@ -150,8 +150,10 @@ def _opposed(a: Statement, b: Statement) -> tuple[str, str] | None:
     if a.occasions or b.occasions:
         return None
     excluding = _EXCLUSIVE if "is" in (a.stance, b.stance) else frozenset[frozenset[str]]()
-    if _is_choosy(a) and _is_choosy(b):
-        excluding = (_POLES if "prefers" in (a.stance, b.stance) else _OF_ANSWERS) | _EXCLUSIVE
+    if "prefers" in (a.stance, b.stance) and _is_choosy(a) and _is_choosy(b):
+        excluding = _POLES | _EXCLUSIVE
+    elif {a.stance, b.stance} <= {"asks", "is"} or (_ANSWERING & a.subject and _is_choosy(a) and _is_choosy(b)):
+        excluding = _OF_ANSWERS | _EXCLUSIVE
     light = _light(a, b)
     for one in sorted(a.subject - b.subject):
         for other in sorted(b.subject - a.subject):

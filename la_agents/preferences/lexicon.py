@@ -82,11 +82,11 @@ PHRASES = pairs(
     would (?:rather|prefer to) = prefer
     would (?:like|love)(?: to)? = want
     (is|are) (?:fine|ok|okay|welcome) = \1 allowed
-    (use|like|love|enjoy|have|a|the|my) (skip|drop)(?= \w) = \1 \2ing
-    gluten free = avoid gluten
-    dairy free = avoid dairy
-    sugar free = avoid sugar
-    alcohol free = avoid alcohol
+    (use|like|love|enjoy|have|a|the|my) (skip|drop|omit|exclude|quit)(?= \w) = \1 \2ing
+    gluten free = without gluten
+    dairy free = without dairy
+    sugar free = without sugar
+    alcohol free = without alcohol
     """
 )
 """Regular expressions over words in lower case, each with what it means."""
@@ -136,7 +136,7 @@ HEDGES = words(
 )
 """What right after a negation leaves some of it: "not always"."""
 
-QUANTITIES = words("too much many every all enough more less fewer most")
+QUANTITIES = words("too much many some every all enough more less fewer most")
 """What anywhere after a negation or a dislike leaves some of it: "avoid too many", "no more than"."""
 
 FILLER = words(
@@ -218,7 +218,7 @@ ATTRIBUTES = words("favorite name budget birthday age email phone number bank ho
 BEFORE_TIMES = words("at a an on in of aged")
 """A number after these counts nothing that one has or does: there may be one at three and another at four."""
 
-LIGHT = words("mistake allowed tone way style something follow feel mean")
+LIGHT = words("mistake allowed tone way something follow")
 """What a preference is about does not change with these."""
 
 BEFORE_THINGS = POSITIVE | NEGATIVE | NEGATIONS | words("a an the of in with by as to for from at or and than over")

@@ -13,6 +13,7 @@ __all__ = ["Roles", "read_roles"]
 
 _RELATIONS = words("about to from in out on off up down with for of my your")
 _ALONE = words("out off up down my in.")  # who likes to eat out may not like to eat
+_PRESENT = words("need stopped")
 _DOING = words("be get make give keep have do")
 
 
@@ -23,7 +24,7 @@ class Roles:
     Attributes:
         relations: Prepositions and whose it is; a last "in" as "in.", since it belongs to a verb: "to sleep in".
         doing: The verbs of little meaning that are wished: "to be a doctor", "to make coffee", "being filmed".
-        is_past: Whether it is over: "I was a nurse".
+        is_past: Whether it is over: "I was a nurse", "I smoked".
     """
 
     relations: frozenset[str]
@@ -43,4 +44,9 @@ def read_roles(said: Sequence[str]) -> Roles:
     doing = {word for before, word in itertools.pairwise(said) if before in ("to", "want") and word in _DOING}
     relations = _RELATIONS & {*said} if said[-1:] != ["in"] else (_RELATIONS & {*said[:-1]}) | {"in."}
     tense = next((word for word in said if word in BE), "")
-    return Roles(relations, frozenset(doing | ({"be"} if "being" in said else set())), tense in ("was", "were"))
+    done = {word for me, word in itertools.pairwise(said) if me in ("i", "we") and word.endswith("ed")} - _PRESENT
+    return Roles(
+        relations,
+        frozenset(doing | ({"be"} if "being" in said else set())),
+        is_past=tense in ("was", "were") or bool(done),
+    )

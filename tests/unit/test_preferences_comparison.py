@@ -85,6 +85,56 @@ ELSEWHERE = [
     ("Ik wil thee of water.", "Ik wil geen thee of water."),
 ]
 
+FOUND_BY_TRYING = [
+    # Another time
+    ("I walk the dog before work.", "I walk the dog after work."),
+    ("I take my evening pills with water.", "I take my morning pills with water."),
+    ("Send me the news in the morning.", "Send me the news in the evening."),
+    ("Show units before numbers.", "Show units after numbers."),
+    # Both poles of something owned or asked for
+    ("I like my morning walks.", "I like my evening walks."),
+    ("I want formal shoes.", "I want informal shoes."),
+    ("Suggest indoor games.", "Suggest outdoor games."),
+    # Too much of it
+    ("I don't like too much garlic in my food.", "I like garlic in my food."),
+    ("Avoid too many emojis.", "Use emojis."),
+    ("I don't like all vegetables.", "I like vegetables."),
+    # What is done and what it is done to
+    ("I don't want to be a doctor.", "I want a doctor."),
+    ("I like to be cooked for.", "I don't like to cook."),
+    ("I don't like to give speeches.", "I like speeches."),
+    ("I don't like being filmed.", "I like films."),
+    ("I love grilled fish.", "I don't like grilling fish."),
+    ("I love training.", "I hate trains."),
+    ("I hate flies.", "I love flying."),
+    # Being one and having one
+    ("I have a teacher.", "I am a teacher."),
+    ("I don't have a doctor.", "I am a doctor."),
+    # What was
+    ("I was a nurse.", "I am a nurse."),
+    ("I was married.", "I am not married."),
+    ("I smoked.", "I don't smoke."),
+    # Another relation, another verb
+    ("Write to Anna weekly.", "Write about Anna weekly."),
+    ("I like sitting out of the sun.", "I like sitting in the sun."),
+    ("Use your name.", "Use my name."),
+    ("I like eating out.", "I don't like eating."),
+    ("I like to sleep in.", "I don't like to sleep."),
+    ("I work out on Mondays.", "I don't work on Mondays."),
+    # Words that elsewhere say little
+    ("I like fine dining.", "I don't like dining."),
+    ("I use skip lists.", "I use lists."),
+    # Parts of places and of names
+    ("I live in Berlin.", "We moved to Jira."),
+    ("I live in Oregon.", "I live in Portland."),
+    ("My name is Alexander.", "Call me Alex."),
+    # Names that are words
+    ("I like apple.", "I don't like Apple."),
+    ("I love turkey.", "I don't like Turkey."),
+    # Numbers of different things
+    ("I have 1 cat and 2 dogs.", "I have 2 cats and 1 dog."),
+]
+
 
 @pytest.mark.parametrize(
     ("one", "other"),
@@ -99,13 +149,16 @@ ELSEWHERE = [
         *NO_VALUES,
         *NAMES_WITH_NUMBERS,
         *ELSEWHERE,
+        *FOUND_BY_TRYING,
     ],
 )
 def test_both_stay(one: str, other: str) -> None:
     assert relate(one, other, ALIKE)[0] == "independent"
 
 
-@pytest.mark.parametrize(("one", "other"), [*NARROWER, *SYMBOLS, *LACKING, *BOTH_POLES, *SOMEBODY_ELSE, *NO_VALUES])
+@pytest.mark.parametrize(
+    ("one", "other"), [*NARROWER, *SYMBOLS, *LACKING, *BOTH_POLES, *SOMEBODY_ELSE, *NO_VALUES, *FOUND_BY_TRYING]
+)
 def test_both_stay_whichever_was_first(one: str, other: str) -> None:
     assert relate(other, one, ALIKE)[0] == "independent"
 
@@ -127,6 +180,12 @@ def test_both_stay_whichever_was_first(one: str, other: str) -> None:
         ("I have no boat.", "I have a boat."),
         ("I prefer aisle seats.", "I prefer window seats."),
         ("I like tea in winter.", "I dislike tea."),
+        ("I prefer early trains.", "I prefer late trains."),
+        ("I want detailed answers.", "I want concise answers."),
+        ("I love Chinese food.", "i hate chinese food"),
+        ("I like my walks.", "I don't like my walks."),
+        ("I like to cook.", "I hate cooking."),
+        ("Olives are fine.", "No olives."),
     ],
 )
 def test_the_new_one_takes_the_old_ones_place(old: str, new: str) -> None:
@@ -139,6 +198,9 @@ def test_the_new_one_takes_the_old_ones_place(old: str, new: str) -> None:
         ("I prefer cider over juice.", "I'd rather drink cider than juice."),
         ("I hate crowded trains.", "I don't like trains that are crowded."),
         ("My budget is €500.", "My budget is 500 euros."),
+        ("Call me Sam.", "My name is Sam."),
+        ("I have a soy allergy.", "I'm allergic to soy."),
+        ("I like to cook at home.", "I love cooking at home."),
     ],
 )
 def test_other_words_for_the_same_are_one(old: str, new: str) -> None:

@@ -124,7 +124,7 @@ def test_what_is_inferred_does_not_rewrite_what_was_said(store: PreferenceStore)
 def test_the_default_is_right_on_the_labelled_pairs() -> None:
     pairs = read_pairs(PAIRS)
     assert len(pairs) >= 200
-    for split, recall in (("tuning", 0.8), ("held-out", 0.65)):
+    for split, recall in (("tuning", 0.75), ("held-out", 0.65)):
         own = [pair for pair in pairs if pair.split == split]
         report = judge_pairs(own, RuleConsolidator(), BundledEmbeddings()).report()
         assert report["wrongly_replaced"] < 0.01
