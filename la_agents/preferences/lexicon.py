@@ -195,7 +195,7 @@ NO_PLACE = words(
     telegram mastodon sales marketing engineering hr finance management
     """
 )
-"""Where people move to without moving house."""
+"""Where people only say that they live."""
 
 COUNTRIES = words(
     """
