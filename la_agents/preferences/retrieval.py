@@ -19,8 +19,8 @@ DEFAULT_MIN_RELEVANCE = 0.22
 """Least relevance (see `ranking.most_relevant`) for a `relevant` preference to be used.
 
 Chosen with `la-agents evaluate retrieval` on 489 preferences of 10 PrefEval topics with the bundled embeddings. Of a
-user with 10 preferences, 78% of the questions get their own one, and of the questions whose own one is not stored 23%
-get one of another topic; 0.18 gives 85% and 37%, 0.24 gives 74% and 19%. A wrong principle costs more than a missing
+user with 10 preferences, 77% of the questions get their own one, and of the questions whose own one is not stored 22%
+get one of another topic; 0.18 gives 83% and 36%, 0.24 gives 73% and 18%. A wrong principle costs more than a missing
 one, and what must never be missing has the scope `always`. Among more than 10 it rises (`ranking.floor_among`).
 """
 
