@@ -95,7 +95,8 @@ def most_relevant(
     preferences have in common (`everyday.Common`), so that a preference that is a little like everything is not found
     for everything, plus 0.05 for each of up to two words that both are about. Another wording of one that was chosen
     comes after all others (maximal marginal relevance), so that wordings of one wish do not fill the list: a cosine
-    above 0.88 tells it, or above 0.65 where half of the words that either is about are the same.
+    above 0.88 tells it, or above 0.65 where half of the words that either is about are the same. That tells five in six
+    of the labelled restatements; telling more would cost a point of recall, for what only resembles what was chosen.
 
     Args:
         records: Candidates with their vectors.

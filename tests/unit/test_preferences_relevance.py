@@ -67,7 +67,7 @@ def test_three_wordings_of_one_wish_do_not_fill_the_list(store: PreferenceStore)
     ("wordings", "others", "query"),
     [
         (
-            ["I like spicy food.", "I enjoy hot and spicy dishes.", "Spicy cuisine is my thing."],
+            ["I like spicy food.", "Spicy food is what I enjoy.", "Spicy cuisine is my thing."],
             ["I cook on a hot plate.", "I have 20 minutes for cooking."],
             "What spicy dish should I cook tonight?",
         ),
