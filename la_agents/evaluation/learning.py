@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from la_agents.errors import ConfigurationError
 from la_agents.learning.proposal import PreferenceExtractor, Proposal
-from la_agents.preferences.statements import read_statement
+from la_agents.preferences.rules.statements import read_statement
 
 __all__ = ["Conversation", "LearningScores", "read_conversations", "score_extractor"]
 

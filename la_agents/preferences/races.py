@@ -11,7 +11,7 @@ from datetime import datetime
 
 from la_agents.preferences.lifecycle import refreshed, superseded
 from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.statements import letters
+from la_agents.preferences.rules.statements import letters
 
 __all__ = ["settled"]
 

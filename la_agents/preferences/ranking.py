@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.everyday import Common, unit
 from la_agents.preferences.records import StoredPreference, Vector
+from la_agents.preferences.rules.statements import read_subject
 from la_agents.preferences.schema import Preference, ScoredPreference
-from la_agents.preferences.statements import read_subject
 
 __all__ = [
     "Query",

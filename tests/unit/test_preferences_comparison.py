@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from la_agents.preferences.comparison import relate
-from la_agents.preferences.statements import letters, read_statement
+from la_agents.preferences.rules.comparison import relate
+from la_agents.preferences.rules.statements import letters, read_statement
 
 ALIKE = 0.95  # the embedding says that it is the same; the rules have to know better
 

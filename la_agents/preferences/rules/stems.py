@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
-from la_agents.preferences.lexicon import FILLER, FREQUENT, NEGATIONS, NEGATIVE, POSITIVE
-from la_agents.preferences.thesaurus import SYNONYMS
-from la_agents.preferences.verbs import AUXILIARIES
+from la_agents.preferences.rules.lexicon import FILLER, FREQUENT, NEGATIONS, NEGATIVE, POSITIVE
+from la_agents.preferences.rules.thesaurus import SYNONYMS
+from la_agents.preferences.rules.verbs import AUXILIARIES
 
 __all__ = ["SMALL", "forms_of", "stem", "stems", "subject_of"]
 

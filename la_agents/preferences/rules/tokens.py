@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from la_agents.preferences.lexicon import BEFORE_THINGS, CONTRACTIONS, FILLER, NEGATIONS, NUMBERS, PHRASES
+from la_agents.preferences.rules.lexicon import BEFORE_THINGS, CONTRACTIONS, FILLER, NEGATIONS, NUMBERS, PHRASES
 
 __all__ = ["capitalised", "name_numbers", "tokens", "without_filler"]
 

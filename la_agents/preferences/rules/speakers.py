@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from la_agents.preferences.lexicon import ATTRIBUTES, FILLER, FREQUENT, NEGATIONS, NEGATIVE, POSITIVE, RELATIVES
-from la_agents.preferences.stems import stem
-from la_agents.preferences.verbs import BE, IMPERATIVES, OTHERS_VERBS, PARTICIPLES, SKIPPED, VERBS, Stance
+from la_agents.preferences.rules.lexicon import ATTRIBUTES, FILLER, FREQUENT, NEGATIONS, NEGATIVE, POSITIVE, RELATIVES
+from la_agents.preferences.rules.stems import stem
+from la_agents.preferences.rules.verbs import BE, IMPERATIVES, OTHERS_VERBS, PARTICIPLES, SKIPPED, VERBS, Stance
 
 __all__ = ["comparable", "read_stance", "read_whose"]
 

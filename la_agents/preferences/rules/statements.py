@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from la_agents.preferences.choices import Choice, read_choice, read_order
-from la_agents.preferences.languages import ELSEWHERE, FOREIGN, FOREIGN_IN_NAMES, LANGUAGES
-from la_agents.preferences.lexicon import FREQUENT, HEDGES, NEGATIONS, NEGATIVE, POSITIVE, QUANTITIES
-from la_agents.preferences.roles import Roles, read_roles
-from la_agents.preferences.single_values import Slot, read_slot
-from la_agents.preferences.speakers import read_stance, read_whose
-from la_agents.preferences.stems import SMALL, forms_of, stem, subject_of
-from la_agents.preferences.tokens import capitalised, name_numbers, tokens, without_filler
-from la_agents.preferences.verbs import CONSUMING, IMPERATIVES, VERBS, Stance
+from la_agents.preferences.rules.choices import Choice, read_choice, read_order
+from la_agents.preferences.rules.languages import ELSEWHERE, FOREIGN, FOREIGN_IN_NAMES, LANGUAGES
+from la_agents.preferences.rules.lexicon import FREQUENT, HEDGES, NEGATIONS, NEGATIVE, POSITIVE, QUANTITIES
+from la_agents.preferences.rules.roles import Roles, read_roles
+from la_agents.preferences.rules.single_values import Slot, read_slot
+from la_agents.preferences.rules.speakers import read_stance, read_whose
+from la_agents.preferences.rules.stems import SMALL, forms_of, stem, subject_of
+from la_agents.preferences.rules.tokens import capitalised, name_numbers, tokens, without_filler
+from la_agents.preferences.rules.verbs import CONSUMING, IMPERATIVES, VERBS, Stance
 
 __all__ = ["Statement", "letters", "read_statement", "read_subject"]
 

@@ -9,12 +9,12 @@ import itertools
 from collections.abc import Iterable
 from typing import Literal
 
-from la_agents.preferences.lexicon import BEFORE_TIMES, LIGHT
-from la_agents.preferences.speakers import comparable
-from la_agents.preferences.statements import Statement, letters, read_statement
-from la_agents.preferences.stems import SMALL, stems
-from la_agents.preferences.thesaurus import EXCLUSIVE, POLES, POLES_OF_ANSWERS
-from la_agents.preferences.verbs import ANSWERING, CONSUMING
+from la_agents.preferences.rules.lexicon import BEFORE_TIMES, LIGHT
+from la_agents.preferences.rules.speakers import comparable
+from la_agents.preferences.rules.statements import Statement, letters, read_statement
+from la_agents.preferences.rules.stems import SMALL, stems
+from la_agents.preferences.rules.thesaurus import EXCLUSIVE, POLES, POLES_OF_ANSWERS
+from la_agents.preferences.rules.verbs import ANSWERING, CONSUMING
 
 __all__ = ["LEAST_SIMILARITY", "Relation", "relate"]
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from la_agents.preferences.languages import CODE_LANGUAGES, LANGUAGES
-from la_agents.preferences.lexicon import COUNTRIES, FREQUENT, JUDGEMENTS, NO_CHOICE, NO_PLACE, NO_VALUE
-from la_agents.preferences.stems import stem
-from la_agents.preferences.thesaurus import SYNONYMS
+from la_agents.preferences.rules.languages import CODE_LANGUAGES, LANGUAGES
+from la_agents.preferences.rules.lexicon import COUNTRIES, FREQUENT, JUDGEMENTS, NO_CHOICE, NO_PLACE, NO_VALUE
+from la_agents.preferences.rules.stems import stem
+from la_agents.preferences.rules.thesaurus import SYNONYMS
 
 __all__ = ["Slot", "read_slot"]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from la_agents.preferences.stems import stems, subject_of
-from la_agents.preferences.verbs import AUXILIARIES, CONSUMING
+from la_agents.preferences.rules.stems import stems, subject_of
+from la_agents.preferences.rules.verbs import AUXILIARIES, CONSUMING
 
 __all__ = ["Choice", "read_choice", "read_order"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from la_agents.preferences.lexicon import pairs
+from la_agents.preferences.rules.lexicon import pairs
 
 __all__ = ["EXCLUSIVE", "POLES", "POLES_OF_ANSWERS", "SYNONYMS"]
 

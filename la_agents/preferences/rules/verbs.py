@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from la_agents.preferences.lexicon import words
+from la_agents.preferences.rules.lexicon import words
 
 __all__ = [
     "ANSWERING",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from la_agents.preferences.lexicon import words
+from la_agents.preferences.rules.lexicon import words
 
 __all__ = ["CODE_LANGUAGES", "ELSEWHERE", "FOREIGN", "FOREIGN_IN_NAMES", "LANGUAGES"]
 

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from la_agents.preferences.lexicon import words
-from la_agents.preferences.verbs import BE
+from la_agents.preferences.rules.lexicon import words
+from la_agents.preferences.rules.verbs import BE
 
 __all__ = ["Roles", "read_roles"]
 
