@@ -44,6 +44,8 @@ def clean(folder: Path) -> None:
 
     The log holds every write, texts included; entries of collections that exist are still needed by their indexes.
 
+    Raises:
+        StoreUnavailableError: the file cannot be rewritten, or an index is not laid out as Chroma's are.
     """
     database = sqlite3.connect(folder / "chroma.sqlite3", timeout=60, isolation_level=None)
     try:
@@ -78,7 +80,7 @@ def _blank_unused(index: Path) -> None:
         path, used = index / name, num_elements * width
         room = path.stat().st_size - used
         if room < 0:
-            msg = f"Expected {path} to have {used} bytes or more, got another layout; install chromadb 1.5."
+            msg = f"Expected {path} to have {used} bytes or more, got {used + room}; this Chroma lays it out otherwise."
             raise StoreUnavailableError(msg)
         with path.open("r+b") as file:
             file.seek(used)

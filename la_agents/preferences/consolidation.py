@@ -144,7 +144,9 @@ def _add(record: StoredPreference, memory: _Memory, consolidator: Consolidator) 
                     said = StoredPreference(said.preference, record.vector, said.changes)
                 memory.put(said)
                 contradicted = [
-                    pair for pair in _contradicted(judgements) if not _is_mere_inference(pair[1].preference, preference)
+                    pair
+                    for pair in _contradicted(judgements)
+                    if not preference.is_mere_inference_beside(pair[1].preference)
                 ]
                 _supersede(said.preference, preference.created_at, contradicted, memory)
                 return judgement.id
@@ -189,11 +191,7 @@ def _until(old: Preference, by: Preference, at: datetime) -> datetime | None:
 
 def _is_stronger(old: Preference, new: Preference) -> bool:
     """Whether it gives way to the new one never: what was said to what is inferred, what is locked to what is not."""
-    return _is_mere_inference(old, new) or (old.locked and not new.locked)
-
-
-def _is_mere_inference(old: Preference, new: Preference) -> bool:
-    return new.source == "inferred" and old.source != "inferred"
+    return new.is_mere_inference_beside(old) or (old.locked and not new.locked)
 
 
 def new_record(preference: Preference, vector: Vector) -> StoredPreference:

@@ -32,13 +32,8 @@ class FolderGate:
             with self._changed:
                 self._changed.wait_for(lambda: not self._is_taken)
                 self._num_inside += 1
-        self._depth += 1
-        try:
+        with self._deeper():
             yield
-        finally:
-            self._depth -= 1
-            if self._depth == 0:
-                self._leave()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -54,18 +49,25 @@ class FolderGate:
                 self._changed.notify_all()
                 raise
             self._num_inside += 1
+        try:
+            with self._deeper():
+                yield
+        finally:
+            with self._changed:
+                self._is_taken = False
+                self._changed.notify_all()
+
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
         self._depth += 1
         try:
             yield
         finally:
             self._depth -= 1
-            self._is_taken = False
-            self._leave()
-
-    def _leave(self) -> None:
-        with self._changed:
-            self._num_inside -= 1
-            self._changed.notify_all()
+            if self._depth == 0:
+                with self._changed:
+                    self._num_inside -= 1
+                    self._changed.notify_all()
 
     @property
     def _depth(self) -> int:

@@ -60,9 +60,9 @@ def refreshed(record: StoredPreference, again: Preference, why: str, *, restated
     values: dict[str, Any] = {"num_said": old.num_said + again.num_said}
     if again.source != "inferred":
         values |= dict.fromkeys(_SUPERSEDED)
-    if not (again.source == "inferred" and old.source != "inferred"):
+    if not again.is_mere_inference_beside(old):
         values |= {"expires_at": again.expires_at, "weight": old.weight or again.weight}
-        if old.source == "inferred" and again.source != "inferred":
+        if old.is_mere_inference_beside(again):
             values |= {field: getattr(again, field) for field in _DOUBTS}
         values |= _choices(again)
         values["source"] = again.source if old.source == "inferred" else old.source

@@ -160,6 +160,10 @@ class Preference(PreferenceDraft):
         """Whether it applies at that time (default: now)."""
         return self.state_at(at or utc_now()) == "active"
 
+    def is_mere_inference_beside(self, other: PreferenceDraft) -> bool:
+        """Whether this is only inferred, and the other one is not: then it changes nothing of it."""
+        return self.source == "inferred" and other.source != "inferred"
+
     def is_suspended(self, at: datetime) -> bool:
         """Whether it is superseded at that time by one that expires, and applies again afterwards."""
         return self.superseded_until is not None and self._is_superseded(at) and self.is_active(self.superseded_until)

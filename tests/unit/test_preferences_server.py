@@ -17,7 +17,7 @@ from chromadb.api import ClientAPI
 
 from la_agents.errors import StoreUnavailableError
 from la_agents.preferences.store import PreferenceStore
-from tests.unit.test_preferences_maintenance import cut_off_between_switch_and_drop
+from tests.unit.test_preferences_migration import cut_off_between_switch_and_drop
 
 RUN_SERVER = "import sys; from chromadb.cli.cli import app; sys.argv[0] = 'chroma'; app()"
 
