@@ -136,25 +136,22 @@ def _add(record: StoredPreference, memory: _Memory, consolidator: Consolidator) 
     judgements = [
         (j, old) for j in consolidator.judge(preference.text, memory.like(record.vector)) if (old := memory.get(j.id))
     ]
-    for relation in ("same", "restated"):
-        for judgement, old in judgements:
-            if judgement.relation == relation:
-                said = refreshed(old, preference, judgement.why, restated=relation == "restated")
-                if said.preference.text == preference.text and said.vector is None:
-                    said = StoredPreference(said.preference, record.vector, said.changes)
-                memory.put(said)
-                contradicted = [
-                    pair
-                    for pair in _contradicted(judgements)
-                    if not preference.is_mere_inference_beside(pair[1].preference)
-                ]
-                _supersede(said.preference, preference.created_at, contradicted, memory)
-                return judgement.id
-    return _replace(record, _contradicted(judgements), memory)
+    contradicted = _of(judgements, "contradicts")
+    known = [*_of(judgements, "same"), *_of(judgements, "restated")]
+    if not known:
+        return _replace(record, contradicted, memory)
+    judgement, old = known[0]
+    said = refreshed(old, preference, judgement.why, restated=judgement.relation == "restated")
+    if said.preference.text == preference.text and said.vector is None:
+        said = StoredPreference(said.preference, record.vector, said.changes)
+    memory.put(said)
+    weaker = [pair for pair in contradicted if not preference.is_mere_inference_beside(pair[1].preference)]
+    _supersede(said.preference, preference.created_at, weaker, memory)
+    return judgement.id
 
 
-def _contradicted(judgements: Sequence[_Judged]) -> list[_Judged]:
-    return [(judgement, old) for judgement, old in judgements if judgement.relation == "contradicts"]
+def _of(judgements: Sequence[_Judged], relation: Relation) -> list[_Judged]:
+    return [pair for pair in judgements if pair[0].relation == relation]
 
 
 def _replace(record: StoredPreference, contradicted: Sequence[_Judged], memory: _Memory) -> str:

@@ -251,10 +251,8 @@ class Writing:
         change = record.changes[index]
         restored = [undone(record, now)]
         before = last_undoable(restored[0])
-        if (
-            before is not None and record.changes[before].at == change.at
-        ):  # one operation made both, as an approval does
-            restored = [undone(restored[0], now)]
+        if before is not None and record.changes[before].at == change.at:
+            restored = [undone(restored[0], now)]  # one operation made both, as an approval does
         if change.kind in ("refreshed", "merged"):
             restored += _reinstated(known, id, now, change.at)
         if change.kind == "merged" and change.said is not None:
