@@ -171,14 +171,25 @@ class Shards:
 
         with self._connection.errors():
             while True:
+                num_switches = _switches[self._connection.location]
                 found, shard = self._shard(user, dimension)
                 try:
                     result = None if shard is None else act(shard)
-                    if dimension is None or self.folder is not None or self._found_now() == found:
+                    if self._stands(found, num_switches, is_doubtful=dimension is not None or not result):
                         return result
                 except ChromaError:  # NotFoundError, or InternalError in the middle of a drop
                     if self._found_now() == found:
                         raise
+
+    def _stands(self, found: tuple[Settings | None, UUID | None], num_switches: int, *, is_doubtful: bool) -> bool:
+        """Whether what was just done, was done on the shards that count.
+
+        A shard that is being dropped is empty before it is gone. In a folder this process would know of it; on a server
+        it costs a look, so only writes and empty answers are doubted.
+        """
+        if self.folder is not None:
+            return num_switches == _switches[self._connection.location]
+        return not is_doubtful or self._found_now() == found
 
     def _found_now(self) -> tuple[Settings | None, UUID | None]:
         """By what shards are found now: the settings, and the identity of what records them."""
