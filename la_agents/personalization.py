@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from la_agents.engine.sequence import Alignment, Request, Sampling, common_prefix
@@ -115,6 +115,8 @@ class Personalized(BaseModel):
     dtype: str = "auto"
     quantize: str | None = "auto"
     """Weight quantisation: "int8", None, or "auto" (int8 for the bundled model on a CPU)."""
+    end_token_ids: Sequence[int] | None = None
+    """Token ids that end an answer; None joins those that the model's files and its chat template name."""
     preferences: Any = None
     """A `PreferenceStore`; None aligns with `principles` alone."""
     principles: Sequence[str | Principle] = Field(default_factory=tuple)
@@ -205,9 +207,11 @@ class Personalized(BaseModel):
         return ids
 
     def _load_model(self, progress: Callable[[str, float], None] | None) -> LoadedModel:
+        ends = self.end_token_ids
         if isinstance(self.model, LoadedModel):
-            return self.model
-        return load_model(self.model, device=self.device, dtype=self.dtype, quantize=self.quantize, progress=progress)
+            return self.model if ends is None else load_model(self.model, end_token_ids=ends)
+        chosen = {"device": self.device, "dtype": self.dtype, "quantize": self.quantize}
+        return load_model(self.model, **chosen, end_token_ids=ends, progress=progress)
 
     def resolve_principles(self, query: str, arguments: Mapping[str, Any]) -> tuple[Principle, ...]:
         """The principles of a call: the constructor's or the call's own, then the user's that matter to `query`.
@@ -246,6 +250,7 @@ class Personalized(BaseModel):
         settings = {**arguments, **({} if stop is None else {"stop": stop})}
         sampling, alignment = self._sampling(settings), self._alignment(settings)
         self.load()
+        sampling = replace(sampling, stop=(*sampling.stop, *self._builder.stop))
         # Where nothing of the answer is aligned, the branches would be computed for nothing.
         applied = () if structure is not None and structure.whole and not structure.aligned else principles
         prompts = self._build(source, applied, self._argument(settings, "compose"), structure)
@@ -258,8 +263,8 @@ class Personalized(BaseModel):
             sampling=sampling,
             alignment=alignment,
             timeout=self._argument(settings, "timeout"),
-            salt=user or "",
-            num_public_tokens=self._num_public_tokens(source, prompts),
+            salt=user,
+            num_public_tokens=self._num_public_tokens(prompts),
             list_candidates=explain,
             grammar=None if structure is None else self._grammar(structure),
         )
@@ -297,11 +302,10 @@ class Personalized(BaseModel):
         builder: PromptBuilder = self._builder
         return structure.grammar(builder.call_format, added)
 
-    def _num_public_tokens(self, source: Sequence[BaseMessage] | str, prompts: Prompts) -> int:
-        """Leading tokens that come from the template and the application's system text alone."""
-        leading = [] if isinstance(source, str) else [m for m in source if m.type == "system"]
-        frame = self._builder.build([*leading, HumanMessage(".")]).reference.token_ids
-        rows = [frame, prompts.reference.token_ids, *(branch.token_ids for branch in prompts.branches)]
+    def _num_public_tokens(self, prompts: Prompts) -> int:
+        """Leading tokens that are the template's alone; a system text may hold what was retrieved for one user."""
+        builder: PromptBuilder = self._builder
+        rows = [builder.frame, *(prompt.token_ids for prompt in (prompts.reference, *prompts.branches))]
         return common_prefix(rows, min(map(len, rows)))
 
     def _argument(self, settings: Mapping[str, Any], name: str) -> Any:
@@ -313,8 +317,7 @@ class Personalized(BaseModel):
         values = {f.name: self._argument(settings, f.name) for f in fields(Sampling) if f.name != "stop"}
         stop = self._argument(settings, "stop") or ()
         stop = (stop,) if isinstance(stop, str) else tuple(stop)
-        own = () if self._builder is None else self._builder.stop
-        return Sampling(**values, stop=(*stop, *own))
+        return Sampling(**values, stop=stop)
 
     def _alignment(self, settings: Mapping[str, Any]) -> Alignment:
         return Alignment(**{f.name: self._argument(settings, f.name) for f in fields(Alignment)})
@@ -328,7 +331,10 @@ class Personalized(BaseModel):
     def identifying(self) -> dict[str, Any]:
         """All of this object that an answer depends on, for cache keys and traces; the store is not part of it."""
         names = CALL_ARGUMENTS - {"user_id", "principles", "timeout"}
-        values = {name: getattr(self, name) for name in sorted(names | {"placement", "wording", "dtype", "quantize"})}
+        values = {
+            name: getattr(self, name)
+            for name in sorted(names | {"placement", "wording", "dtype", "quantize", "end_token_ids"})
+        }
         principles = [(p.text, p.weight) for p in as_principles(self.principles)]
         return {"model": self.model_name, "principles": principles, **values}
 
