@@ -210,8 +210,14 @@ class Personalized(BaseModel):
         ends = self.end_token_ids
         if isinstance(self.model, LoadedModel):
             return self.model if ends is None else load_model(self.model, end_token_ids=ends)
-        chosen = {"device": self.device, "dtype": self.dtype, "quantize": self.quantize}
-        return load_model(self.model, **chosen, end_token_ids=ends, progress=progress)
+        return load_model(
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            end_token_ids=ends,
+            progress=progress,
+        )
 
     def resolve_principles(self, query: str, arguments: Mapping[str, Any]) -> tuple[Principle, ...]:
         """The principles of a call: the constructor's or the call's own, then the user's that matter to `query`.
