@@ -108,7 +108,7 @@ def read_format(
 
 
 def _rendered_twice(render: Callable[[list[dict[str, Any]]], str], user: dict[str, Any]) -> str:
-    from la_agents.chat_template import template_errors
+    from la_agents.turn_end import template_errors
 
     try:
         return render(_conversation(user, 2))

@@ -90,8 +90,8 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
             params["principles"] = digest(as_principles(kwargs["principles"]))
         return params
 
-    @property
-    def profile(self) -> ModelProfile | None:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def profile(self) -> ModelProfile | None:
         """What LangChain's agents and middleware ask about a model; its context length once it can be loaded."""
         given: ModelProfile | None = self.__dict__.get("profile")
         if given is not None:
@@ -257,7 +257,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
             return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     @override
-    async def abatch_as_completed(  # type: ignore[override]
+    async def abatch_as_completed(
         self, inputs: Sequence[LanguageModelInput], config: Any = None, **kwargs: Any
     ) -> AsyncIterator[tuple[int, Any]]:
         async for answered in super().abatch_as_completed(inputs, bounded(config, len(inputs)), **kwargs):

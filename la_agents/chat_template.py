@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from la_agents.call_format import HERMES, CallFormat, instructions, read_format
 from la_agents.errors import ConfigurationError, PromptError
+from la_agents.turn_end import template_errors
 from la_agents.turns import Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["FALLBACK", "FALLBACK_LABELS", "ChatTemplate", "template_errors"]
+__all__ = ["FALLBACK", "FALLBACK_LABELS", "ChatTemplate"]
 
 FALLBACK = (
     "{{ bos }}{% for message in messages %}"
@@ -204,13 +205,6 @@ def _leading_bos(tokenizer: PreTrainedTokenizerBase) -> str:
     """The beginning-of-sequence token as text, if the tokenizer puts it before plain text."""
     ids = tokenizer("").input_ids
     return str(tokenizer.bos_token) if ids and ids[0] == tokenizer.bos_token_id else ""
-
-
-def template_errors() -> tuple[type[Exception], ...]:
-    """What a template raises: on purpose, or by tripping over content it did not expect."""
-    from jinja2 import TemplateError
-
-    return (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
 
 
 def _fold_system(turns: list[Turn]) -> list[Turn]:

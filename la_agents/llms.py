@@ -43,7 +43,7 @@ class _Asked:
     manager: Any
     principles: tuple[Principle, ...] = ()
     key: str = ""
-    found: list[Generation] | None = None
+    found: Sequence[Generation] | None = None
     call: AlignedCall | None = None
     running: Running | None = None
 
@@ -51,10 +51,10 @@ class _Asked:
         if self.running is not None:
             self.running.cancel()
 
-    def answer(self, text: str) -> list[Generation]:
+    def answer(self, text: str) -> Sequence[Generation]:
         """What LangChain gets, once all text has come."""
         if self.call is None or self.running is None:
-            return self.found or []
+            return self.found or ()
         completion = self.running.completion
         usage = {"input_tokens": completion.num_prompt_tokens, "output_tokens": len(completion.records)}
         return [Generation(text=text, generation_info={**self.call.metadata(completion), "usage": usage})]
@@ -142,7 +142,7 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         return await super().abatch(inputs, config, **{**kwargs, _USERS: self._users(inputs, config, kwargs)})
 
     @override
-    async def abatch_as_completed(  # type: ignore[override]
+    async def abatch_as_completed(
         self, inputs: Sequence[LanguageModelInput], config: Any = None, **kwargs: Any
     ) -> AsyncIterator[tuple[int, Any]]:
         async for answered in super().abatch_as_completed(inputs, bounded(config, len(inputs)), **kwargs):
@@ -195,7 +195,7 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
     ) -> LLMResult:
         return await super()._agenerate_helper(prompts, stop, run_managers, **{**kwargs, _MANAGERS: run_managers})
 
-    # -- generation: prompts are under way ahead of the one that is read, as many as the engine runs at once ------------
+    # -- generation: prompts are under way ahead of the one that is read, as many as the engine runs at once -----------
 
     def _asked(self, prompts: list[str], run_manager: Any, arguments: dict[str, Any]) -> deque[_Asked]:
         """What is to be asked; takes the internal arguments out."""
@@ -349,7 +349,7 @@ async def _aheard(text: str, manager: AsyncCallbackManagerForLLMRun | None) -> s
     return text
 
 
-def _llm_result(answers: list[list[Generation]]) -> LLMResult:
+def _llm_result(answers: list[Sequence[Generation]]) -> LLMResult:
     """With the usage of all; an answer out of a cache brings that of the call which made it."""
     usages = [(answer.generation_info or {}).get("usage", {}) for (answer,) in answers]
     prompt_tokens = sum(usage.get("input_tokens", 0) for usage in usages)
@@ -359,4 +359,4 @@ def _llm_result(answers: list[list[Generation]]) -> LLMResult:
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
     }
-    return LLMResult(generations=list(answers), llm_output={"token_usage": token_usage})
+    return LLMResult(generations=[list(each) for each in answers], llm_output={"token_usage": token_usage})

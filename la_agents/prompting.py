@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import takewhile
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -18,6 +20,7 @@ from la_agents.chat_template import FALLBACK_LABELS, ChatTemplate
 from la_agents.errors import ConfigurationError, PromptError
 from la_agents.principles import Principle
 from la_agents.tokenization import DataGuard
+from la_agents.turn_end import turn_end
 from la_agents.turns import Turn, split_thought, to_turns, with_name
 
 if TYPE_CHECKING:
@@ -131,7 +134,8 @@ class PromptBuilder:
         labels = FALLBACK_LABELS if self._template.is_fallback else ()
         # What calls are written in is marked up too, whether or not the template knows it.
         self._guard = DataGuard(tokenizer, self._template.source + HERMES.opening + HERMES.closing, labels)
-        self.stop = tuple(f"\n{label}" for label in labels if label != "Assistant:")
+        ends = [f"\n{label}" for label in labels if label != "Assistant:"] or [turn_end(tokenizer).text]
+        self.stop = tuple(end for end in ends if end)
 
     def build(
         self,
@@ -179,6 +183,13 @@ class PromptBuilder:
             return _compose(principles, compose, lambda texts: self._raw_prompt(text, texts))
         conversation = self._conversation([{"role": "user", "content": text}])
         return _compose(principles, compose, lambda texts: self._chat_prompt(conversation, texts))
+
+    @cached_property
+    def frame(self) -> tuple[int, ...]:
+        """The tokens that a human text without a system text is preceded by, whatever it says."""
+        rows = [self._chat_prompt(self._conversation([{"role": "user", "content": text}]), ()) for text in ("a", "1")]
+        first, second = (row.token_ids for row in rows)
+        return tuple(token for token, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
     @property
     def call_format(self) -> CallFormat:

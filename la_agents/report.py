@@ -43,7 +43,7 @@ class _Values(BaseModel):
 
 
 class PrincipleReport(_Values):
-    """A principle that was used; see `Principle`. Its text is there for an answer asked for with `explain=True` only."""
+    """A principle that was used; see `Principle`. Its text is there if the answer was asked for with `explain=True`."""
 
     text: str | None = None
     weight: float
@@ -219,8 +219,8 @@ def alignment_report(
 ) -> dict[str, Any]:
     """The report as JSON-able values, as `AlignmentReport` describes them.
 
-    With a tokenizer, every token is listed and principles come with their texts. Without, a report holds nothing of what
-    the user said: it stays in checkpoints and caches after the user was erased.
+    With a tokenizer, every token is listed and principles come with their texts. Without, a report holds nothing of
+    what the user said: it stays in checkpoints and caches after the user was erased.
     """
     records = completion.records
     divergences = [record.divergence for record in records] or [0.0]

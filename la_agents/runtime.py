@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from la_agents.models import load_model
+from la_agents.models import LoadedModel, load_model
 from la_agents.prompting import PromptBuilder, Wording
 
 if TYPE_CHECKING:
@@ -40,19 +40,35 @@ class Setup:
     device: str
     dtype: str
     quantize: str | None
+    end_token_ids: tuple[int, ...] | None
     placement: Any
     wording: Wording | None
     variables: str
     process: int = field(default_factory=os.getpid)
     """A fork has no threads of its own: it makes an engine anew."""
 
+    def load(self, progress: Callable[[str, float], None] | None = None) -> LoadedModel:
+        """The model, loaded or found loaded."""
+        return load_model(
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            end_token_ids=self.end_token_ids,
+            progress=progress,
+        )
+
     def make(self, progress: Callable[[str, float], None] | None) -> Ready:
-        """Load the model, or find it loaded."""
+        """All that a call needs."""
         from la_agents.engine.engine import engine_for
 
-        loaded = load_model(self.model, device=self.device, dtype=self.dtype, quantize=self.quantize, progress=progress)
-        variables = json.loads(self.variables)
-        builder = PromptBuilder(loaded.tokenizer, placement=self.placement, wording=self.wording, variables=variables)
+        loaded = self.load(progress)
+        builder = PromptBuilder(
+            loaded.tokenizer,
+            placement=self.placement,
+            wording=self.wording,
+            variables=json.loads(self.variables),
+        )
         return Ready(engine_for(loaded), builder)
 
 

@@ -20,6 +20,8 @@ class Detokenizer:
     A tokenizer's decoding of a token depends on its neighbours (leading spaces, bytes of one character), so each step
     decodes the last few tokens twice, with and without the new one, and takes the difference; while the text ends in
     an incomplete character it waits. Text that may be the start of a stop string waits as well.
+
+    A special token is no text, but a stop string may name it, alone or among text.
     """
 
     def __init__(self, tokenizer: _Tokenizer, stop: Sequence[str] = (), *, skip_special_tokens: bool = True) -> None:
@@ -29,7 +31,7 @@ class Detokenizer:
         self._ids: list[int] = []
         self._prefix = 0
         self._read = 0
-        self._pending = ""
+        self._held: list[tuple[str, bool]] = []  # characters not certain yet, and whether they are text
         self.stopped = False
 
     def push(self, token_id: int) -> str:
@@ -37,7 +39,10 @@ class Detokenizer:
         if self.stopped:
             return ""
         self._ids.append(token_id)
-        return self._release(self._decode_new())
+        new = self._decode_new()
+        if not new and self._stop:
+            self._held += [(character, False) for character in self._mark(token_id)]
+        return self._release(new)
 
     def ignore_stops(self) -> None:
         """From here on no string ends the answer: a grammar does."""
@@ -49,9 +54,7 @@ class Detokenizer:
             return ""
         rest = self._text(self._ids[self._prefix :])[len(self._text(self._ids[self._prefix : self._read])) :]
         text = self._release(rest.rstrip(_INCOMPLETE))
-        if not self.stopped:
-            text, self._pending = text + self._pending, ""
-        return text
+        return text if self.stopped else text + self._take(len(self._held))
 
     def _decode_new(self) -> str:
         known = self._text(self._ids[self._prefix : self._read])
@@ -61,17 +64,31 @@ class Detokenizer:
         self._prefix, self._read = self._read, len(self._ids)
         return text[len(known) :]
 
+    def _mark(self, token_id: int) -> str:
+        """How a special token is spelled that is not shown, if it is part of a stop string."""
+        if not self._skip_special_tokens or self._text([token_id]):
+            return ""
+        mark = str(self._tokenizer.decode([token_id], skip_special_tokens=False))
+        return mark if mark and any(mark in stop for stop in self._stop) else ""
+
     def _release(self, text: str) -> str:
-        self._pending += text
-        found = [at for at in (self._pending.find(s) for s in self._stop) if at >= 0]
-        if found:
-            self.stopped = True
-            certain, self._pending = self._pending[: min(found)], ""
-            return certain
-        keep = max((_overlap(self._pending, s) for s in self._stop), default=0)
-        certain = self._pending[: len(self._pending) - keep]
-        self._pending = self._pending[len(certain) :]
+        """Add text; what can be no part of a stop string any more, sought with special tokens and without."""
+        self._held += [(character, True) for character in text]
+        places = [i for i, (_, is_text) in enumerate(self._held) if is_text]
+        found, begun = [], [len(self._held)]
+        for view in (range(len(self._held)), places):
+            seen = "".join(self._held[i][0] for i in view)
+            found += [view[at] for stop in self._stop if (at := seen.find(stop)) >= 0]
+            begun += [view[len(seen) - n] for stop in self._stop if (n := _overlap(seen, stop))]
+        if not found:
+            return self._take(min(begun))
+        self.stopped = True
+        certain, self._held = self._take(min(found)), []
         return certain
+
+    def _take(self, num_characters: int) -> str:
+        taken, self._held = self._held[:num_characters], self._held[num_characters:]
+        return "".join(character for character, is_text in taken if is_text)
 
     def _text(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=self._skip_special_tokens)) if ids else ""

@@ -156,7 +156,8 @@ class Loop:
         """Cached parts of a prompt and how many tokens they cover."""
         request = sequence.request
         # The last token is always computed: its logits are what prefill is for.
-        blocks = self.prefix_cache.find(prompt[:-1], salt=request.salt, num_public=request.num_public_tokens)
+        known = prompt[:-1][: request.max_kept_tokens]
+        blocks = self.prefix_cache.find(known, salt=request.salt or "", num_public=request.num_public_tokens)
         return blocks, len(blocks) * self.prefix_cache.block_size
 
     def _snapshot(self) -> list[_Active]:
@@ -352,10 +353,10 @@ class Loop:
         """Keep a running sequence's prompts, and its answer for the conversation's next turn, as far as rows reach."""
         request, answer = sequence.request, tuple(record.token_id for record in sequence.records)
         for prompt, row in zip(request.prompts, sequence.rows, strict=True):
-            tokens = (*prompt, *answer)[: self.runner.lengths[row]]
+            tokens = (*prompt, *answer)[: min(self.runner.lengths[row], request.max_kept_tokens)]
             read = functools.partial(self.runner.read, row)
             try:
-                self.prefix_cache.insert(tokens, read, salt=request.salt, num_public=request.num_public_tokens)
+                self.prefix_cache.insert(tokens, read, salt=request.salt or "", num_public=request.num_public_tokens)
             except Exception as error:  # noqa: BLE001  # the answer is worth more than the cache
                 _log.warning("the prefix cache was emptied: %s", error)
                 self.prefix_cache.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import math
 import random
+import sys
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
@@ -21,15 +22,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Alignment", "Candidate", "Request", "Sampling", "Sequence", "Status", "TokenRecord"]
 
+MIN_TEMPERATURE = 1e-10
+"""The smallest that is not 0. What is left is greedy long before, and logits divided by much less overflow float32."""
+_LARGEST = sys.float_info.max
+MAX_FACTOR = 1e6
+"""Of temperatures, strengths and weights: far beyond any use, and `f(s) / T` stays finite in float32."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How a token is chosen among the aligned logits, and when to stop.
 
     Attributes:
-        temperature: T >= 0; 0 is greedy.
-        top_p: Mass of the nucleus that sampling draws from, in (0, 1].
-        seed: Same seed, same tokens, whatever else shares the batch; None draws a fresh one.
+        temperature: T, 0 for greedy or from 1e-10 to 1e6.
+        top_p: Mass of the nucleus that sampling draws from, in (0, 1]; its likeliest token is always in it.
+        seed: An integer >= 0. Same seed, same tokens, whatever else shares the batch; None draws a fresh one.
         max_tokens: Most tokens to generate, >= 1.
         stop: Strings that end the answer; they are not part of it.
     """
@@ -41,15 +48,11 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check("temperature", self.temperature, low=0.0)
+        _check_temperature("temperature", self.temperature, or_zero=True)
         _check("top_p", self.top_p, low=0.0, high=1.0, above=True)
-        _check("max_tokens", self.max_tokens, low=1)
-        if not isinstance(self.max_tokens, int):
-            msg = f"Expected max_tokens to be an integer, got {self.max_tokens!r}."
-            raise ConfigurationError(msg)
-        if self.seed is not None and not isinstance(self.seed, int):
-            msg = f"Expected seed to be an integer or None, got {self.seed!r}."
-            raise ConfigurationError(msg)
+        _check_integer("max_tokens", self.max_tokens, low=1)
+        if self.seed is not None:
+            _check_integer("seed", self.seed, low=0)
         if isinstance(self.stop, str) or not all(isinstance(s, str) and s for s in self.stop):
             msg = f"Expected stop to be a list of non-empty strings, got {self.stop!r}."
             raise ConfigurationError(msg)
@@ -61,8 +64,8 @@ class Alignment:
 
     Attributes:
         method: The rule that says how far (`la_agents.guidance`).
-        strength: gamma >= -1; 0 is prompting alone, -1 the reference inside the principles' nucleus. For "amulet" the
-            factor on its alpha, from 0 to 2; 1 is as published.
+        strength: gamma from -1 to 1e6; 0 is prompting alone, -1 the reference inside the principles' nucleus. For
+            "amulet" the factor on its alpha, from 0 to 2; 1 is as published.
         principle_top_p: Mass of the support, the nucleus of f(1); 1 switches the mask off. None takes the method's own:
             0.8 for "linear", no mask for the others.
         mask_temperature: T_m of that nucleus; None takes the sampling temperature, or the authors' 0.5 if that is 0.
@@ -81,11 +84,11 @@ class Alignment:
             raise ConfigurationError(msg)
         if self.method == "amulet":
             _check("strength of amulet", self.strength, low=0.0, high=guidance.AMULET_MAX_STRENGTH)
-        _check("strength", self.strength, low=-1.0)
+        _check("strength", self.strength, low=-1.0, high=MAX_FACTOR)
         if self.principle_top_p is not None:
             _check("principle_top_p", self.principle_top_p, low=0.0, high=1.0, above=True)
         if self.mask_temperature is not None:
-            _check("mask_temperature", self.mask_temperature, low=0.0, above=True)
+            _check_temperature("mask_temperature", self.mask_temperature)
         if self.max_divergence is not None:
             _check("max_divergence", self.max_divergence, low=0.0)
 
@@ -108,10 +111,11 @@ class Request:
     Attributes:
         reference: The prompt without principles.
         branches: The prompts with them, one a branch; empty decodes the reference alone.
-        weights: w_i, one a branch.
+        weights: w_i, one a branch, from 0 to 1e6.
         timeout: Seconds from submission until `DeadlineExceededError`, or None.
         salt: Keeps the prefix cache apart: beyond the first `num_public_tokens` only an equal salt finds a prefix
-            again, so that no user can tell by timing or by counts what another one's prompt held.
+            again, so that no user can tell by timing or by counts what another one's prompt held. None, for a caller
+            who is not known: nobody does, and nothing beyond them is kept.
         num_public_tokens: Leading tokens that are the application's and may be shared by all.
         list_candidates: Whether each token's record lists what else was likely.
         grammar: What the answer must look like, or None.
@@ -123,7 +127,7 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     alignment: Alignment = field(default_factory=Alignment)
     timeout: float | None = None
-    salt: str = ""
+    salt: str | None = ""
     num_public_tokens: int = 0
     list_candidates: bool = False
     grammar: Grammar | None = None
@@ -135,8 +139,15 @@ class Request:
         if len(self.weights) != len(self.branches):
             msg = f"Expected one weight a branch, got {len(self.weights)} for {len(self.branches)} branches."
             raise ConfigurationError(msg)
+        for weight in self.weights:
+            _check("a branch's weight", weight, low=0.0, high=MAX_FACTOR)
         if self.timeout is not None:
             _check("timeout", self.timeout, low=0.0, above=True)
+
+    @property
+    def max_kept_tokens(self) -> int:
+        """Leading tokens of a row that the prefix cache may look up and keep."""
+        return self.num_public_tokens if self.salt is None else sys.maxsize
 
     @property
     def prompts(self) -> tuple[tuple[int, ...], ...]:
@@ -237,9 +248,30 @@ def common_prefix(sequences: SequenceOf[SequenceOf[int]], limit: int) -> int:
     return max(limit, 0)
 
 
+def _check_temperature(name: str, value: float, *, or_zero: bool = False) -> None:
+    if or_zero and type(value) in (int, float) and value == 0:
+        return
+    if type(value) in (int, float) and 0 < value < MIN_TEMPERATURE:
+        msg = f"Expected {name} to be at least {MIN_TEMPERATURE:g}, got {value!r}; temperature=0 is greedy decoding."
+        raise ConfigurationError(msg)
+    _check(name, value, low=0.0, high=MAX_FACTOR, above=not or_zero)
+
+
+def _check_integer(name: str, value: int, *, low: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        msg = f"Expected {name} to be an integer of at least {low}, got {_shown(value)}."
+        raise ConfigurationError(msg)
+
+
 def _check(name: str, value: float, *, low: float, high: float = math.inf, above: bool = False) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high or (above and value == low):
+    # An integer too large for a float compares all the same, and is none that a tensor could hold.
+    if not number or not -_LARGEST <= value <= _LARGEST or not low <= value <= high or (above and value == low):
         bound = f"{'above' if above else 'at least'} {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
-        msg = f"Expected {name} to be a number {bound}, got {value!r}."
+        msg = f"Expected {name} to be a number {bound}, got {_shown(value)}."
         raise ConfigurationError(msg)
+
+
+def _shown(value: object) -> str:
+    """As Python writes it; an integer of thousands of digits cannot be written."""
+    return f"an integer of {value.bit_length()} bits" if isinstance(value, int) and abs(value) >= 2**64 else repr(value)

@@ -106,7 +106,9 @@ def _legend() -> str:
 def _principles(report: AlignmentReport) -> str:
     if not report.principles:
         return "<h2>Principles</h2>\n<p>None applied: the model as it is.</p>"
-    rows = "".join(f'<li class="text" dir="auto">{escape(_named(each))}{_origin(each)}</li>' for each in report.principles)
+    rows = "".join(
+        f'<li class="text" dir="auto">{escape(_named(each))}{_origin(each)}</li>' for each in report.principles
+    )
     return f"<h2>Principles</h2>\n<ol>{rows}</ol>"
 
 

@@ -21,7 +21,8 @@ from langchain_core.runnables import RunnableLambda
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM, PreferenceStore, Principle
 from la_agents.errors import ConfigurationError, PromptError, UserNotSpecifiedError
-from tests.tiny import tiny_model
+from tests.engine_tools import fresh_model
+from tests.tiny import FAMILIES, tiny_model
 
 Face = ChatLinearAlignment | LinearAlignmentLLM
 FACES = [ChatLinearAlignment, LinearAlignmentLLM]
@@ -175,6 +176,9 @@ def test_the_report_names_what_was_used(store: PreferenceStore) -> None:
     report = answer.response_metadata["alignment"]
     always, relevant = sorted(store.list("alice"), key=lambda p: p.scope)
     assert [p["text"] for p in report["principles"]] == ["Be kind.", always.text, relevant.text]
+    plain = make(ChatLinearAlignment, store, principles=["Be kind."]).invoke(QUESTION, user("alice"))
+    assert [p["id"] for p in plain.response_metadata["alignment"]["principles"]] == [None, always.id, relevant.id]
+    assert not any(text in repr(plain.response_metadata) for text in ("Be kind.", always.text, relevant.text))
     assert [p["id"] for p in report["principles"]] == [None, always.id, relevant.id]
     assert report["principles"][1]["relevance"] is None
     assert 0 < report["principles"][2]["relevance"] <= 1
@@ -226,6 +230,50 @@ def test_stop_ends_the_answer_before_the_string(face: type[Face]) -> None:
     assert text_of(llm.invoke(QUESTION, stop=[stop])) == whole[: whole.index(stop)]
     assert text_of(make(face, stop=[stop]).invoke(QUESTION)) == whole[: whole.index(stop)]
     assert "".join(text_of(c) for c in llm.stream(QUESTION, stop=[stop])) == whole[: whole.index(stop)]
+
+
+# -- prefixes ----------------------------------------------------------------------------------------------------------
+
+DOCUMENT = " ".join(f"Paragraph {number} of the contract says this and that." for number in range(8))
+
+
+def computed(face: Face, *messages: Any, **arguments: Any) -> tuple[int, int]:
+    """Prompt tokens that were found again, and those that the template alone would give."""
+    call = face.make_call(list(messages), (), None, {**arguments, "max_tokens": 1})
+    return face.engine.complete(call.request).num_cached_tokens, len(call.ready.builder.frame)
+
+
+@pytest.mark.parametrize("first", [{}, {"user_id": "alice"}])
+@pytest.mark.parametrize("second", [{}, {"user_id": "bob"}])
+@pytest.mark.parametrize("where", ["system", "human", "both"])
+def test_nothing_but_the_templates_own_tokens_is_found_again_by_others(
+    where: str, first: dict[str, str], second: dict[str, str]
+) -> None:
+    system = [SystemMessage(DOCUMENT)] if where != "human" else []
+    human = HumanMessage(DOCUMENT if where != "system" else ".")
+    face = make(ChatLinearAlignment, model=fresh_model("llama"))
+    assert computed(face, *system, human, **first)[0] == 0
+    found, frame = computed(face, *system, human, **second)
+    assert found <= frame < 32 + len(DOCUMENT) // 4
+
+
+def test_a_users_own_system_text_is_found_again_by_that_user() -> None:
+    face = make(ChatLinearAlignment, model=fresh_model("llama"))
+    messages = [SystemMessage(DOCUMENT), HumanMessage("What does it say?")]
+    computed(face, *messages, user_id="alice")
+    assert computed(face, *messages, user_id="bob")[0] <= 32
+    assert computed(face, *messages, user_id="alice")[0] > 100
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_frame_holds_no_text_of_a_callers(family: str) -> None:
+    face = make(ChatLinearAlignment, model=tiny_model(family))
+    for text in (".", "a", "1", "You are a helpful assistant."):
+        request = face.make_call([HumanMessage(text)], (), None, {}).request
+        public = face.engine.loaded.tokenizer.decode(request.reference[: request.num_public_tokens])
+        whole = face.engine.loaded.tokenizer.decode(request.reference)
+        assert whole.startswith(public)
+        assert text in whole[len(public) :], "the question comes after what is public"
 
 
 def test_streams_carry_usage_and_report_once(store: PreferenceStore) -> None:

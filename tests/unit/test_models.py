@@ -264,6 +264,26 @@ def test_a_gguf_file_gives_the_model_it_was_made_from(gguf, cache, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("name", ["M.GGUF", "m.Gguf", "model.bin", "sha256-0a1b"])
+def test_a_gguf_file_is_known_whatever_it_is_called(name, gguf, cache, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(gguf.read_bytes())
+    assert load_model(str(path), device="cpu").eos_token_ids == pristine_model("llama").eos_token_ids
+
+
+def test_what_is_called_gguf_may_be_a_folder_or_missing(tmp_path, cache):
+    folder = save_tiny_model("llama", tmp_path / "llama.gguf")
+    assert load_model(str(folder), device="cpu").name == "llama.gguf"
+    with pytest.raises(ModelNotFoundError, match="no such file"):
+        find_model("MISSING.GGUF")
+
+
+def test_another_file_is_refused_with_its_folder(tmp_path):
+    file = save_tiny_model("llama", tmp_path / "m") / "model.safetensors"
+    with pytest.raises(ModelNotFoundError, match="a file, and no GGUF model; name its folder"):
+        find_model(file)
+
+
 def test_the_progress_of_a_conversion_rises_to_one(gguf, cache):
     steps = []
     find_model(gguf, progress=lambda stage, fraction: steps.append((stage, fraction)))
