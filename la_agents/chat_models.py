@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig, run_in_executor
 from langchain_core.tools import BaseTool
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
 from la_agents.answer_stream import AnswerStream, result_of
@@ -39,6 +39,22 @@ class _Resolved(NamedTuple):
     cache_key: str
 
 
+class _Profile:
+    """The field `profile`, filled when it is asked for: a model's context length is known once the model is there.
+
+    LangChain fills the field when an object is made, which must not load anything.
+    """
+
+    def __get__(self, llm: ChatLinearAlignment | None, owner: type) -> ModelProfile | None:
+        if llm is None:  # so that pydantic does not take this for the field's default
+            raise AttributeError
+        given: ModelProfile | None = llm.__dict__.get("profile")
+        return llm._own_profile() if given is None and llm._made else given
+
+    def __set__(self, llm: ChatLinearAlignment, value: ModelProfile | None) -> None:
+        llm.__dict__["profile"] = value
+
+
 class ChatLinearAlignment(Personalized, BaseChatModel):
     """Chat model personalised by Linear Alignment.
 
@@ -50,6 +66,10 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         >>> llm = ChatLinearAlignment(principles=["Talk like a pirate."], strength=1.0)
         >>> llm.invoke("What is the capital of France?")  # doctest: +SKIP
     """
+
+    model_config = ConfigDict(ignored_types=(_Profile,))
+
+    profile = _Profile()
 
     streaming: bool = False
     """Whether `invoke` hands tokens to callbacks through LangChain's streaming path; answers are the same."""
@@ -90,12 +110,8 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
             params["principles"] = digest(as_principles(kwargs["principles"]))
         return params
 
-    @property  # type: ignore[misc]
-    def profile(self) -> ModelProfile | None:
-        """What LangChain's agents and middleware ask about a model; its context length once it can be loaded."""
-        given: ModelProfile | None = self.__dict__.get("profile")
-        if given is not None:
-            return given
+    def _own_profile(self) -> ModelProfile:
+        """What LangChain's agents and middleware ask about a model."""
         profile = ModelProfile(
             name=self.model_name,
             max_output_tokens=self.max_tokens,
@@ -117,10 +133,6 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         with contextlib.suppress(LaAgentsError):  # the first call will say why
             profile["max_input_tokens"] = self.engine.limits.max_positions
         return profile
-
-    @profile.setter
-    def profile(self, value: ModelProfile | None) -> None:
-        self.__dict__["profile"] = value
 
     def render(
         self,

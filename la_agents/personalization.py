@@ -101,7 +101,7 @@ def _as_default_user(value: Any) -> Any:
 
 
 def _as_stop(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+    return [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
 
 
 def _as_variables(value: Any) -> Any:
@@ -245,10 +245,12 @@ class Personalized(BaseModel):
     """Whether the report lists every token, and names principles by their texts, too."""
 
     _runtime: Runtime = PrivateAttr(default_factory=Runtime)
+    _made: bool = PrivateAttr(default=False)
 
     def __init__(self, *args: Any, **values: Any) -> None:
         with _refusals(values):
             super().__init__(*args, **values)
+        self._made = True
 
     @model_validator(mode="before")
     @classmethod

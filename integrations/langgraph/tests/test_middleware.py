@@ -262,7 +262,10 @@ def test_principles_that_another_middleware_gave_stay(
 
     kept = store.add("alice", "Answer in French.", scope="always")
     agent = create_agent(aligned, middleware=[Settings(), PreferenceMiddleware(store)])
-    assert used(last(agent.invoke(ask("Hello"), user("alice")))) == [*([] if settings == {"principles": []} else [None]), kept.id]
+    assert used(last(agent.invoke(ask("Hello"), user("alice")))) == [
+        *([] if settings == {"principles": []} else [None]),
+        kept.id,
+    ]
 
 
 def test_a_run_that_was_interrupted_looks_again(store: PreferenceStore) -> None:
