@@ -5,12 +5,13 @@ principles and f_i with them, and all of them answer with a policy on one line (
 
     f(s) = f_0 + s * sum_i w_i (f_i - f_0)          pi = softmax(f(s) / T)
 
-They differ in s, and in that Linear Alignment alone masks what is left to the principles' nucleus:
+They differ in s, in how each token is moved beyond s = 1 (the push), and in which tokens may be chosen (the support):
 
-    linear             s = 1 + gamma                Gao et al., ICML 2024, arXiv 2401.11458; with the mask
-    cfg                s = the guidance scale       Sanchez et al., arXiv 2306.17806; as in transformers
-    context-steering   s = 1 + lambda               He et al., ICLR 2025, arXiv 2405.01768
-    amulet             s = s_T (`amulet_scale`)     Zhang et al., ICLR 2025, arXiv 2502.19148
+    tapered            s = 1 + gamma, each token by its own plausibility; V_0.1    this library's default
+    linear             s = 1 + gamma; the nucleus of f(1)     Gao et al., ICML 2024, arXiv 2401.11458
+    cfg                s = the guidance scale; all tokens     Sanchez et al., arXiv 2306.17806; as in transformers
+    context-steering   s = 1 + lambda; all tokens             He et al., ICLR 2025, arXiv 2405.01768
+    amulet             s = s_T (`amulet_scale`); all tokens   Zhang et al., ICLR 2025, arXiv 2502.19148
 
 The last three combine log-probabilities instead of logits, which moves all tokens of a step alike and so changes no
 policy. For the reader's ease all take `strength`, where 0 is prompting alone: gamma, the guidance scale less one,
@@ -21,14 +22,42 @@ The divergence along the line grows with s whatever the rule, so a budget means 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
-__all__ = ["AMULET_MAX_STRENGTH", "DEFAULT_PRINCIPLE_TOP_P", "Rule", "amulet_scale", "scale"]
+__all__ = [
+    "AMULET_MAX_STRENGTH",
+    "DEFAULT_METHOD",
+    "PRESETS",
+    "Preset",
+    "Push",
+    "Rule",
+    "Support",
+    "amulet_scale",
+    "scale",
+]
 
-Rule = Literal["linear", "amulet", "cfg", "context-steering"]
+Rule = Literal["tapered", "linear", "amulet", "cfg", "context-steering"]
+Support = Literal["nucleus", "plausible", "all"]
+Push = Literal["uniform", "tapered", "adaptive"]
 
-DEFAULT_PRINCIPLE_TOP_P: dict[Rule, float] = {"linear": 0.8, "amulet": 1.0, "cfg": 1.0, "context-steering": 1.0}
-"""Mass of the support that each rule masks to by default; 1 is no mask."""
+DEFAULT_METHOD: Rule = "tapered"
+
+
+class Preset(NamedTuple):
+    """What a method takes where nothing else is asked for."""
+
+    support: Support
+    push: Push
+    strength: float
+
+
+PRESETS: dict[Rule, Preset] = {
+    "tapered": Preset("plausible", "tapered", 2.0),
+    "linear": Preset("nucleus", "uniform", 0.5),
+    "amulet": Preset("all", "uniform", 1.0),
+    "cfg": Preset("all", "uniform", 1.0),
+    "context-steering": Preset("all", "uniform", 1.0),
+}
 
 AMULET_MAX_STRENGTH = 2.0
 """Twice the published alpha takes s from 5.6 to 118, far beyond where anything but the likeliest token is left."""

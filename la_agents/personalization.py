@@ -33,6 +33,7 @@ from la_agents.batches import asubmit, submit
 from la_agents.engine.sequence import Alignment, Request, Sampling, common_prefix
 from la_agents.errors import ConfigurationError, GenerationError
 from la_agents.fingerprint import fingerprint
+from la_agents.guidance import DEFAULT_METHOD
 from la_agents.models import DEFAULT_MODEL, LoadedModel
 from la_agents.principles import Principle, as_principles, digest
 from la_agents.prompting import Placement, Prompts, Wording
@@ -57,16 +58,21 @@ CALL_ARGUMENTS = frozenset(
     {
         "compose",
         "explain",
+        "fluency",
         "mask_temperature",
         "max_divergence",
         "max_tokens",
         "method",
         "model",
+        "plausibility",
         "principle_top_p",
         "principles",
+        "push",
         "seed",
         "stop",
         "strength",
+        "support",
+        "taper",
         "temperature",
         "template_variables",
         "timeout",
@@ -217,19 +223,32 @@ class Personalized(BaseModel):
     max_principle_tokens: Whole | None = Field(default=None, ge=0)
     """Budget of tokens, in the model's own count, for the texts of all preferences; what does not fit is left out, the
     least relevant first. None for any."""
-    method: str = "linear"
-    """"linear" (Linear Alignment), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
-    strength: Number = 0.5
-    """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2. The default
-    is what `la-agents calibrate` recommends for the bundled model."""
+    method: str = DEFAULT_METHOD
+    """"tapered", "linear" (the paper's rule), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
+    strength: Number | None = None
+    """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2. None takes
+    the method's own, 2 for "tapered" and 0.5 for "linear"."""
     compose: Literal["joint", "sum"] = "joint"
     """"joint": all principles in one branch (the paper); "sum": each its own branch and weight."""
     max_divergence: Number | None = None
     """Budget delta: nats per token by which the answer may depart from the unaligned model."""
+    fluency: Number | None = None
+    """Nats per token by which an answer may be less likely under the principles than their own choice, as a running
+    mean, so that strength can be set high without ruin; 0.3 to 0.5 are useful. None for no bound."""
+    support: Literal["nucleus", "plausible", "all"] | None = None
+    """Which tokens may be chosen; None takes the method's own. See `la_agents.alignment.support`."""
     principle_top_p: Number | None = None
-    """Mass of the principles' nucleus, the tokens that may be chosen; None: 0.8 for "linear", all for other methods."""
+    """Mass of the support "nucleus", 0.8 by default."""
     mask_temperature: Number | None = None
-    placement: Placement = "system"
+    """Temperature of that nucleus; None takes `temperature`, or 0.5 if that is 0."""
+    plausibility: Number | None = None
+    """Of the support "plausible": the fraction of the likeliest token's probability, 0.1 by default."""
+    push: Literal["uniform", "tapered", "adaptive"] | None = None
+    """How each token is moved beyond prompting; None takes the method's own. See `la_agents.alignment.push`."""
+    taper: Number | None = None
+    """Of the push "tapered": the power of a token's plausibility, 1 by default."""
+    placement: Placement = "both"
+    """Where the prompt names principles: at the end of the "system" text, of the "user"'s last turn, or "both"."""
     wording: Wording | None = None
     template_variables: Annotated[dict[str, Any] | None, BeforeValidator(_as_variables)] = None
     """Variables of the model's own chat template, such as `{"enable_thinking": False}`; one that the template does not

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compose", "Placement", "Prompt", "PromptBuilder", "Prompts", "Wording"]
 
-Placement = Literal["system", "user"]
+Placement = Literal["system", "user", "both"]
 Compose = Literal["joint", "sum"]
 
 
@@ -111,7 +111,7 @@ class PromptBuilder:
     Args:
         tokenizer: Its chat template is used; without one, the plain format of `chat_template.FALLBACK`.
         placement: "system" puts principles at the end of the system text, "user" at the end of the last human
-            turn (or of the system text, if there is no human turn).
+            turn (or of the system text, if there is no human turn), "both" at both places.
         wording: The words around principles.
         variables: Variables of the chat template.
 
@@ -211,7 +211,7 @@ class PromptBuilder:
         if not rest and not system:
             msg = "Expected a human or system message to answer, got only AI messages; add a HumanMessage."
             raise PromptError(msg)
-        if not system and self._placement == "system":
+        if not system and self._placement != "user":
             system = self._template.default_system or self._wording.neutral_system
         if instructions:
             system = _join(system, instructions)
@@ -224,12 +224,14 @@ class PromptBuilder:
         return self._encode(self._template.render(turns, answer, tools), breaker)
 
     def _place(self, conversation: _Conversation, words: str) -> list[Turn]:
-        turns = _turns(conversation)
-        last = max((index for index, turn in enumerate(turns) if turn["role"] == "user"), default=-1)
-        if self._placement == "user" and last >= 0:
+        last = max((index for index, turn in enumerate(conversation.turns) if turn["role"] == "user"), default=-1)
+        if self._placement != "user" or last < 0:
+            conversation = replace(conversation, system=_join(conversation.system, words))
+        if self._placement != "system" and last >= 0:
+            turns = list(conversation.turns)
             turns[last] = {**turns[last], "content": _join(turns[last]["content"], words)}
-            return turns
-        return _turns(replace(conversation, system=_join(conversation.system, words)))
+            conversation = replace(conversation, turns=tuple(turns))
+        return _turns(conversation)
 
     def _raw_prompt(self, text: str, texts: Sequence[str]) -> Prompt:
         content, breaker = self._guard.protect(_join(self._wording.of(texts), text) if texts else text)

@@ -120,6 +120,8 @@ class AlignmentReport(_Values):
         branches: What each branch did; "joint" composition has one for all principles.
         method: The rule that made the aligned logits.
         strength: gamma.
+        support: Which tokens could be chosen.
+        push: How each token was moved beyond prompting.
         divergence_budget: Nats per token that were allowed, or None.
         mean_divergence: Over the answer's tokens.
         max_divergence: Over the answer's tokens.
@@ -140,6 +142,8 @@ class AlignmentReport(_Values):
     branches: list[BranchReport]
     method: str = "linear"
     strength: float
+    support: str = "nucleus"
+    push: str = "uniform"
     divergence_budget: float | None
     mean_divergence: float
     max_divergence: float
@@ -231,7 +235,9 @@ def alignment_report(
             for i, (members, weight) in enumerate(zip(branch_principles, weights, strict=True))
         ],
         "method": settings.method,
-        "strength": settings.strength,
+        "strength": settings.chosen_strength,
+        "support": settings.chosen_support,
+        "push": settings.chosen_push,
         "divergence_budget": settings.max_divergence,
         "mean_divergence": fmean(divergences),
         "max_divergence": max(divergences),

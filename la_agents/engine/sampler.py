@@ -12,13 +12,16 @@ from torch import Tensor
 from la_agents import alignment
 from la_agents.engine.candidates import candidates
 from la_agents.engine.masks import Masks, grammar_masks
-from la_agents.engine.sequence import Sequence, TokenRecord
+from la_agents.engine.sequence import Fluency, Sequence, TokenRecord
 
 __all__ = ["Sampler"]
 
 _GREEDY_MASK_TEMPERATURE = 0.5
 """T_m under greedy decoding, where the authors' scripts sample at this temperature."""
 
+
+_IMPOSSIBLE = -1e9
+"""The logit of what a grammar forbids, while policies are compared: finite, and no probability in float32."""
 
 _SEQUENCES_IN_CACHE = 4
 
@@ -40,8 +43,12 @@ class _Batch:
     branches: Tensor  # [A, K]
     weights: Tensor  # [A, K]
     cap: Tensor  # [A], the s aimed at
+    taper: Tensor  # [A], kappa
+    adaptive: Tensor  # [A], whether the push follows each step's conflict
     budget: Tensor  # [A], inf for none
-    masked: Tensor  # [M], places among the A of those with a support mask
+    log_plausibility: Tensor  # [A], -inf for none
+    fluencies: list[Fluency | None]  # of the A
+    masked: Tensor  # [M], places among the A of those whose support is a nucleus
     support_p: Tensor  # [M]
     mask_temperature: Tensor  # [M]
     temperature: Tensor  # [S], 1 where greedy
@@ -49,7 +56,9 @@ class _Batch:
     greedy: Tensor  # [S]
     explained: list[int]  # places among the S of those whose candidates are listed
     any_budget: bool
-    all_masked: bool
+    any_plausible: bool
+    any_fluency: bool
+    single: bool  # whether each has one branch of weight 1, which then is f(1)
     any_top_p: bool
     all_greedy: bool
 
@@ -91,23 +100,24 @@ def _sample(logits: Tensor, peaks: Tensor, batch: _Batch, masks: Masks | None) -
         step = _align(reference.index_select(0, batch.aligned), branches, batch, masks)
         final = allowed.index_copy(0, batch.aligned, step.final)
         tokens, unmoved = _choose(final, allowed, batch)
-        of_aligned = torch.cat(
-            [step.divergence.unsqueeze(1), step.scale.unsqueeze(1), step.shares(tokens, batch)], dim=1
-        )
-        facts = logits.new_zeros((len(members), of_aligned.shape[1])).index_copy(0, batch.aligned, of_aligned)
+        facts = step.facts(tokens.index_select(0, batch.aligned), batch)
+        facts = logits.new_zeros((len(members), facts.shape[1])).index_copy(0, batch.aligned, facts)
     else:
         final = allowed
         tokens, unmoved = _choose(final, allowed, batch)
-        facts = logits.new_zeros((len(members), 2))
+        facts = logits.new_zeros((len(members), 3))
     # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
     finite = torch.zeros_like(facts[:, 0]).index_add(0, batch.owners, 0 * peaks.index_select(0, batch.rows))
     # One transfer to the host; float64 holds token ids exactly.
     table = torch.cat([torch.stack([tokens, unmoved, finite], dim=1).double(), facts.double()], dim=1).tolist()
     listed = candidates(final, allowed, batch.temperature, tokens, batch.explained)
-    return [
-        TokenRecord(int(token), int(own), kl + nan, s, tuple(rest[: sequence.num_rows - 1]), listed.get(i, ()))
-        for i, ((sequence, _), (token, own, nan, kl, s, *rest)) in enumerate(zip(members, table, strict=True))
-    ]
+    records = []
+    for i, ((sequence, _), (token, own, nan, kl, s, cost, *rest)) in enumerate(zip(members, table, strict=True)):
+        if sequence.fluency is not None and math.isfinite(cost):
+            sequence.fluency.spend(cost)
+        shares = tuple(rest[: sequence.num_rows - 1])
+        records.append(TokenRecord(int(token), int(own), kl + nan, s, shares, listed.get(i, ())))
+    return records
 
 
 def _describe(members: SequenceOf[_Member], device: torch.device) -> _Batch:
@@ -137,7 +147,11 @@ def _describe(members: SequenceOf[_Member], device: torch.device) -> _Batch:
             device=device,
         ),
         cap=floats([a.scale for a in alignments]),
+        taper=floats([a.kappa for a in alignments]),
+        adaptive=torch.tensor([a.chosen_push == "adaptive" for a in alignments], dtype=torch.bool, device=device),
         budget=floats(budgets),
+        log_plausibility=floats([a.log_plausibility for a in alignments]),
+        fluencies=[s.fluency for _, s, _ in aligned],
         masked=integers(masked),
         support_p=floats([alignments[i].support_p for i in masked]),
         mask_temperature=floats([_mask_temperature(aligned[i][1]) for i in masked]),
@@ -146,7 +160,9 @@ def _describe(members: SequenceOf[_Member], device: torch.device) -> _Batch:
         greedy=torch.tensor([s.temperature == 0 for s in samplings], device=device),
         explained=[i for i, (s, _) in enumerate(members) if s.request.list_candidates],
         any_budget=any(b < float("inf") for b in budgets),
-        all_masked=len(masked) == len(aligned),
+        any_plausible=any(a.log_plausibility > -math.inf for a in alignments),
+        any_fluency=any(s.fluency is not None for _, s, _ in aligned),
+        single=all(s.request.weights == (1.0,) for _, s, _ in aligned),
         any_top_p=any(s.top_p < 1 for s in samplings),
         all_greedy=all(s.temperature == 0 for s in samplings),
     )
@@ -164,54 +180,82 @@ class _Step:
     """One aligned step of A sequences."""
 
     f_0: Tensor  # [A, vocab]
+    f_1: Tensor  # [A, vocab]
     branches: Tensor  # [A, K, vocab]
-    log_pi_0: Tensor  # [A, vocab]
-    final: Tensor  # [A, vocab], f(s) inside the support, -inf outside
-    scale: Tensor  # [A]
-    divergence: Tensor  # [A], of pi_s before the mask
+    final: Tensor  # [A, vocab], what is decoded, -inf outside the support
+    fraction: Tensor  # [A], the part of the way that the budget allows
+    gamma: Tensor  # [A], of this step
 
-    def shares(self, tokens: Tensor, batch: _Batch) -> Tensor:
+    def facts(self, tokens: Tensor, batch: _Batch) -> Tensor:
+        """For each sequence the divergence of what was decoded, the token's scale, its cost, its shares: [A, 3 + K].
+
+        Args:
+            tokens: The chosen ones, [A].
+        """
+        temperature = batch.temperature[batch.aligned]
+        log_pi_0 = alignment.policy(self.f_0, temperature)
+        divergence = alignment.relative_entropy(alignment.policy(self.final, temperature), log_pi_0)
+        scale = self.fraction * alignment.reach(self.f_1, tokens, self.gamma, batch.taper)
+        cost = self._cost(tokens, batch) if batch.any_fluency else torch.zeros_like(scale)
+        columns = torch.stack([divergence, scale, cost], dim=1)
+        return torch.cat([columns, self._shares(tokens, log_pi_0, scale, batch)], dim=1)
+
+    def _shares(self, tokens: Tensor, log_pi_0: Tensor, scale: Tensor, batch: _Batch) -> Tensor:
         """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [A, K]: first-order change of log pi(token) by branch i.
 
         Centring under the reference makes it independent of a constant added to a branch's logits, and additive.
         """
-        pi_0 = alignment.probabilities(self.log_pi_0).unsqueeze(1)
+        pi_0 = alignment.probabilities(log_pi_0).unsqueeze(1)
         g = self.branches - self.f_0.unsqueeze(1)
         mean = (g * pi_0).sum(dim=-1)
-        at_token = g.gather(-1, tokens[batch.aligned][:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
-        factor = (self.scale / batch.temperature[batch.aligned]).unsqueeze(-1) * batch.weights
+        at_token = g.gather(-1, tokens[:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
+        factor = (scale / batch.temperature[batch.aligned]).unsqueeze(-1) * batch.weights
         return factor * torch.where(torch.isfinite(at_token - mean), at_token - mean, 0.0)
+
+    def _cost(self, tokens: Tensor, batch: _Batch) -> Tensor:
+        """What each token costs of its answer's fluency, [A]; see `Fluency`."""
+        log_p_1 = alignment.policy(self.f_1, batch.temperature[batch.aligned])
+        average = (alignment.probabilities(log_p_1) * log_p_1.clamp_min(_IMPOSSIBLE)).sum(dim=-1)
+        own = torch.where(batch.greedy[batch.aligned], log_p_1.amax(dim=-1), average)
+        return own - log_p_1.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
 
 def _align(f_0: Tensor, branches: Tensor, batch: _Batch, masks: Masks | None) -> _Step:
-    temperature = batch.temperature[batch.aligned]
-    budget = batch.budget if batch.any_budget else math.inf
-    cap = batch.cap if masks is None else batch.cap.masked_fill(masks.unaligned, 0.0)
-    s, f_s = alignment.budgeted_line(f_0, branches, batch.weights, cap, budget, temperature)
-    log_pi_0 = alignment.policy(f_0, temperature)
-    kl = alignment.relative_entropy(alignment.policy(f_s, temperature), log_pi_0)
-    if masks is None:
-        return _Step(f_0, branches, log_pi_0, _masked(f_s, f_0, branches, batch), s, kl)
-    forbidden = masks.forbidden.index_select(0, batch.aligned)
-    allowed = f_s.masked_fill(forbidden, float("-inf"))
-    # First the grammar, then the nucleus of what it allows, which is never empty.
-    final = torch.where(masks.unaligned.unsqueeze(1), allowed, _masked(allowed, f_0, branches, batch, forbidden))
-    return _Step(f_0, branches, log_pi_0, final, s, kl)
+    cap, log_plausibility, forbidden = batch.cap, batch.log_plausibility, None
+    if masks is not None:
+        # First the grammar: support, push and budget are about the policies of what it allows.
+        forbidden = masks.forbidden.index_select(0, batch.aligned)
+        f_0 = f_0.masked_fill(forbidden, _IMPOSSIBLE)
+        branches = branches.masked_fill(forbidden.unsqueeze(1), _IMPOSSIBLE)
+        cap = cap.masked_fill(masks.unaligned, 0.0)
+    f_1 = branches[:, 0] if batch.single else alignment.line(f_0, branches, batch.weights, 1.0)
+    if masks is not None:  # where nothing is aligned, the principles say what the reference says
+        f_1 = torch.where(masks.unaligned.unsqueeze(1), f_0, f_1)
+    z, gamma = alignment.pushed(f_0, branches, batch.weights, cap, batch.taper, adaptive=batch.adaptive)
+    if batch.any_fluency:
+        left = [math.inf if fluency is None else fluency.left for fluency in batch.fluencies]
+        log_plausibility = torch.maximum(log_plausibility, -torch.tensor(left, device=f_0.device))
+    allowed = _support(f_1, log_plausibility, batch)
+    if masks is not None and forbidden is not None:
+        allowed = (allowed | masks.unaligned.unsqueeze(1)) & ~forbidden
+    if batch.any_budget:
+        fraction, final = alignment.within_budget(f_0, z, allowed, batch.budget, batch.temperature[batch.aligned])
+        final = final if forbidden is None else final.masked_fill(forbidden, float("-inf"))
+    else:
+        fraction, final = torch.ones_like(gamma), z.masked_fill(~allowed, float("-inf"))
+    return _Step(f_0, f_1, branches, final, fraction, gamma)
 
 
-def _masked(f_s: Tensor, f_0: Tensor, branches: Tensor, batch: _Batch, forbidden: Tensor | None = None) -> Tensor:
-    """f(s) inside the support, -inf outside, for those sequences that have a mask."""
+def _support(f_1: Tensor, log_plausibility: Tensor, batch: _Batch) -> Tensor:
+    """Which tokens may be chosen, [A, vocab], bool, never none."""
+    if batch.any_plausible or batch.any_fluency:
+        allowed = alignment.plausible(f_1, log_plausibility)
+    else:
+        allowed = torch.ones_like(f_1, dtype=torch.bool)
     if not batch.masked.numel():
-        return f_s
-    own = (f_s, f_0, branches, batch.weights)
-    f_s_, f_0_, branches_, weights = own if batch.all_masked else (x.index_select(0, batch.masked) for x in own)
-    f_1 = alignment.line(f_0_, branches_, weights, 1.0)
-    if forbidden is not None:
-        f_1 = f_1.masked_fill_(forbidden.index_select(0, batch.masked), float("-inf"))
-    tokens, kept = alignment.nucleus_head(f_1, batch.support_p, batch.mask_temperature)
-    inside = f_s_.gather(-1, tokens).masked_fill(~kept, float("-inf"))
-    masked = torch.full_like(f_s_, float("-inf")).scatter_(-1, tokens, inside)
-    return masked if batch.all_masked else f_s.index_copy(0, batch.masked, masked)
+        return allowed
+    nucleus = alignment.nucleus(f_1.index_select(0, batch.masked), batch.support_p, batch.mask_temperature)
+    return allowed.index_copy(0, batch.masked, allowed.index_select(0, batch.masked) & nucleus)
 
 
 def _choose(final: Tensor, reference: Tensor, batch: _Batch) -> tuple[Tensor, Tensor]:

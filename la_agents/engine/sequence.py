@@ -24,6 +24,10 @@ __all__ = ["Alignment", "Candidate", "Request", "Sampling", "Sequence", "Status"
 
 MIN_TEMPERATURE = 1e-10
 """The smallest that is not 0. What is left is greedy long before, and logits divided by much less overflow float32."""
+PRINCIPLE_TOP_P = 0.8
+"""Mass of the nucleus in the authors' code of Linear Alignment."""
+PLAUSIBILITY = 0.1
+"""alpha of contrastive decoding's support, as published."""
 _LARGEST = sys.float_info.max
 MAX_FACTOR = 1e6
 """Of temperatures, strengths and weights: far beyond any use, and `f(s) / T` stays finite in float32."""
@@ -60,48 +64,138 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
-    """How far the principles move the logits (`la_agents.alignment`).
+    """How far the principles move the logits (`la_agents.alignment`). None takes the method's own (`guidance.PRESETS`).
 
     Attributes:
         method: The rule that says how far (`la_agents.guidance`).
-        strength: gamma from -1 to 1e6; 0 is prompting alone, -1 the reference inside the principles' nucleus. For
-            "amulet" the factor on its alpha, from 0 to 2; 1 is as published.
-        principle_top_p: Mass of the support, the nucleus of f(1); 1 switches the mask off. None takes the method's own:
-            0.8 for "linear", no mask for the others.
+        strength: gamma from -1 to 1e6; 0 is prompting alone, -1 the reference inside the support. For "amulet" the
+            factor on its alpha, from 0 to 2; 1 is as published.
+        support: Which tokens may be chosen: "nucleus", "plausible" or "all" (`la_agents.alignment.support`). None takes
+            the one whose number is given below, else the method's own.
+        principle_top_p: Mass of the nucleus of f(1), 0.8 by default; 1 keeps all.
         mask_temperature: T_m of that nucleus; None takes the sampling temperature, or the authors' 0.5 if that is 0.
+        plausibility: alpha of "plausible", from 0 (keeps all) to 1, 0.1 by default.
+        push: How each token is moved beyond prompting: "uniform", "tapered" or "adaptive" (`la_agents.alignment.push`).
+            None is "tapered" where `taper` is given, else the method's own.
+        taper: kappa >= 0: 1 by default for "tapered", 0 for "adaptive".
+        fluency: Nats per token by which an answer may be less likely under the principles than their own choice, as a
+            running mean; None for no bound. See `Fluency`.
         max_divergence: delta in nats per token, or None for no budget.
     """
 
-    method: guidance.Rule = "linear"
-    strength: float = 1.0
+    method: guidance.Rule = guidance.DEFAULT_METHOD
+    strength: float | None = None
+    support: guidance.Support | None = None
     principle_top_p: float | None = None
     mask_temperature: float | None = None
+    plausibility: float | None = None
+    push: guidance.Push | None = None
+    taper: float | None = None
+    fluency: float | None = None
     max_divergence: float | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(guidance.Rule):
-            msg = f"Expected method to be one of {', '.join(get_args(guidance.Rule))}, got {self.method!r}."
-            raise ConfigurationError(msg)
-        if self.method == "amulet":
-            _check("strength of amulet", self.strength, low=0.0, high=guidance.AMULET_MAX_STRENGTH)
-        _check("strength", self.strength, low=-1.0, high=MAX_FACTOR)
+        _check_choice("method", self.method, get_args(guidance.Rule))
+        _check_choice("support", self.support, (*get_args(guidance.Support), None))
+        _check_choice("push", self.push, (*get_args(guidance.Push), None))
+        if self.strength is not None:
+            if self.method == "amulet":
+                _check("strength of amulet", self.strength, low=0.0, high=guidance.AMULET_MAX_STRENGTH)
+            _check("strength", self.strength, low=-1.0, high=MAX_FACTOR)
         if self.principle_top_p is not None:
             _check("principle_top_p", self.principle_top_p, low=0.0, high=1.0, above=True)
         if self.mask_temperature is not None:
             _check_temperature("mask_temperature", self.mask_temperature)
+        if self.plausibility is not None:
+            _check("plausibility", self.plausibility, low=0.0, high=1.0)
+        for name in ("taper", "fluency"):
+            if getattr(self, name) is not None:
+                _check(name, getattr(self, name), low=0.0, high=MAX_FACTOR)
         if self.max_divergence is not None:
             _check("max_divergence", self.max_divergence, low=0.0)
+        self._check_used()
+
+    def _check_used(self) -> None:
+        """Refuse a number that the support or the push asked for beside it would not look at."""
+        belongs = {
+            "principle_top_p": ("support", self.support, ("nucleus",)),
+            "mask_temperature": ("support", self.support, ("nucleus",)),
+            "plausibility": ("support", self.support or self.chosen_support, ("plausible",)),
+            "taper": ("push", self.push, ("tapered", "adaptive")),
+        }
+        for name, (what, asked, fitting) in belongs.items():
+            if getattr(self, name) is not None and asked not in (None, *fitting):
+                msg = f"Expected {name} beside {what}={fitting[0]!r}, got it beside {asked!r}; leave one of them out."
+                raise ConfigurationError(msg)
+
+    @property
+    def chosen_support(self) -> guidance.Support:
+        """The support that is taken, whether it was asked for or not."""
+        if self.support is not None:
+            return self.support
+        if self.principle_top_p is not None or self.mask_temperature is not None:
+            return "nucleus"
+        return "plausible" if self.plausibility is not None else guidance.PRESETS[self.method].support
+
+    @property
+    def chosen_push(self) -> guidance.Push:
+        """The push that is taken, whether it was asked for or not."""
+        if self.push is not None:
+            return self.push
+        return "tapered" if self.taper is not None else guidance.PRESETS[self.method].push
+
+    @property
+    def chosen_strength(self) -> float:
+        """gamma, the method's own where none was asked for."""
+        return guidance.PRESETS[self.method].strength if self.strength is None else self.strength
 
     @property
     def scale(self) -> float:
         """The s of `f(s)` that is aimed at; a budget may stop short of it."""
-        return guidance.scale(self.method, self.strength)
+        return guidance.scale(self.method, self.chosen_strength)
 
     @property
     def support_p(self) -> float:
-        """Mass of the support, the method's own where none was asked for; 1 is no mask."""
-        own = guidance.DEFAULT_PRINCIPLE_TOP_P[self.method]
-        return own if self.principle_top_p is None else self.principle_top_p
+        """Mass of the nucleus; 1 where the support is another."""
+        if self.chosen_support != "nucleus":
+            return 1.0
+        return PRINCIPLE_TOP_P if self.principle_top_p is None else self.principle_top_p
+
+    @property
+    def log_plausibility(self) -> float:
+        """log alpha; -inf where the support is another."""
+        alpha = PLAUSIBILITY if self.plausibility is None else self.plausibility
+        return math.log(alpha) if self.chosen_support == "plausible" and alpha > 0 else -math.inf
+
+    @property
+    def kappa(self) -> float:
+        """The taper; 0 where all tokens of a step are moved alike."""
+        if self.chosen_push == "uniform":
+            return 0.0
+        return float(self.chosen_push == "tapered") if self.taper is None else self.taper
+
+
+class Fluency:
+    """What an answer may still give away of its likelihood under the principles: a bucket that fills with every token.
+
+    A token costs what it is less likely than the principles' own choice, the likeliest token of p_1, or, where tokens
+    are drawn, than what p_1 gives on average. Each token brings in `rate`, and no more than `BURST` is kept, so over an
+    answer of n tokens the mean cost is at most `rate + BURST / n`. What is left bounds the support of the next token:
+    with an empty bucket it is the principles' own choice, which is prompting alone.
+
+    Attributes:
+        left: Nats that the next token may cost.
+    """
+
+    BURST = 3.0
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self.left = self.BURST
+
+    def spend(self, nats: float) -> None:
+        """Account for a token."""
+        self.left = min(self.BURST, max(0.0, self.left - nats) + self._rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +277,10 @@ class TokenRecord:
     Attributes:
         token_id: The token chosen.
         reference_id: What the reference alone would have chosen here, with the same randomness.
-        divergence: KL(pi_s || pi_0) of this step, nats; 0 for an unaligned sequence.
-        scale: The s that was used: `Alignment.scale` (1 + strength), or less under a divergence budget.
+        divergence: KL(pi || pi_0) of this step in nats, of the policy that the token was chosen from, support and push
+            included and before `top_p`; 0 for an unaligned sequence.
+        scale: The s at which the chosen token stands: `1 + strength`, less where the push is tapered and the token not
+            the principles' likeliest, and less under a divergence budget.
         shares: For each branch, `s w_i (g_i[token] - E_pi_0[g_i]) / T`: the nats by which it raised the token.
         candidates: The likeliest tokens of either policy and the chosen one, if the request asks for them.
     """
@@ -202,6 +298,7 @@ class Sequence:
 
     Attributes:
         lane: Which of the running batch's lanes its rows stand in; see `Scheduler`.
+        fluency: What bounds how unlikely its next token may be, or None.
         num_passed_by: How many were admitted before it that came after it.
         rows: Their numbers in the running batch, the reference's first.
     """
@@ -220,6 +317,8 @@ class Sequence:
         self.cancelled = False
         self.num_cached_tokens = 0
         self.num_computed_tokens = 0
+        rate = request.alignment.fluency if request.branches else None
+        self.fluency = None if rate is None else Fluency(rate)
         self._random = random.Random(request.sampling.seed)
 
     @property
@@ -254,6 +353,12 @@ def common_prefix(sequences: SequenceOf[SequenceOf[int]], limit: int) -> int:
         if any(other[i] != first[i] for other in others):
             return i
     return max(limit, 0)
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        msg = f"Expected {name} to be one of {', '.join(str(c) for c in choices)}, got {value!r}."
+        raise ConfigurationError(msg)
 
 
 def _check_temperature(name: str, value: float, *, or_zero: bool = False) -> None:

@@ -6,7 +6,6 @@ turns the logits of those branches into a policy, and what of it is varied. The 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -63,7 +62,7 @@ class Setting:
         """How the engine decodes it; without principles no alignment takes place, whatever this says."""
         rule = METHODS[self.method].rule
         if self.strength is None:  # plain prompting: no push, and no mask either
-            return Alignment(method=rule, strength=0.0, principle_top_p=1.0)
+            return Alignment(method=rule, strength=0.0, support="all", push="uniform")
         return Alignment(method=rule, strength=self.strength, max_divergence=self.max_divergence)
 
     def sampling(self, *, max_tokens: int, seed: int, stop: tuple[str, ...] = ()) -> Sampling:
@@ -117,6 +116,7 @@ METHODS: Mapping[str, Method] = {
     for method in (
         Method("base", "the model without the principles", aligned=False),
         Method("prompt", "the principles in the prompt (s = 1)"),
+        Method("tapered", "Linear Alignment, each token by its plausibility", "strength", "tapered"),
         Method("linear", "Linear Alignment", "strength"),
         Method("linear+budget", "Linear Alignment with at most a given divergence a token", "budget"),
         Method("linear-sum", "Linear Alignment with a branch for each principle", "strength", compose="sum"),
@@ -155,11 +155,16 @@ def log_policy(setting: Setting, reference: Tensor, branches: Tensor, weights: T
         branches: f_i [batch, k, vocab]; of the method's composition, and k = 0 where there are no principles.
         weights: w_i [batch, k].
     """
+    import torch
+
     from la_agents import alignment
 
     if not setting.aligned or not branches.shape[1]:
         return alignment.policy(reference)
     settings = setting.alignment()
-    budget = math.inf if settings.max_divergence is None else settings.max_divergence
-    _, logits = alignment.budgeted_line(reference, branches, weights, settings.scale, budget)
+    adaptive = settings.chosen_push == "adaptive"
+    logits, _ = alignment.pushed(reference, branches, weights, settings.scale, settings.kappa, adaptive=adaptive)
+    if settings.max_divergence is not None:
+        everywhere = torch.ones_like(logits, dtype=torch.bool)
+        _, logits = alignment.within_budget(reference, logits, everywhere, settings.max_divergence)
     return alignment.policy(logits)
