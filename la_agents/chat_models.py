@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.globals import get_llm_cache
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput, ModelProfile
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableConfig, ensure_config, run_in_executor
-from langchain_core.runnables.config import merge_configs
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.runnables import Runnable, RunnableConfig, run_in_executor
 from langchain_core.tools import BaseTool
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
 from la_agents.answer_stream import AnswerStream, result_of
+from la_agents.batches import amember, bounded, member, together
+from la_agents.errors import LaAgentsError
 from la_agents.personalization import AlignedCall, Personalized, Rendering, last_human_text
-from la_agents.principles import Principle, as_principles
+from la_agents.principles import Principle, as_principles, digest
 from la_agents.structure import STRUCTURE_ARGUMENTS, Structure
 from la_agents.structured_output import Method, structured
 from la_agents.tool_calling import ToolBox, as_tool_dicts, as_tool_name
 
 __all__ = ["ChatLinearAlignment"]
 
-_RESOLVED = "_resolved_principles"
-"""Internal call argument: the principles of this call. As an argument they become part of LangChain's cache key."""
+_RESOLVED = "_resolved"
+"""Internal call argument: what was looked up for this call."""
+
+
+class _Resolved(NamedTuple):
+    """The principles of a call, and its cache key, "" where no cache is in use."""
+
+    principles: tuple[Principle, ...]
+    cache_key: str
+
+
+class _Profile:
+    """The field `profile`, filled when it is asked for: a model's context length is known once the model is there.
+
+    LangChain fills the field when an object is made, which must not load anything.
+    """
+
+    def __get__(self, llm: ChatLinearAlignment | None, owner: type) -> ModelProfile | None:
+        if llm is None:  # so that pydantic does not take this for the field's default
+            raise AttributeError
+        given: ModelProfile | None = llm.__dict__.get("profile")
+        return llm._own_profile() if given is None and llm._made else given
+
+    def __set__(self, llm: ChatLinearAlignment, value: ModelProfile | None) -> None:
+        llm.__dict__["profile"] = value
 
 
 class ChatLinearAlignment(Personalized, BaseChatModel):
@@ -40,10 +67,19 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         >>> llm.invoke("What is the capital of France?")  # doctest: +SKIP
     """
 
+    model_config = ConfigDict(ignored_types=(_Profile,))
+
+    profile = _Profile()
+
     streaming: bool = False
     """Whether `invoke` hands tokens to callbacks through LangChain's streaming path; answers are the same."""
     align_structured: bool = False
     """Whether alignment shapes tool calls and structured output, too; by default only free text follows taste."""
+
+    @classmethod
+    @override
+    def is_lc_serializable(cls) -> bool:
+        return True
 
     @property
     def _llm_type(self) -> str:
@@ -63,8 +99,40 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
             ls_max_tokens=self._argument(kwargs, "max_tokens"),
         )
         if stops := (stop or self._argument(kwargs, "stop")):
-            params["ls_stop"] = list(stops)
+            params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
         return params
+
+    @override
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        """What tracers are told; they keep it, so principles of the call go by their digest."""
+        params = super()._get_invocation_params(stop, **kwargs)
+        if kwargs.get("principles") is not None:
+            params["principles"] = digest(as_principles(kwargs["principles"]))
+        return params
+
+    def _own_profile(self) -> ModelProfile:
+        """What LangChain's agents and middleware ask about a model."""
+        profile = ModelProfile(
+            name=self.model_name,
+            max_output_tokens=self.max_tokens,
+            text_inputs=True,
+            image_inputs=False,
+            audio_inputs=False,
+            video_inputs=False,
+            text_outputs=True,
+            image_outputs=False,
+            audio_outputs=False,
+            video_outputs=False,
+            reasoning_output=False,
+            tool_calling=True,
+            tool_choice=True,
+            tool_call_streaming=True,
+            structured_output=True,
+            temperature=True,
+        )
+        with contextlib.suppress(LaAgentsError):  # the first call will say why
+            profile["max_input_tokens"] = self.engine.limits.max_positions
+        return profile
 
     def render(
         self,
@@ -73,16 +141,18 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         principles: Sequence[str | Principle] | None = None,
         user_id: object = None,
         config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Rendering:
         """The reference prompt and the principle prompts of a call, exactly as the model will see them.
 
-        Without `principles` they are resolved as in `invoke`, from the constructor and the user's preferences.
+        Without `principles` they are resolved as in `invoke`, from the constructor and the user's preferences. Further
+        call arguments, such as `compose` and `template_variables`, count as there.
         """
         messages = self._convert_input(input).to_messages()
-        arguments = self.named_user(config, {"principles": principles, "user_id": user_id})
+        arguments = self.named_user(config, {"principles": principles, "user_id": user_id, **kwargs})
         if principles is not None:
-            return self.render_prompts(messages, as_principles(principles))
-        return self.render_prompts(messages, self.resolve_principles(last_human_text(messages), arguments))
+            return self.render_prompts(messages, as_principles(principles), arguments)
+        return self.render_prompts(messages, self.resolve_principles(last_human_text(messages), arguments), arguments)
 
     # -- tools and structured output ----------------------------------------------------------------------------------
 
@@ -145,13 +215,15 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
 
     @override
     def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
-        return super().invoke(input, config, **self.named_user(config, kwargs))
+        with member():
+            return super().invoke(input, config, **self.named_user(config, kwargs))
 
     @override
     async def ainvoke(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AIMessage:
-        return await super().ainvoke(input, config, **self.named_user(config, kwargs))
+        with member():
+            return await super().ainvoke(input, config, **self.named_user(config, kwargs))
 
     @override
     def stream(
@@ -166,18 +238,47 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         async for chunk in super().astream(input, config, **self.named_user(config, kwargs)):
             yield chunk
 
+    # -- batches: in one engine batch, in pieces that fit its queue ----------------------------------------------------
+
     @override
     def batch(
         self,
         inputs: list[LanguageModelInput],
         config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[AIMessage]:
-        """All inputs at once in one engine batch, unless the config sets `max_concurrency`."""
-        configs = config if isinstance(config, list) else [ensure_config(config)] * len(inputs)
-        # LangChain's pool otherwise holds a handful of threads; a waiting thread costs nothing here.
-        concurrent = [merge_configs({"max_concurrency": len(inputs)}, c) for c in configs]
-        return super().batch(inputs, concurrent, **kwargs)
+        """Any number of inputs; unless the config sets `max_concurrency`, as many at once as the engine runs."""
+        # LangChain's pool otherwise holds a handful of threads; a waiting thread costs little here.
+        concurrent = bounded(config, len(inputs))
+        with together(len(inputs), fail=not return_exceptions):
+            return super().batch(inputs, concurrent, return_exceptions=return_exceptions, **kwargs)
+
+    @override
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """As `batch`."""
+        with together(len(inputs), fail=not return_exceptions):
+            return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    @override
+    async def abatch_as_completed(
+        self, inputs: Sequence[LanguageModelInput], config: Any = None, **kwargs: Any
+    ) -> AsyncIterator[tuple[int, Any]]:
+        async for answered in super().abatch_as_completed(inputs, bounded(config, len(inputs)), **kwargs):
+            yield answered
+
+    @override
+    async def agenerate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
+        with together(len(messages)):
+            return await super().agenerate(messages, *args, **kwargs)
 
     # -- the principles: looked up once a call, before LangChain asks its cache ----------------------------------------
 
@@ -189,7 +290,8 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return super()._generate_with_cache(messages, stop, run_manager, **self._resolved(messages, kwargs))
+        resolved = self._resolved(messages, stop, kwargs)
+        return super()._generate_with_cache(messages, stop, run_manager, **resolved)
 
     @override
     async def _agenerate_with_cache(
@@ -199,21 +301,36 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        resolved = await run_in_executor(None, self._resolved, messages, kwargs)
-        return await super()._agenerate_with_cache(messages, stop, run_manager, **resolved)
+        async with amember():
+            resolved = await run_in_executor(None, self._resolved, messages, stop, kwargs)
+            return await super()._agenerate_with_cache(messages, stop, run_manager, **resolved)
 
-    def _resolved(self, messages: Sequence[BaseMessage], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _resolved(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
         if _RESOLVED in kwargs:
             return kwargs
         arguments = self.named_user(None, kwargs)
-        return {**arguments, _RESOLVED: self.resolve_principles(last_human_text(messages), arguments)}
+        own, structure = _parted(arguments)
+        principles = self.resolve_principles(last_human_text(messages), own)
+        cached = self.cache is not False and (isinstance(self.cache, BaseCache) or get_llm_cache() is not None)
+        key = (
+            self.cache_key(principles, stop, own, {"align_structured": self.align_structured} | structure)
+            if cached
+            else ""
+        )
+        return {**arguments, _RESOLVED: _Resolved(principles, key)}
+
+    @override
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        resolved: _Resolved = kwargs[_RESOLVED]
+        return resolved.cache_key
 
     def _call(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> AlignedCall:
-        arguments = dict(self._resolved(messages, kwargs))
-        principles = arguments.pop(_RESOLVED)
-        own = {name: arguments.pop(name) for name in STRUCTURE_ARGUMENTS & arguments.keys()}
-        structure = Structure.of(own, aligned=self.align_structured)
-        return self.make_call(messages, principles, stop, arguments, structure)
+        own, structure = _parted(self._resolved(messages, stop, kwargs))
+        resolved: _Resolved = own.pop(_RESOLVED)
+        asked = Structure.of(structure, aligned=self.align_structured)
+        return self.make_call(messages, resolved.principles, stop, own, asked)
 
     # -- generation ---------------------------------------------------------------------------------------------------
 
@@ -255,7 +372,10 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-            yield answer.finish(generation.completion)
+            last = answer.finish(generation.completion)
+            if run_manager:
+                run_manager.on_llm_new_token(last.text, chunk=last)
+            yield last
         finally:
             generation.cancel()
 
@@ -269,13 +389,22 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = await run_in_executor(None, self._call, messages, stop, kwargs)
         answer = AnswerStream(call)
-        generation = await run_in_executor(None, call.submit)
+        generation = await call.asubmit()
         try:
             async for event in generation:
                 for chunk in answer.push(event):
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-            yield answer.finish(generation.completion)
+            last = answer.finish(generation.completion)
+            if run_manager:
+                await run_manager.on_llm_new_token(last.text, chunk=last)
+            yield last
         finally:
             generation.cancel()
+
+
+def _parted(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A call's own arguments, and those of tools and formats."""
+    structure = {name: value for name, value in arguments.items() if name in STRUCTURE_ARGUMENTS}
+    return {name: value for name, value in arguments.items() if name not in structure}, structure

@@ -17,11 +17,13 @@ a template gets `FALLBACK`:
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from la_agents.call_format import HERMES, CallFormat, instructions, read_format
-from la_agents.errors import PromptError
+from la_agents.errors import ConfigurationError, PromptError
 from la_agents.turn_end import template_errors
 from la_agents.turns import Turn
 
@@ -73,15 +75,17 @@ class ChatTemplate:
         call_format: How calls are written; `HERMES` where the template does not show it.
         alternates: It insists on user, assistant, user, ...
         default_system: The system text it puts in by itself when it is given none, or "".
+        takes_names: The name of who speaks in a human turn reaches the prompt.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, variables: Mapping[str, Any] | None = None) -> None:
         self._tokenizer = tokenizer
         template = tokenizer.chat_template
         self.is_fallback = not template
         self.bos = _leading_bos(tokenizer)
         self._options: dict[str, Any] = {"chat_template": FALLBACK, "bos": self.bos} if self.is_fallback else {}
         self.source = FALLBACK if self.is_fallback else _source(template)
+        self._options |= self._known(variables or {})
         self.knows_thoughts = "</think>" in self.source
         self.takes_system = self._shows([_SYSTEM, _USER], "Qsystemq", "Quserq")
         later = [_USER, _ASSISTANT, _SYSTEM, _USER]
@@ -93,6 +97,8 @@ class ChatTemplate:
         self.call_format = native or HERMES
         self.alternates = not (self._shows([_USER, _USER], "Quserq") and self._shows([_ASSISTANT, _USER], "Quserq"))
         self.default_system = self._find_default_system() if self.takes_system else ""
+        named = {**_USER, "name": "qnameq"}
+        self.takes_names = not self.alternates and self._shows([named], "qnameq", "Quserq")
 
     def render(self, turns: list[Turn], answer: str = "", tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """The prompt for an answer to `turns`, any list that `to_turns` gives, and that answer's beginning.
@@ -113,6 +119,18 @@ class ChatTemplate:
                 refusal: Exception = error
         msg = f"Expected messages that the model's chat template accepts, it says: {refusal}"
         raise PromptError(msg) from refusal
+
+    def _known(self, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`variables`, if the template reads them all; what it would pass over in silence is refused."""
+        own = {"messages", *inspect.signature(self._tokenizer.apply_chat_template).parameters}
+        for name in variables:
+            if name in own:
+                msg = f"Expected template_variables of the template's own, got {name!r}, which is set by the call."
+                raise ConfigurationError(msg)
+            if self.is_fallback or not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", self.source):
+                msg = f"Expected template_variables that the model's chat template reads, it has none named {name!r}."
+                raise ConfigurationError(msg)
+        return variables
 
     def _begun(self, answer: str) -> str:
         """`answer` as it follows the generation prompt; the fallback has a space after its label."""

@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseLLM, LangSmithParams, LanguageModelInput
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.runnables import RunnableConfig, run_in_executor
 from langchain_core.runnables.config import get_config_list
 from typing_extensions import override
 
-from la_agents.personalization import CALL_ARGUMENTS, AlignedCall, Personalized, Rendering
-from la_agents.principles import as_principles
+from la_agents.batches import MAX_IN_FLIGHT, bounded, together
+from la_agents.errors import ConfigurationError
+from la_agents.personalization import AlignedCall, Personalized, Rendering
+from la_agents.principles import Principle, as_principles
 
 if TYPE_CHECKING:
-    from la_agents.engine.generation import Completion
+    from la_agents.engine.generation import Generation as Running
 
 __all__ = ["LinearAlignmentLLM"]
 
 _USERS = "_user_ids"
 """Internal call argument: one user a prompt, since the configs of one batch may name different ones."""
+_CACHE = "_cache"
+"""Internal call argument: the cache in use. LangChain has one key for all prompts of a call; here each has its own."""
+_MANAGERS = "_run_managers"
+"""Internal call argument: one a prompt. LangChain passes on the first alone, which would hear of everybody's tokens."""
+
+
+@dataclass
+class _Asked:
+    """One prompt on its way: what it is asked with, then found in the cache or under way in the engine."""
+
+    prompt: str
+    arguments: dict[str, Any]
+    manager: Any
+    principles: tuple[Principle, ...] = ()
+    key: str = ""
+    found: Sequence[Generation] | None = None
+    call: AlignedCall | None = None
+    running: Running | None = None
+
+    def cancel(self) -> None:
+        if self.running is not None:
+            self.running.cancel()
+
+    def answer(self, text: str) -> Sequence[Generation]:
+        """What LangChain gets, once all text has come."""
+        if self.call is None or self.running is None:
+            return self.found or ()
+        completion = self.running.completion
+        usage = {"input_tokens": completion.num_prompt_tokens, "output_tokens": len(completion.records)}
+        return [Generation(text=text, generation_info={**self.call.metadata(completion), "usage": usage})]
 
 
 class LinearAlignmentLLM(Personalized, BaseLLM):
     """Text completion model personalised by Linear Alignment.
 
     A model with a chat template gets the text as one human turn; a base model continues it. `generation_info` carries
-    `finish_reason`, `model_name` and the `alignment` report. LangChain's cache looks at the prompt and this object's
-    settings only, so calls with a preference store or with call arguments are kept out of it.
+    `finish_reason`, `model_name` and the `alignment` report.
     """
+
+    @classmethod
+    @override
+    def is_lc_serializable(cls) -> bool:
+        return True
 
     @property
     def _llm_type(self) -> str:
@@ -43,7 +83,7 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
-        params["ls_provider"], params["ls_model_name"] = "la_agents", self.model_name
+        params["ls_provider"], params["ls_model_name"] = "la_agents", str(kwargs.get("model") or self.model_name)
         return params
 
     def render(
@@ -53,13 +93,14 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         principles: Sequence[Any] | None = None,
         user_id: object = None,
         config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Rendering:
         """The reference prompt and the principle prompts of a call, exactly as the model will see them."""
         text = self._convert_input(input).to_string()
-        arguments = self.named_user(config, {"principles": principles, "user_id": user_id})
+        arguments = self.named_user(config, {"principles": principles, "user_id": user_id, **kwargs})
         if principles is not None:
-            return self.render_prompts(text, as_principles(principles))
-        return self.render_prompts(text, self.resolve_principles(text, arguments))
+            return self.render_prompts(text, as_principles(principles), arguments)
+        return self.render_prompts(text, self.resolve_principles(text, arguments), arguments)
 
     # -- the user: from the config into the call's arguments ----------------------------------------------------------
 
@@ -100,6 +141,13 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
     ) -> list[str]:
         return await super().abatch(inputs, config, **{**kwargs, _USERS: self._users(inputs, config, kwargs)})
 
+    @override
+    async def abatch_as_completed(
+        self, inputs: Sequence[LanguageModelInput], config: Any = None, **kwargs: Any
+    ) -> AsyncIterator[tuple[int, Any]]:
+        async for answered in super().abatch_as_completed(inputs, bounded(config, len(inputs)), **kwargs):
+            yield answered
+
     def _users(
         self,
         inputs: Sequence[LanguageModelInput],
@@ -109,34 +157,64 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         configs = get_config_list(config, len(inputs))
         return [self.named_user(c, kwargs).get("user_id") for c in configs]
 
-    # -- the cache: only what its key describes ------------------------------------------------------------------------
+    # -- what LangChain knows and does not pass on: the cache, and who listens to which prompt -------------------------
 
     @override
     def generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
-        return BaseLLM.generate(self._cacheable(kwargs), prompts, *args, **kwargs)
+        return BaseLLM.generate(self._without_cache(), prompts, *args, **{**kwargs, _CACHE: self._cache_in_use()})
 
     @override
     async def agenerate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
-        return await BaseLLM.agenerate(self._cacheable(kwargs), prompts, *args, **kwargs)
+        uncached = self._without_cache()
+        return await BaseLLM.agenerate(uncached, prompts, *args, **{**kwargs, _CACHE: self._cache_in_use()})
 
-    def _cacheable(self, kwargs: dict[str, Any]) -> LinearAlignmentLLM:
-        """This object, or a copy that bypasses the cache, where an answer depends on more than the cache key says."""
-        in_key = self.preferences is None and not set(kwargs) & CALL_ARGUMENTS
-        if in_key or self.cache is False:
-            return self
-        self.load()  # or the copy would load, and drop, an engine of its own
-        return self.model_copy(update={"cache": False})
+    def _without_cache(self) -> LinearAlignmentLLM:
+        """This object as LangChain shall see it: `_generate` looks into the cache, prompt by prompt."""
+        copied = self.model_copy(update={"cache": False})
+        copied._runtime = self._runtime
+        return copied
 
-    # -- generation ---------------------------------------------------------------------------------------------------
+    def _cache_in_use(self) -> BaseCache | None:
+        if self.cache is False:
+            return None
+        cache = self.cache if isinstance(self.cache, BaseCache) else get_llm_cache()
+        if cache is None and self.cache is not None:
+            msg = "Expected a cache for cache=True, none is set; call langchain_core.globals.set_llm_cache first."
+            raise ConfigurationError(msg)
+        return cache
 
-    def _calls(self, prompts: list[str], stop: list[str] | None, kwargs: dict[str, Any]) -> list[AlignedCall]:
-        arguments = dict(kwargs)
+    @override
+    def _generate_helper(
+        self, prompts: list[str], stop: list[str] | None, run_managers: list[Any], **kwargs: Any
+    ) -> LLMResult:
+        return super()._generate_helper(prompts, stop, run_managers, **{**kwargs, _MANAGERS: run_managers})
+
+    @override
+    async def _agenerate_helper(
+        self, prompts: list[str], stop: list[str] | None, run_managers: list[Any], **kwargs: Any
+    ) -> LLMResult:
+        return await super()._agenerate_helper(prompts, stop, run_managers, **{**kwargs, _MANAGERS: run_managers})
+
+    # -- generation: prompts are under way ahead of the one that is read, as many as the engine runs at once -----------
+
+    def _asked(self, prompts: list[str], run_manager: Any, arguments: dict[str, Any]) -> deque[_Asked]:
+        """What is to be asked; takes the internal arguments out."""
         users = arguments.pop(_USERS, None) or [None] * len(prompts)
-        calls = []
-        for prompt, user in zip(prompts, users, strict=True):
-            own = self.named_user(None, arguments if user is None else {**arguments, "user_id": user})
-            calls.append(self.make_call(prompt, self.resolve_principles(prompt, own), stop, own))
-        return calls
+        managers = arguments.pop(_MANAGERS, None) or [run_manager, *[None] * (len(prompts) - 1)]
+        return deque(
+            _Asked(
+                prompt, self.named_user(None, arguments if user is None else {**arguments, "user_id": user}), manager
+            )
+            for prompt, user, manager in zip(prompts, users, managers, strict=True)
+        )
+
+    def _resolve(self, asked: _Asked, stop: list[str] | None, cache: BaseCache | None) -> None:
+        asked.principles = self.resolve_principles(asked.prompt, asked.arguments)
+        if cache is not None:
+            asked.key = self.cache_key(asked.principles, stop, asked.arguments)
+
+    def _call(self, asked: _Asked, stop: list[str] | None) -> AlignedCall:
+        return self.make_call(asked.prompt, asked.principles, stop, asked.arguments)
 
     @override
     def _generate(
@@ -146,17 +224,29 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        calls = self._calls(prompts, stop, kwargs)
-        generations = [call.submit() for call in calls]
-        try:
-            answers = []
-            for call, generation in zip(calls, generations, strict=True):
-                text = "".join(_heard(chunk.text, run_manager) for chunk in generation)
-                answers.append(_generation(call, text, generation.completion))
-            return _llm_result(answers)
-        finally:
-            for generation in generations:
-                generation.cancel()
+        cache: BaseCache | None = kwargs.pop(_CACHE, None)
+        todo, under_way = self._asked(prompts, run_manager, kwargs), deque[_Asked]()
+        answers = []
+        with together(len(prompts)):
+            try:
+                while todo or under_way:
+                    while todo and len(under_way) < MAX_IN_FLIGHT:
+                        asked = todo.popleft()
+                        self._resolve(asked, stop, cache)
+                        asked.found = None if cache is None else cache.lookup(asked.prompt, asked.key)
+                        if asked.found is None:
+                            asked.call = self._call(asked, stop)
+                            asked.running = asked.call.submit()
+                        under_way.append(asked)
+                    asked = under_way[0]
+                    answers.append(asked.answer("".join(_heard(text, asked.manager) for text in _texts(asked.running))))
+                    if cache is not None and asked.found is None:
+                        cache.update(asked.prompt, asked.key, answers[-1])
+                    under_way.popleft()
+            finally:
+                for asked in under_way:
+                    asked.cancel()
+        return _llm_result(answers)
 
     @override
     async def _agenerate(
@@ -166,21 +256,30 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        calls = await run_in_executor(None, self._calls, prompts, stop, kwargs)
-        generations = [call.submit() for call in calls]
-        try:
-            answers = []
-            for call, generation in zip(calls, generations, strict=True):
-                texts = []
-                async for chunk in generation:
-                    texts.append(chunk.text)
-                    if run_manager and chunk.text:
-                        await run_manager.on_llm_new_token(chunk.text)
-                answers.append(_generation(call, "".join(texts), generation.completion))
-            return _llm_result(answers)
-        finally:
-            for generation in generations:
-                generation.cancel()
+        cache: BaseCache | None = kwargs.pop(_CACHE, None)
+        todo, under_way = self._asked(prompts, run_manager, kwargs), deque[_Asked]()
+        answers = []
+        with together(len(prompts)):
+            try:
+                while todo or under_way:
+                    while todo and len(under_way) < MAX_IN_FLIGHT:
+                        asked = todo.popleft()
+                        await run_in_executor(None, self._resolve, asked, stop, cache)
+                        asked.found = None if cache is None else await cache.alookup(asked.prompt, asked.key)
+                        if asked.found is None:
+                            asked.call = await run_in_executor(None, self._call, asked, stop)
+                            asked.running = await asked.call.asubmit()
+                        under_way.append(asked)
+                    asked = under_way[0]
+                    texts = [await _aheard(text, asked.manager) async for text in _atexts(asked.running)]
+                    answers.append(asked.answer("".join(texts)))
+                    if cache is not None and asked.found is None:
+                        await cache.aupdate(asked.prompt, asked.key, answers[-1])
+                    under_way.popleft()
+            finally:
+                for asked in under_way:
+                    asked.cancel()
+        return _llm_result(answers)
 
     @override
     def _stream(
@@ -190,16 +289,16 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        (call,) = self._calls([prompt], stop, kwargs)
-        generation = call.submit()
+        (asked,) = self._asked([prompt], run_manager, kwargs)
+        self._resolve(asked, stop, None)
+        call = self._call(asked, stop)
+        running = call.submit()
         try:
-            for chunk in generation:
-                if text := _heard(chunk.text, run_manager):
-                    yield GenerationChunk(text=text)
-            completion = generation.completion
-            yield GenerationChunk(text=completion.tail, generation_info=call.metadata(completion))
+            for text in _texts(running):
+                yield GenerationChunk(text=_heard(text, run_manager))
+            yield GenerationChunk(text="", generation_info=call.metadata(running.completion))
         finally:
-            generation.cancel()
+            running.cancel()
 
     @override
     async def _astream(
@@ -209,38 +308,55 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        (call,) = await run_in_executor(None, self._calls, [prompt], stop, kwargs)
-        generation = call.submit()
+        (asked,) = self._asked([prompt], run_manager, kwargs)
+        await run_in_executor(None, self._resolve, asked, stop, None)
+        call = await run_in_executor(None, self._call, asked, stop)
+        running = await call.asubmit()
         try:
-            async for chunk in generation:
-                if chunk.text:
-                    if run_manager:
-                        await run_manager.on_llm_new_token(chunk.text)
-                    yield GenerationChunk(text=chunk.text)
-            completion = generation.completion
-            yield GenerationChunk(text=completion.tail, generation_info=call.metadata(completion))
+            async for text in _atexts(running):
+                yield GenerationChunk(text=await _aheard(text, run_manager))
+            yield GenerationChunk(text="", generation_info=call.metadata(running.completion))
         finally:
-            generation.cancel()
+            running.cancel()
 
 
-def _heard(text: str, run_manager: CallbackManagerForLLMRun | None) -> str:
-    if run_manager and text:
-        run_manager.on_llm_new_token(text)
+def _texts(running: Running | None) -> Iterator[str]:
+    """All pieces of an answer, what was held back to its end included; none of one that was found in a cache."""
+    if running is not None:
+        yield from (chunk.text for chunk in running if chunk.text)
+        if tail := running.completion.tail:
+            yield tail
+
+
+async def _atexts(running: Running | None) -> AsyncIterator[str]:
+    if running is not None:
+        async for chunk in running:
+            if chunk.text:
+                yield chunk.text
+        if tail := running.completion.tail:
+            yield tail
+
+
+def _heard(text: str, manager: CallbackManagerForLLMRun | None) -> str:
+    if manager:
+        manager.on_llm_new_token(text)
     return text
 
 
-def _generation(call: AlignedCall, text: str, completion: Completion) -> Generation:
-    usage = {"input_tokens": completion.num_prompt_tokens, "output_tokens": len(completion.records)}
-    return Generation(text=text + completion.tail, generation_info={**call.metadata(completion), "usage": usage})
+async def _aheard(text: str, manager: AsyncCallbackManagerForLLMRun | None) -> str:
+    if manager:
+        await manager.on_llm_new_token(text)
+    return text
 
 
-def _llm_result(answers: list[Generation]) -> LLMResult:
-    usages = [answer.generation_info["usage"] for answer in answers if answer.generation_info]
-    prompt_tokens = sum(u["input_tokens"] for u in usages)
-    completion_tokens = sum(u["output_tokens"] for u in usages)
+def _llm_result(answers: list[Sequence[Generation]]) -> LLMResult:
+    """With the usage of all; an answer out of a cache brings that of the call which made it."""
+    usages = [(answer.generation_info or {}).get("usage", {}) for (answer,) in answers]
+    prompt_tokens = sum(usage.get("input_tokens", 0) for usage in usages)
+    completion_tokens = sum(usage.get("output_tokens", 0) for usage in usages)
     token_usage = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
     }
-    return LLMResult(generations=[[answer] for answer in answers], llm_output={"token_usage": token_usage})
+    return LLMResult(generations=[list(each) for each in answers], llm_output={"token_usage": token_usage})

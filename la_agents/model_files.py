@@ -44,6 +44,14 @@ class ModelFiles:
     revision: str | None = None
     looked_in: tuple[str, ...] = ()
 
+    def state(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, size and time of change of each file: a folder that was written anew is another model."""
+        folder = Path(self.source)
+        if self.is_hub or not folder.is_dir():
+            return ()
+        statuses = ((file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file())
+        return tuple((name, status.st_size, status.st_mtime_ns) for name, status in statuses)
+
     def not_on_hub(self, reason: str) -> ModelNotFoundError:
         """The error for a hub id that can be had neither from the hub nor from its local cache."""
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):

@@ -45,6 +45,8 @@ class LoadedModel:
         eos_token_ids: Every id that ends an answer; it is no part of it.
         max_positions: Context length in tokens, prompt and answer together.
         quantization: The scheme the weights were quantised with after loading, or None.
+
+    A copy is the same model. What `load_model` gave is pickled as its arguments, and loaded again where it arrives.
     """
 
     name: str
@@ -55,6 +57,13 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     quantization: str | None = None
+    _arguments: dict[str, Any] | None = field(default=None, init=False, repr=False)
+
+    def __deepcopy__(self, memo: object) -> LoadedModel:
+        return self
+
+    def __reduce__(self) -> Any:
+        return super().__reduce__() if self._arguments is None else (_load_again, (self._arguments,))
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class _Key:
     """What makes two requests for a model the same one."""
 
     source: str
+    state: tuple[Any, ...]
     revision: str | None
     device: str
     dtype: str
@@ -95,8 +105,8 @@ def load_model(
 ) -> LoadedModel:
     """Load `model`, or return the copy this process already holds; safe to call from several threads.
 
-    A copy is shared for as long as somebody holds it, per resolved location, device, dtype, `quantize` and
-    revision.
+    A copy is shared for as long as somebody holds it, per resolved location and state of its files, device, dtype,
+    `quantize` and revision.
 
     Args:
         model: The bundled alias, a folder, a `.gguf` file, a hub id, or a `LoadedModel` (returned as it is).
@@ -126,12 +136,21 @@ def load_model(
     _check_quantize(quantize, target)
     files = find_model(model, revision=revision, progress=progress)
     with _lock:
-        key = _Key(files.source, files.revision, str(target), str(precision), quantize, trust_remote_code, ends)
+        state = files.state()
+        key = _Key(files.source, state, files.revision, str(target), str(precision), quantize, trust_remote_code, ends)
         loaded = _loaded.get(key)
         if loaded is None:
             loaded = _load(files, target, precision, key)
+            again: dict[str, Any] = {"device": device, "dtype": dtype, "quantize": quantize, "revision": revision}
+            place = model if files.is_hub or model == DEFAULT_MODEL else str(Path(model).expanduser().absolute())
+            again |= {"model": place, "trust_remote_code": trust_remote_code, "end_token_ids": ends}
+            object.__setattr__(loaded, "_arguments", again)
             _loaded[key] = loaded
     return loaded
+
+
+def _load_again(arguments: dict[str, Any]) -> LoadedModel:
+    return load_model(**arguments)
 
 
 def _checked_ends(ids: Collection[int]) -> frozenset[int]:

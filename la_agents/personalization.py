@@ -5,25 +5,44 @@ Knows the store, the prompts and the engine, and brings them together; knows no 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from langchain_core.messages import BaseMessage
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
+from la_agents.batches import asubmit, submit
 from la_agents.engine.sequence import Alignment, Request, Sampling, common_prefix
-from la_agents.errors import ConfigurationError
-from la_agents.models import DEFAULT_MODEL, LoadedModel, load_model
-from la_agents.principles import Principle, as_principles
-from la_agents.prompting import PromptBuilder, Prompts, Wording
+from la_agents.errors import ConfigurationError, GenerationError
+from la_agents.fingerprint import fingerprint
+from la_agents.models import DEFAULT_MODEL, LoadedModel
+from la_agents.principles import Principle, as_principles, digest
+from la_agents.prompting import Placement, Prompts, Wording
 from la_agents.report import alignment_report
-from la_agents.users import find_user, resolve_user
+from la_agents.runtime import Ready, Runtime, Setup
+from la_agents.structured_output import schema_of
+from la_agents.tokenization import check_text
+from la_agents.users import as_user_id, find_user, resolve_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from langchain_core.runnables import RunnableConfig
 
     from la_agents.call_format import CallFormat
@@ -42,18 +61,66 @@ CALL_ARGUMENTS = frozenset(
         "max_divergence",
         "max_tokens",
         "method",
+        "model",
         "principle_top_p",
         "principles",
         "seed",
         "stop",
         "strength",
         "temperature",
+        "template_variables",
         "timeout",
         "top_p",
         "user_id",
     }
 )
-"""Constructor arguments that a call may override, also through `bind`."""
+"""Constructor arguments that a call may override, also through `bind`; None there means the constructor's."""
+
+_SETTINGS = sorted(CALL_ARGUMENTS - {"principles", "user_id"})
+_UNKEYED = {"model", "timeout"}  # the model is in the key by its fingerprint
+_UNTOLD = {"principles", "preferences", "stop", "template_variables", "user_id"}  # values that no error repeats
+
+
+def _as_model(value: Any) -> Any:
+    if isinstance(value, LoadedModel) or (isinstance(value, (str, os.PathLike)) and str(value).strip()):
+        return value
+    msg = f"Expected model to be an alias, a folder, a .gguf file, a hub id or a LoadedModel, got {value!r}."
+    raise ConfigurationError(msg)
+
+
+def _as_store(value: Any) -> Any:
+    if value is None or callable(getattr(value, "retrieve", None)):
+        return value
+    got = type(value).__name__
+    msg = f"Expected preferences to be a PreferenceStore, got {got}; open one with PreferenceStore(path=...)."
+    raise ConfigurationError(msg)
+
+
+def _as_default_user(value: Any) -> Any:
+    return None if value is None else as_user_id(value)
+
+
+def _as_stop(value: Any) -> Any:
+    return [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
+
+
+def _as_variables(value: Any) -> Any:
+    """Plain values, since they are part of cache keys."""
+    if value is None or isinstance(value, Mapping):
+        try:
+            return None if value is None else json.loads(json.dumps(dict(value)))
+        except (TypeError, ValueError):
+            pass
+    msg = (
+        "Expected template_variables to be a mapping of names to plain values (text, numbers, True, None, lists and "
+        f"mappings of them), got {type(value).__name__}."
+    )
+    raise ConfigurationError(msg)
+
+
+Number = Annotated[float, Strict()]
+Whole = Annotated[int, Strict()]
+Flag = Annotated[bool, Strict()]
 
 
 class Rendering(NamedTuple):
@@ -67,7 +134,7 @@ class Rendering(NamedTuple):
 class AlignedCall:
     """One call on its way: what was resolved, and what to ask the engine for."""
 
-    face: Personalized
+    ready: Ready
     principles: tuple[Principle, ...]
     prompts: Prompts
     request: Request
@@ -79,15 +146,29 @@ class AlignedCall:
         """How calls stand in the answer, if it may hold any."""
         if self.structure is None or self.structure.box is None:
             return None
-        builder: PromptBuilder = self.face._builder
-        return builder.call_format
+        return self.ready.builder.call_format
 
     def submit(self) -> Generation:
-        return self.face.engine.submit(self.request)
+        """Put it in the engine's queue; whoever does so cancels it when nobody waits any more."""
+        return submit(self._queue)
+
+    async def asubmit(self) -> Generation:
+        """`submit` for tasks, which may be cancelled meanwhile."""
+        return await asubmit(self._queue)
+
+    def _queue(self) -> Generation:
+        return self.ready.engine.submit(self.request)
 
     def metadata(self, completion: Completion) -> dict[str, Any]:
-        """`response_metadata` of the finished answer."""
-        loaded = self.face.engine.loaded
+        """`response_metadata` of the finished answer.
+
+        Raises:
+            GenerationError: it was cut off, with the batch that it belonged to.
+        """
+        if completion.finish_reason == "cancelled":
+            msg = "Expected a whole answer, it was cancelled while it was written; ask again."
+            raise GenerationError(msg)
+        loaded = self.ready.engine.loaded
         report = alignment_report(
             completion,
             self.request.alignment,
@@ -109,56 +190,67 @@ class Personalized(BaseModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, protected_namespaces=())
 
-    model: Any = DEFAULT_MODEL
-    """Bundled alias, local folder, `.gguf` file, hub id, or a `LoadedModel`."""
-    device: str = "auto"
+    model: Annotated[Any, AfterValidator(_as_model)] = Field(
+        default_factory=lambda: os.environ.get("LA_AGENTS_MODEL") or DEFAULT_MODEL
+    )
+    """Bundled alias, local folder, `.gguf` file, hub id, or a `LoadedModel`; by default what `LA_AGENTS_MODEL` names in
+    the environment, else the bundled one."""
+    device: str = Field(default_factory=lambda: os.environ.get("LA_AGENTS_DEVICE") or "auto")
+    """"auto", or a torch device; by default what `LA_AGENTS_DEVICE` names in the environment, else "auto"."""
     dtype: str = "auto"
     quantize: str | None = "auto"
     """Weight quantisation: "int8", None, or "auto" (int8 for the bundled model on a CPU)."""
-    end_token_ids: Sequence[int] | None = None
+    end_token_ids: Sequence[Whole] | None = None
     """Token ids that end an answer; None joins those that the model's files and its chat template name."""
-    preferences: Any = None
+    preferences: Annotated[Any, AfterValidator(_as_store)] = None
     """A `PreferenceStore`; None aligns with `principles` alone."""
-    principles: Sequence[str | Principle] = Field(default_factory=tuple)
+    principles: Annotated[Sequence[str | Principle], PlainValidator(as_principles)] = Field(default_factory=tuple)
     """Principles of every call, before the user's own."""
-    user_id: Any = None
+    user_id: Annotated[Any, AfterValidator(_as_default_user)] = None
     """The user of calls that name none; `config["configurable"]["user_id"]` and call arguments come first."""
-    allow_anonymous: bool = False
+    allow_anonymous: Flag = False
     """Whether calls without a user are answered without the store instead of raising `UserNotSpecifiedError`."""
-    max_principles: int = Field(default=5, ge=1)
+    max_principles: Whole = Field(default=5, ge=1)
     """How many relevant preferences a call takes at most; those of scope "always" are not counted."""
-    min_relevance: float | None = None
+    min_relevance: Number | None = Field(default=None, allow_inf_nan=False)
     """Similarity below which a preference does not count as relevant; None takes the store's default."""
-    max_principle_tokens: int | None = Field(default=None, ge=0)
+    max_principle_tokens: Whole | None = Field(default=None, ge=0)
     """Budget of tokens, in the model's own count, for the texts of all preferences; what does not fit is left out, the
     least relevant first. None for any."""
     method: str = "linear"
     """"linear" (Linear Alignment), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
-    strength: float = 0.5
+    strength: Number = 0.5
     """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2. The default
     is what `la-agents calibrate` recommends for the bundled model."""
     compose: Literal["joint", "sum"] = "joint"
     """"joint": all principles in one branch (the paper); "sum": each its own branch and weight."""
-    max_divergence: float | None = None
+    max_divergence: Number | None = None
     """Budget delta: nats per token by which the answer may depart from the unaligned model."""
-    principle_top_p: float | None = None
+    principle_top_p: Number | None = None
     """Mass of the principles' nucleus, the tokens that may be chosen; None: 0.8 for "linear", all for other methods."""
-    mask_temperature: float | None = None
-    placement: Literal["system", "user"] = "system"
+    mask_temperature: Number | None = None
+    placement: Placement = "system"
     wording: Wording | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int | None = None
-    max_tokens: int = 256
-    stop: Sequence[str] | None = None
-    timeout: float | None = None
+    template_variables: Annotated[dict[str, Any] | None, BeforeValidator(_as_variables)] = None
+    """Variables of the model's own chat template, such as `{"enable_thinking": False}`; one that the template does not
+    know is refused."""
+    temperature: Number = 0.0
+    top_p: Number = 1.0
+    seed: Whole | None = None
+    max_tokens: Whole = 256
+    stop: Annotated[Sequence[str] | None, BeforeValidator(_as_stop)] = None
+    timeout: Number | None = None
     """Seconds until `DeadlineExceededError`."""
-    explain: bool = False
-    """Whether the report lists every token."""
+    explain: Flag = False
+    """Whether the report lists every token, and names principles by their texts, too."""
 
-    _engine: Any = PrivateAttr(default=None)
-    _builder: Any = PrivateAttr(default=None)
-    _load_lock: Any = PrivateAttr(default_factory=threading.Lock)
+    _runtime: Runtime = PrivateAttr(default_factory=Runtime)
+    _made: bool = PrivateAttr(default=False)
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        with _refusals(values):
+            super().__init__(*args, **values)
+        self._made = True
 
     @model_validator(mode="before")
     @classmethod
@@ -168,23 +260,25 @@ class Personalized(BaseModel):
             _refuse(set(values) - known, f"an argument of {cls.__name__}", known)
         return values
 
-    @field_validator("principles", mode="before")
-    @classmethod
-    def _read_principles(cls, value: Any) -> tuple[Principle, ...]:
-        return as_principles(value)
-
     @model_validator(mode="after")
     def _check_ranges(self) -> Personalized:
-        self._sampling({})
-        self._alignment({})
+        settings = self._settings({})
+        self._sampling(settings)
+        self._alignment(settings)
+        if isinstance(self.model, LoadedModel):
+            self._setup({}).load()  # refuses settings beside it
         return self
+
+    def __copy__(self) -> Any:
+        copied = super().__copy__()
+        copied._runtime = self._runtime.__copy__()
+        copied.__dict__.pop("_serialized", None)  # LangChain's memory of what the settings were
+        return copied
 
     @property
     def engine(self) -> Engine:
         """The model's engine, shared by all objects on the same model; loads the model on first use."""
-        self.load()
-        engine: Engine = self._engine
-        return engine
+        return self._ready({}).engine
 
     def load(self, progress: Callable[[str, float], None] | None = None) -> None:
         """Load the model now rather than at the first call.
@@ -193,30 +287,29 @@ class Personalized(BaseModel):
             ModelNotFoundError: it is at none of the places looked in.
             UnsupportedModelError: it cannot be aligned.
         """
-        from la_agents.engine.engine import engine_for
-
-        with self._load_lock:
-            if self._engine is None:
-                loaded = self._load_model(progress)
-                builder = PromptBuilder(loaded.tokenizer, placement=self.placement, wording=self.wording)
-                self._builder, self._engine = builder, engine_for(loaded)
+        self._ready({}, progress)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of a text by the model's own tokenizer; LangChain counts tokens with it."""
+        check_text(text)
         ids: list[int] = self.engine.loaded.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
-    def _load_model(self, progress: Callable[[str, float], None] | None) -> LoadedModel:
-        ends = self.end_token_ids
-        if isinstance(self.model, LoadedModel):
-            return self.model if ends is None else load_model(self.model, end_token_ids=ends)
-        return load_model(
-            self.model,
+    def _ready(self, settings: Mapping[str, Any], progress: Callable[[str, float], None] | None = None) -> Ready:
+        """The engine and the prompt builder of a call with these settings."""
+        return self._runtime.get(self._setup(settings), progress)
+
+    def _setup(self, settings: Mapping[str, Any]) -> Setup:
+        variables = self._argument(settings, "template_variables") or {}
+        return Setup(
+            model=self._argument(settings, "model"),
             device=self.device,
             dtype=self.dtype,
             quantize=self.quantize,
-            end_token_ids=ends,
-            progress=progress,
+            end_token_ids=None if self.end_token_ids is None else tuple(self.end_token_ids),
+            placement=self.placement,
+            wording=self.wording,
+            variables=json.dumps(variables),
         )
 
     def resolve_principles(self, query: str, arguments: Mapping[str, Any]) -> tuple[Principle, ...]:
@@ -224,7 +317,9 @@ class Personalized(BaseModel):
 
         Raises:
             UserNotSpecifiedError: a store is set, no user is named, and anonymous calls are not allowed.
+            PromptError: the query is no text that can be written down.
         """
+        check_text(query)
         given = arguments.get("principles")
         fixed = as_principles(self.principles if given is None else given)
         if self.preferences is None:
@@ -252,34 +347,59 @@ class Personalized(BaseModel):
         structure: Structure | None = None,
     ) -> AlignedCall:
         """Everything between the arguments of a call and the engine; `source` is messages, or plain text."""
-        _refuse(set(arguments) - CALL_ARGUMENTS, f"a call argument of {type(self).__name__}", CALL_ARGUMENTS)
-        settings = {**arguments, **({} if stop is None else {"stop": stop})}
+        settings = self._settings(arguments, stop)
         sampling, alignment = self._sampling(settings), self._alignment(settings)
-        self.load()
-        sampling = replace(sampling, stop=(*sampling.stop, *self._builder.stop))
+        ready = self._ready(settings)
+        sampling = replace(sampling, stop=(*sampling.stop, *ready.builder.stop))
         # Where nothing of the answer is aligned, the branches would be computed for nothing.
         applied = () if structure is not None and structure.whole and not structure.aligned else principles
-        prompts = self._build(source, applied, self._argument(settings, "compose"), structure)
+        prompts = _build(ready, source, applied, settings["compose"], structure)
         user = find_user(arguments.get("user_id"), None, self.user_id)
-        explain = bool(self._argument(settings, "explain"))
         request = Request(
             reference=prompts.reference.token_ids,
             branches=tuple(branch.token_ids for branch in prompts.branches),
             weights=prompts.weights,
             sampling=sampling,
             alignment=alignment,
-            timeout=self._argument(settings, "timeout"),
+            timeout=settings["timeout"],
             salt=user,
-            num_public_tokens=self._num_public_tokens(prompts),
-            list_candidates=explain,
-            grammar=None if structure is None else self._grammar(structure),
+            num_public_tokens=_num_public_tokens(ready, prompts),
+            list_candidates=settings["explain"],
+            grammar=None if structure is None else _grammar(ready, structure),
         )
-        return AlignedCall(self, tuple(principles), prompts, request, explain, structure)
+        return AlignedCall(ready, tuple(principles), prompts, request, settings["explain"], structure)
 
-    def render_prompts(self, source: Sequence[BaseMessage] | str, principles: Sequence[Principle]) -> Rendering:
-        """The prompts of a call with these principles, as text."""
-        self.load()
-        prompts = self._build(source, principles, self.compose)
+    def cache_key(
+        self,
+        principles: Sequence[Principle],
+        stop: Sequence[str] | None,
+        arguments: Mapping[str, Any],
+        structure: Mapping[str, Any] | None = None,
+    ) -> str:
+        """What an answer depends on beside its prompt, as a digest: it holds no text of anybody's.
+
+        Equal arguments give equal keys, whether they come from the constructor, a binding or the call. Each user has
+        keys of their own, so that nobody can tell by a quick answer what another one asked.
+        """
+        settings = self._settings(arguments, stop)
+        told = {
+            "model": fingerprint(self._ready(settings).engine.loaded),
+            "user": find_user(arguments.get("user_id"), None, self.user_id),
+            "principles": digest(principles),
+            "placement": self.placement,
+            "wording": asdict(self.wording or Wording()),
+            "structure": {name: value for name, value in sorted((structure or {}).items()) if value is not None},
+            **{name: settings[name] for name in _SETTINGS if name not in _UNKEYED},
+        }
+        text = json.dumps([type(self).__name__, told], default=_plain)
+        return f"la_agents:{hashlib.sha256(text.encode()).hexdigest()}"
+
+    def render_prompts(
+        self, source: Sequence[BaseMessage] | str, principles: Sequence[Principle], arguments: Mapping[str, Any]
+    ) -> Rendering:
+        """The prompts of a call with these principles and arguments, as text."""
+        settings = self._settings(arguments)
+        prompts = _build(self._ready(settings), source, principles, settings["compose"])
         return Rendering(prompts.reference.text, [branch.text for branch in prompts.branches])
 
     def named_user(self, config: RunnableConfig | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,43 +410,41 @@ class Personalized(BaseModel):
         user = find_user(arguments.get("user_id"), config, self.user_id)
         return {**arguments, **({} if user is None else {"user_id": user})}
 
-    def _build(
-        self,
-        source: Sequence[BaseMessage] | str,
-        principles: Sequence[Principle],
-        compose: Any,
-        structure: Structure | None = None,
-    ) -> Prompts:
-        builder: PromptBuilder = self._builder
-        if isinstance(source, str):
-            return builder.build_text(source, principles, compose)
-        tools, instructions = ((), "") if structure is None else (structure.tools, structure.instructions)
-        return builder.build(source, principles, compose, tools=tools, instructions=instructions)
-
-    def _grammar(self, structure: Structure) -> Grammar | None:
-        added = {str(token.content): id for id, token in self.engine.loaded.tokenizer.added_tokens_decoder.items()}
-        builder: PromptBuilder = self._builder
-        return structure.grammar(builder.call_format, added)
-
-    def _num_public_tokens(self, prompts: Prompts) -> int:
-        """Leading tokens that are the template's alone; a system text may hold what was retrieved for one user."""
-        builder: PromptBuilder = self._builder
-        rows = [builder.frame, *(prompt.token_ids for prompt in (prompts.reference, *prompts.branches))]
-        return common_prefix(rows, min(map(len, rows)))
-
     def _argument(self, settings: Mapping[str, Any], name: str) -> Any:
         """A call's own value, if it is not None, else the constructor's."""
         value = settings.get(name)
         return getattr(self, name) if value is None else value
 
-    def _sampling(self, settings: Mapping[str, Any]) -> Sampling:
-        values = {f.name: self._argument(settings, f.name) for f in fields(Sampling) if f.name != "stop"}
-        stop = self._argument(settings, "stop") or ()
-        stop = (stop,) if isinstance(stop, str) else tuple(stop)
-        return Sampling(**values, stop=stop)
+    def _settings(self, arguments: Mapping[str, Any], stop: Sequence[str] | None = None) -> dict[str, Any]:
+        """All settings of a call, whoever gave them, checked: a copy of this object may hold anything.
 
-    def _alignment(self, settings: Mapping[str, Any]) -> Alignment:
-        return Alignment(**{f.name: self._argument(settings, f.name) for f in fields(Alignment)})
+        Raises:
+            ConfigurationError: one is unknown, or not of its kind; it names the argument.
+        """
+        _refuse(set(arguments) - CALL_ARGUMENTS, f"a call argument of {type(self).__name__}", CALL_ARGUMENTS)
+        given = {**arguments, **({} if stop is None else {"stop": stop})}
+        return {name: self._checked(name, self._argument(given, name)) for name in _SETTINGS}
+
+    @classmethod
+    def _checked(cls, name: str, value: Any) -> Any:
+        with _refusals({name: value}, name):
+            return _adapter(cls, name).validate_python(value)
+
+    @staticmethod
+    def _sampling(settings: Mapping[str, Any]) -> Sampling:
+        values = {f.name: settings[f.name] for f in fields(Sampling) if f.name in settings}
+        stop = tuple(settings["stop"] or ())
+        for text in stop:
+            check_text(text, "stop", ConfigurationError)
+        timeout = settings["timeout"]
+        if timeout is not None and not 0 < timeout < float("inf"):
+            msg = f"Expected timeout to be a number of seconds above 0, or None, got {timeout!r}."
+            raise ConfigurationError(msg)
+        return Sampling(**{**values, "stop": stop})
+
+    @staticmethod
+    def _alignment(settings: Mapping[str, Any]) -> Alignment:
+        return Alignment(**{f.name: settings[f.name] for f in fields(Alignment) if f.name in settings})
 
     @property
     def model_name(self) -> str:
@@ -335,20 +453,53 @@ class Personalized(BaseModel):
 
     @property
     def identifying(self) -> dict[str, Any]:
-        """All of this object that an answer depends on, for cache keys and traces; the store is not part of it."""
-        names = CALL_ARGUMENTS - {"user_id", "principles", "timeout"}
+        """The settings that an answer depends on, for traces; principles by their digest, and without the store."""
+        names = CALL_ARGUMENTS - {"user_id", "principles", "timeout", "model"}
         values = {
             name: getattr(self, name)
             for name in sorted(names | {"placement", "wording", "dtype", "quantize", "end_token_ids"})
         }
-        principles = [(p.text, p.weight) for p in as_principles(self.principles)]
-        return {"model": self.model_name, "principles": principles, **values}
+        return {"model": self.model_name, "principles": digest(as_principles(self.principles)), **values}
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """What LangChain's `dumps` cannot write by itself, as plain values that the constructor reads."""
+        plain: dict[str, Any] = {"principles": [principle.plain for principle in as_principles(self.principles)]}
+        if self.wording is not None:
+            plain["wording"] = asdict(self.wording)
+        if isinstance(self.model, os.PathLike):
+            plain["model"] = str(self.model)
+        return plain
 
 
 def last_human_text(messages: Sequence[BaseMessage]) -> str:
     """What the user asked last: the query that preferences are matched against; "" if nobody did."""
     human = next((m for m in reversed(messages) if m.type == "human"), None)
     return "" if human is None else str(human.text)
+
+
+def _build(
+    ready: Ready,
+    source: Sequence[BaseMessage] | str,
+    principles: Sequence[Principle],
+    compose: Any,
+    structure: Structure | None = None,
+) -> Prompts:
+    if isinstance(source, str):
+        return ready.builder.build_text(source, principles, compose)
+    tools, instructions = ((), "") if structure is None else (structure.tools, structure.instructions)
+    return ready.builder.build(source, principles, compose, tools=tools, instructions=instructions)
+
+
+def _grammar(ready: Ready, structure: Structure) -> Grammar | None:
+    added = {str(token.content): id for id, token in ready.engine.loaded.tokenizer.added_tokens_decoder.items()}
+    return structure.grammar(ready.builder.call_format, added)
+
+
+def _num_public_tokens(ready: Ready, prompts: Prompts) -> int:
+    """Leading tokens that are the template's alone; a system text may hold what was retrieved for one user."""
+    rows = [ready.builder.frame, *(prompt.token_ids for prompt in (prompts.reference, *prompts.branches))]
+    return common_prefix(rows, min(map(len, rows)))
 
 
 def _principle(scored: Any) -> Principle:
@@ -360,3 +511,32 @@ def _refuse(unknown: set[str], what: str, known: Sequence[str] | frozenset[str] 
     if unknown:
         msg = f"Expected {what}, got {', '.join(map(repr, sorted(unknown)))}; known are {', '.join(sorted(known))}."
         raise ConfigurationError(msg)
+
+
+@functools.cache
+def _adapter(face: type[Personalized], name: str) -> TypeAdapter[Any]:
+    """What the constructor takes as `name`, for calls."""
+    field = face.model_fields[name]
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return TypeAdapter(kind)
+
+
+@contextmanager
+def _refusals(values: Mapping[str, Any], name: str | None = None) -> Iterator[None]:
+    """Say what pydantic refuses as this library does, and without the value where it may be somebody's text."""
+    try:
+        yield
+        return
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    argument = name or str((first["loc"] or ("arguments",))[0])
+    value = values.get(argument)
+    shown = type(value).__name__ if argument in _UNTOLD else repr(value)[:80]
+    reason = first["msg"][:1].lower() + first["msg"][1:]
+    msg = f"Expected a valid {argument}, got {shown}: {reason}."
+    raise ConfigurationError(msg)  # out here, because pydantic's error repeats all that it was given
+
+
+def _plain(value: Any) -> Any:
+    """A schema given as a class, by what it says: another class of the same name is another schema."""
+    return schema_of(value) if isinstance(value, type) else repr(value)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from la_agents.errors import ConfigurationError
 
@@ -35,32 +36,53 @@ class Principle:
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip():
-            msg = f"Expected a principle to be non-blank text, got {self.text!r}; leave it out instead."
+            kind = "blank text" if isinstance(self.text, str) else type(self.text).__name__
+            msg = f"Expected a principle to be non-blank text, got {kind}; leave it out instead."
             raise ConfigurationError(msg)
-        if not 0.0 <= self.weight < float("inf"):
+        try:
+            self.text.encode()
+        except UnicodeEncodeError:
+            msg = "Expected a principle without lone surrogates (halves of characters), got one with; mend its text."
+            raise ConfigurationError(msg) from None
+        number = isinstance(self.weight, (int, float)) and not isinstance(self.weight, bool)
+        if not number or not 0.0 <= self.weight < float("inf"):
             msg = f"Expected a principle's weight to be finite and >= 0, got {self.weight!r}."
             raise ConfigurationError(msg)
 
+    @property
+    def plain(self) -> str | dict[str, Any]:
+        """The text alone if it says everything, else the fields; `as_principles` reads both."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return self.text if values.keys() == {"text"} else values
 
-def as_principles(principles: Iterable[str | Principle]) -> tuple[Principle, ...]:
-    """Accept plain strings beside `Principle`s, as every public argument named `principles` does.
+
+def as_principles(principles: Iterable[str | Mapping[str, Any] | Principle]) -> tuple[Principle, ...]:
+    """Accept plain strings and mappings of fields beside `Principle`s, as every public argument `principles` does.
 
     Raises:
-        ConfigurationError: a bare string was given instead of a list, or an item is neither.
+        ConfigurationError: no list was given, or an item is none of these.
     """
-    if isinstance(principles, str):
-        msg = f"Expected principles to be a list of strings, got the single string {principles!r}; wrap it in a list."
+    if isinstance(principles, (str, bytes, Mapping)) or not isinstance(principles, Iterable):
+        what = "a single string" if isinstance(principles, str) else type(principles).__name__
+        msg = f"Expected principles to be a list of strings, got {what}; wrap one in a list, and pass [] for none."
         raise ConfigurationError(msg)
-    resolved = []
-    for item in principles:
-        if not isinstance(item, (str, Principle)):
-            msg = f"Expected each principle to be a str or a Principle, got {type(item).__name__}."
-            raise ConfigurationError(msg)
-        resolved.append(item if isinstance(item, Principle) else Principle(item))
-    return tuple(resolved)
+    return tuple(_as_principle(item) for item in principles)
+
+
+def _as_principle(item: object) -> Principle:
+    if isinstance(item, Principle):
+        return item
+    if isinstance(item, str):
+        return Principle(item)
+    known = {f.name for f in fields(Principle)}
+    if isinstance(item, Mapping) and "text" in item and item.keys() <= known:
+        return Principle(**item)
+    got = type(item).__name__
+    msg = f"Expected each of the principles to be a str, a Principle or a mapping of its fields, got {got}."
+    raise ConfigurationError(msg)
 
 
 def digest(principles: Iterable[Principle]) -> str:
-    """SHA-256 over texts and weights, in order: equal digests align alike, so a cache may share an answer."""
-    material = json.dumps([[p.text, p.weight] for p in principles], ensure_ascii=False)
+    """SHA-256 over all but relevance, in order: equal digests align alike, and their reports name the same records."""
+    material = json.dumps([[p.text, float(p.weight), p.id, p.layer] for p in principles], ensure_ascii=False)
     return hashlib.sha256(material.encode()).hexdigest()

@@ -21,7 +21,7 @@ from la_agents.errors import ConfigurationError, PromptError
 from la_agents.principles import Principle
 from la_agents.tokenization import DataGuard
 from la_agents.turn_end import turn_end
-from la_agents.turns import Turn, split_thought, to_turns
+from la_agents.turns import Turn, split_thought, to_turns, with_name
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -79,10 +79,11 @@ class Wording:
 
     def __post_init__(self) -> None:
         for name, placeholder in (("one", "{principle}"), ("many", "{principles}"), ("item", "{principle}")):
-            if placeholder not in getattr(self, name):
-                msg = f"Expected the wording {name!r} to contain {placeholder}, got {getattr(self, name)!r}."
+            text = getattr(self, name)
+            if not isinstance(text, str) or placeholder not in text:
+                msg = f"Expected the wording {name!r} to contain {placeholder}, got {text!r}."
                 raise ConfigurationError(msg)
-        if not self.neutral_system.strip():
+        if not isinstance(self.neutral_system, str) or not self.neutral_system.strip():
             msg = "Expected a neutral_system text, got a blank one; it stands in the prompts of all branches."
             raise ConfigurationError(msg)
 
@@ -112,6 +113,7 @@ class PromptBuilder:
         placement: "system" puts principles at the end of the system text, "user" at the end of the last human
             turn (or of the system text, if there is no human turn).
         wording: The words around principles.
+        variables: Variables of the chat template.
 
     Attributes:
         stop: Strings at which an answer should end because the format has no special token for it.
@@ -123,11 +125,12 @@ class PromptBuilder:
         *,
         placement: Placement = "system",
         wording: Wording | None = None,
+        variables: Mapping[str, Any] | None = None,
     ) -> None:
         _check("placement", placement, get_args(Placement))
         self._placement = placement
         self._wording = wording or Wording()
-        self._template = ChatTemplate(tokenizer)
+        self._template = ChatTemplate(tokenizer, variables)
         labels = FALLBACK_LABELS if self._template.is_fallback else ()
         # What calls are written in is marked up too, whether or not the template knows it.
         self._guard = DataGuard(tokenizer, self._template.source + HERMES.opening + HERMES.closing, labels)
@@ -195,6 +198,8 @@ class PromptBuilder:
 
     def _conversation(self, turns: list[Turn], instructions: str = "") -> _Conversation:
         """Take the leading system text and the beginning of the answer off `turns`."""
+        shown = self._template.takes_names
+        turns = [turn if shown and turn["role"] != "system" else with_name(turn) for turn in turns]
         first = next((index for index, turn in enumerate(turns) if turn["role"] != "system"), len(turns))
         system = "\n\n".join(turn["content"] for turn in turns[:first] if turn["content"].strip())
         rest = turns[first:]

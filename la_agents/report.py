@@ -43,9 +43,9 @@ class _Values(BaseModel):
 
 
 class PrincipleReport(_Values):
-    """A principle that was used; see `Principle`."""
+    """A principle that was used; see `Principle`. Its text is there if the answer was asked for with `explain=True`."""
 
-    text: str
+    text: str | None = None
     weight: float
     id: str | None = None
     relevance: float | None = None
@@ -217,11 +217,15 @@ def alignment_report(
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> dict[str, Any]:
-    """The report as JSON-able values, as `AlignmentReport` describes them; with a tokenizer, every token is listed."""
+    """The report as JSON-able values, as `AlignmentReport` describes them.
+
+    With a tokenizer, every token is listed and principles come with their texts. Without, a report holds nothing of
+    what the user said: it stays in checkpoints and caches after the user was erased.
+    """
     records = completion.records
     divergences = [record.divergence for record in records] or [0.0]
     report: dict[str, Any] = {
-        "principles": [principle_values(p) for p in principles],
+        "principles": [principle_values(p, with_text=tokenizer is not None) for p in principles],
         "branches": [
             {"principles": list(members), "weight": weight, "share": _mean_share(records, i)}
             for i, (members, weight) in enumerate(zip(branch_principles, weights, strict=True))
@@ -242,11 +246,11 @@ def alignment_report(
     return report
 
 
-def principle_values(principle: Principle) -> dict[str, Any]:
-    """A principle as the report lists it."""
+def principle_values(principle: Principle, *, with_text: bool) -> dict[str, Any]:
+    """A principle as the report lists it: by its id, and by its text if that is wanted."""
     return {
         "id": principle.id,
-        "text": principle.text,
+        **({"text": principle.text} if with_text else {}),
         "weight": principle.weight,
         "relevance": principle.relevance,
         "layer": principle.layer,

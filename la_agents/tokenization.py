@@ -17,18 +17,36 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from la_agents.errors import PromptError
+from la_agents.errors import LaAgentsError, PromptError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["DataGuard"]
+__all__ = ["DataGuard", "check_text"]
 
 # Role markers that a template may spell in plain text: [INST], <<SYS>>, <|user|>, <start_of_turn>, ### Human:
 _PLAIN_MARKER = re.compile(r"\[/?[A-Z_]{2,}\]|<</?[A-Z]+>>|<\|?/?[a-zA-Z_]{3,}\|?>|###? ?[A-Z][a-z]+:")
 _NO_MATCH = re.compile(r"(?!)")
 _BREAKERS = range(0x100000, 0x10FFFE)  # private-use plane 16: in no text, in no learned merge
 _MAX_REPAIRS = 8
+
+
+def check_text(text: str, what: str = "text", error: type[LaAgentsError] = PromptError) -> None:
+    """Refuse halves of characters, which Python's str may hold (from broken JSON, say) and no tokenizer reads.
+
+    Raises:
+        PromptError: or another `error`; it says where, and repeats nothing of the text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as broken:
+        msg = (
+            f"Expected {what} of whole characters, got a lone surrogate (U+{ord(text[broken.start]):04X} at place "
+            f"{broken.start}); drop it, or use text.encode(errors='replace').decode()."
+        )
+    else:
+        return
+    raise error(msg)  # out here, because Python's own error holds the text
 
 
 class DataGuard:
@@ -55,8 +73,13 @@ class DataGuard:
         """Break every marker in the strings of `data` (lists and dicts, keys too); return it and the breaker.
 
         The breaker is a character that occurs nowhere in `data`, or "" if nothing had to be broken.
+
+        Raises:
+            PromptError: some text holds a lone surrogate.
         """
         texts = list(_strings(data))
+        for text in texts:
+            check_text(text)
         if not any(self._is_suspect(text) for text in texts):
             return data, ""
         used = set().union(*texts)
@@ -70,8 +93,10 @@ class DataGuard:
         """Token ids of a rendered prompt whose data went through `protect`; the breaker leaves no trace.
 
         Raises:
-            PromptError: the tokenizer normalises some text into a special token, however it is broken.
+            PromptError: the tokenizer normalises some text into a special token, however it is broken; or a lone
+                surrogate came from the template or its variables.
         """
+        check_text(text)
         for _ in range(_MAX_REPAIRS):
             encoding = self._encode_whole(text)
             if encoding is None:

@@ -10,6 +10,9 @@ Nothing is lost silently; content that a text model cannot read raises.
 | AIMessage                   | assistant, with `tool_calls` and `reasoning_content` if it has any           |
 | ToolMessage, FunctionMessage| tool, with the name of the function that answered                           |
 | ChatMessage                 | by its role: system, developer, user, human, assistant, ai, tool, function  |
+
+A message's `name` is kept in the turn. `with_name` writes it in front of the text for templates that do not show it;
+an assistant's stays out of the text, for the model would go on writing it in front of its answers.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from langchain_core.messages import (
 
 from la_agents.errors import PromptError
 
-__all__ = ["Turn", "is_blank", "split_thought", "to_turns"]
+__all__ = ["Turn", "is_blank", "split_thought", "to_turns", "with_name"]
 
 Turn = dict[str, Any]
 
@@ -59,6 +62,16 @@ def is_blank(turn: Turn) -> bool:
     return not turn["content"].strip() and not turn.get("tool_calls")
 
 
+def with_name(turn: Turn) -> Turn:
+    """The name of who speaks in front of what is said; an assistant's is left out."""
+    if turn["role"] == "tool" or "name" not in turn:
+        return turn
+    named = {key: value for key, value in turn.items() if key != "name"}
+    if turn["role"] == "assistant" or is_blank(turn):
+        return named
+    return {**named, "content": f"{turn['name']}: {turn['content']}"}
+
+
 def split_thought(turn: Turn) -> Turn:
     """Move what an assistant wrote up to `</think>` into `reasoning_content`, where templates look for it."""
     if turn["role"] != "assistant" or "</think>" not in turn["content"]:
@@ -71,6 +84,8 @@ def _to_turn(message: BaseMessage, names: dict[str, tuple[str, str]]) -> Turn:
     """One turn. `names` maps a call's id to its function and short id; calls add to it, results read it."""
     role = _role(message)
     turn: Turn = {"role": role, "content": _text(message, role)}
+    if message.name and message.name.strip() and role != "tool":
+        turn["name"] = " ".join(message.name.split())
     if isinstance(message, AIMessage):
         if thought := _thought(message):
             turn["reasoning_content"] = thought

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from la_agents.chat_models import ChatLinearAlignment
     from la_agents.models import LoadedModel
 
-__all__ = ["as_object", "as_user", "ask", "chat_model", "load", "stream", "summary"]
+__all__ = ["as_object", "as_user", "ask", "chat_model", "load", "stream", "summary", "with_texts"]
 
 _PRINCIPLE_KEYS = ("id", "text", "weight", "relevance", "layer")
 
@@ -48,7 +48,7 @@ def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_
     with settings.open_store() as store:
         llm = chat_model(load(settings), store, decoding)
         if as_json:
-            print_json(as_object(llm.invoke(question, config=as_user(user)), user))
+            print_json(as_object(with_texts(llm.invoke(question, config=as_user(user)), llm, question, user), user))
         else:
             note(summary(stream(llm, question, user).response_metadata["alignment"]))
 
@@ -60,8 +60,20 @@ def stream(llm: ChatLinearAlignment, prompt: LanguageModelInput, user: str) -> A
         answer(chunk.text, end="")
         whole = chunk if whole is None else whole + chunk
     answer("")
-    answered: AIMessage = whole
-    return answered
+    return with_texts(whole, llm, prompt, user)
+
+
+def with_texts(message: AIMessage, llm: ChatLinearAlignment, prompt: LanguageModelInput, user: str) -> AIMessage:
+    """The answer with its principles' texts in the report, looked up again: answers name them by id alone."""
+    from la_agents.personalization import last_human_text
+
+    messages = llm._convert_input(prompt).to_messages()
+    found = llm.resolve_principles(last_human_text(messages), {"user_id": user})
+    texts = {principle.id: principle.text for principle in found}
+    report = message.response_metadata["alignment"]
+    principles = [{**each, "text": texts.get(each["id"], each["id"])} for each in report["principles"]]
+    metadata = {**message.response_metadata, "alignment": {**report, "principles": principles}}
+    return message.model_copy(update={"response_metadata": metadata})
 
 
 def as_object(message: AIMessage, user: str) -> dict[str, Any]:

@@ -46,12 +46,15 @@ def compare(loaded: LoadedModel, store: PreferenceStore, decoding: Decoding, que
     from langchain_core.runnables import RunnableParallel
 
     plain = replace(decoding, strength=None, max_divergence=None)
+    aligned = answering.chat_model(loaded, store, decoding)
     ways = RunnableParallel(
         unaligned=answering.chat_model(loaded, None, plain),
         prompted=answering.chat_model(loaded, store, replace(plain, strength=0.0)),
-        aligned=answering.chat_model(loaded, store, decoding),
+        aligned=aligned,
     )
-    return Comparison(user, **ways.invoke(question, config=answering.as_user(user)))
+    answers = ways.invoke(question, config=answering.as_user(user))
+    answers["aligned"] = answering.with_texts(answers["aligned"], aligned, question, user)
+    return Comparison(user, **answers)
 
 
 def show(compared: Comparison) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.administration import Administration
@@ -80,6 +80,16 @@ class PreferenceStore(Writing, Reading, Transfer, Administration):
         layers: Sequence[str] = (),
     ) -> None:
         self._connection = Connection(path, url, client)
+        self._arguments: dict[str, Any] = {
+            "path": path,
+            "url": url,
+            "embeddings": embeddings,
+            "embeddings_name": embeddings_name,
+            "name": name,
+            "consolidator": consolidator,
+            "limits": limits,
+            "layers": layers,
+        }
         embeddings = embeddings or BundledEmbeddings()
         shards = Shards(self._connection, name, embeddings_name or embeddings_identity(embeddings))
         self._ledger = Ledger(shards, Vectorizer(embeddings), limits or Limits())
@@ -120,5 +130,23 @@ class PreferenceStore(Writing, Reading, Transfer, Administration):
     ) -> None:
         self.close()
 
+    def __deepcopy__(self, memo: object) -> PreferenceStore:
+        return self  # a copy of a connection is the connection
+
+    def __reduce__(self) -> Any:
+        """As its arguments: where it is unpickled, the same folder or server is opened.
+
+        Raises:
+            ConfigurationError: it stands on a client of the caller's own.
+        """
+        if self._arguments["path"] is None and self._arguments["url"] is None:
+            msg = "Expected a store opened by path= or url= to pickle, got one on a client; open it where it is needed."
+            raise ConfigurationError(msg)
+        return _open_again, (type(self), self._arguments)
+
     def __repr__(self) -> str:
         return f"PreferenceStore({self.location!r})"
+
+
+def _open_again(kind: type[PreferenceStore], arguments: dict[str, Any]) -> PreferenceStore:
+    return kind(**arguments)

@@ -16,7 +16,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from la_agents.report import AlignmentReport, TokenReport
+    from la_agents.report import AlignmentReport, PrincipleReport, TokenReport
 
 __all__ = ["LEVELS", "level", "page", "spans"]
 
@@ -106,8 +106,14 @@ def _legend() -> str:
 def _principles(report: AlignmentReport) -> str:
     if not report.principles:
         return "<h2>Principles</h2>\n<p>None applied: the model as it is.</p>"
-    rows = "".join(f'<li class="text" dir="auto">{escape(each.text)}{_origin(each)}</li>' for each in report.principles)
+    rows = "".join(
+        f'<li class="text" dir="auto">{escape(_named(each))}{_origin(each)}</li>' for each in report.principles
+    )
     return f"<h2>Principles</h2>\n<ol>{rows}</ol>"
+
+
+def _named(principle: PrincipleReport) -> str:
+    return principle.text or principle.id or "a principle"
 
 
 def _origin(principle: Any) -> str:
@@ -131,7 +137,7 @@ def _figures(report: AlignmentReport) -> str:
 
 
 def _json(report: AlignmentReport, pieces: Sequence[tuple[str, list[int]]]) -> str:
-    branches = [" + ".join(report.principles[i].text for i in branch.principles) for branch in report.branches]
+    branches = [" + ".join(_named(report.principles[i]) for i in branch.principles) for branch in report.branches]
     tokens = [
         {
             "label": token.label,

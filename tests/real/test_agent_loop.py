@@ -94,7 +94,7 @@ async def test_fifty_turns_of_five_users_at_once(bundled_model: LoadedModel, tmp
                 messages = (await agent.ainvoke({"messages": [("human", text)]}, config))["messages"]
                 results += _check_turn(messages[seen:])
                 used = messages[-1].response_metadata["alignment"]["principles"]
-                assert f"Call me {user}." in [each["text"] for each in used]
+                assert {each.id for each in store.list(user)} & {each["id"] for each in used}
                 assert not any(f"Call me {other}." in str(messages) for other in USERS if other != user)
                 seen = len(messages)
             return results

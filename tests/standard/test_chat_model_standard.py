@@ -6,19 +6,32 @@ from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
+from langchain_core.load import load
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
+from langchain_tests.unit_tests import chat_models as unit_tests
 
 from la_agents import ChatLinearAlignment
-from la_agents.models import LoadedModel
+from la_agents.models import DEFAULT_MODEL, LoadedModel
 
 # No `max_retries`: nothing here is retried, and what is not honoured is refused.
 STANDARD_PARAMS = {"temperature": 0, "max_tokens": 80, "timeout": 240, "stop": []}
 
 
 class TestUnit(ChatModelUnitTests):
+    @pytest.fixture(autouse=True)
+    def _allowed_to_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """LangChain's list of "all" classes holds those of packages it knows; an application names others itself."""
+        named = {"allowed_objects": [ChatLinearAlignment]}
+        monkeypatch.setattr(unit_tests, "load", lambda value, **options: load(value, **{**options, **named}))
+
+    @property
+    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+        environment = {"LA_AGENTS_MODEL": "some/model", "LA_AGENTS_DEVICE": "cpu"}
+        return environment, {"max_tokens": 3}, {"model": "some/model", "device": "cpu", "max_tokens": 3}
+
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
         return ChatLinearAlignment
@@ -54,6 +67,14 @@ class TestIntegration(ChatModelIntegrationTests):
     @property
     def supports_json_mode(self) -> bool:
         return True
+
+    @property
+    def supports_model_override(self) -> bool:
+        return True
+
+    @property
+    def model_override_value(self) -> str:
+        return DEFAULT_MODEL
 
     @property
     def chat_model_params(self) -> dict[str, Any]:

@@ -176,6 +176,9 @@ def test_the_report_names_what_was_used(store: PreferenceStore) -> None:
     report = answer.response_metadata["alignment"]
     always, relevant = sorted(store.list("alice"), key=lambda p: p.scope)
     assert [p["text"] for p in report["principles"]] == ["Be kind.", always.text, relevant.text]
+    plain = make(ChatLinearAlignment, store, principles=["Be kind."]).invoke(QUESTION, user("alice"))
+    assert [p["id"] for p in plain.response_metadata["alignment"]["principles"]] == [None, always.id, relevant.id]
+    assert not any(text in repr(plain.response_metadata) for text in ("Be kind.", always.text, relevant.text))
     assert [p["id"] for p in report["principles"]] == [None, always.id, relevant.id]
     assert report["principles"][1]["relevance"] is None
     assert 0 < report["principles"][2]["relevance"] <= 1
@@ -237,7 +240,7 @@ DOCUMENT = " ".join(f"Paragraph {number} of the contract says this and that." fo
 def computed(face: Face, *messages: Any, **arguments: Any) -> tuple[int, int]:
     """Prompt tokens that were found again, and those that the template alone would give."""
     call = face.make_call(list(messages), (), None, {**arguments, "max_tokens": 1})
-    return face.engine.complete(call.request).num_cached_tokens, len(face._builder.frame)
+    return face.engine.complete(call.request).num_cached_tokens, len(call.ready.builder.frame)
 
 
 @pytest.mark.parametrize("first", [{}, {"user_id": "alice"}])

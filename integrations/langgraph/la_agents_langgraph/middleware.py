@@ -44,7 +44,7 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
 
     A `ChatLinearAlignment` is aligned with them, beside its own `principles`; one that has a preference store of its
     own looks them up itself and is left alone. Any other chat model finds them at the end of the system prompt; its
-    answers name them in `response_metadata["alignment"]["principles"]`, so that a `FeedbackRecorder` can be told.
+    answers name them by id in `response_metadata["alignment"]["principles"]`, so that a `FeedbackRecorder` can be told.
 
     The user is `config["configurable"]["user_id"]` of the run, else `user_id`; UserNotSpecifiedError if there is none.
 
@@ -167,7 +167,8 @@ def _with(request: ModelRequest[Any], principles: Sequence[Principle]) -> ModelR
         return request.override(system_message=_told(request.system_message, principles))
     if request.model.preferences is not None:
         return request
-    own = as_principles(request.model_settings.get("principles", request.model.principles))
+    given = request.model_settings.get("principles")
+    own = as_principles(request.model.principles if given is None else given)
     return request.override(model_settings={**request.model_settings, "principles": (*own, *principles)})
 
 
@@ -186,7 +187,7 @@ def _reported(response: Response, request: ModelRequest[Any], principles: Sequen
     """The answer with its principles named, where the model has not done so itself."""
     if not principles or isinstance(request.model, Personalized):
         return response
-    report = {"principles": [principle_values(principle) for principle in principles]}
+    report = {"principles": [principle_values(principle, with_text=False) for principle in principles]}
     result = [_reporting(m, report) if isinstance(m, AIMessage) else m for m in response.result]
     return ModelResponse(result=result, structured_response=response.structured_response)
 

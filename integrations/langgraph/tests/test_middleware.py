@@ -56,8 +56,15 @@ def aligned() -> ChatLinearAlignment:
     return ChatLinearAlignment(model=tiny_model("llama"), principles=["Be kind."], max_tokens=3)
 
 
-def used(message: AIMessage) -> list[str]:
-    return [principle["text"] for principle in message.response_metadata["alignment"]["principles"]]
+def used(message: AIMessage) -> list[str | None]:
+    """The ids of the principles that an answer names; those of the application have none."""
+    principles = message.response_metadata["alignment"]["principles"]
+    assert not any("text" in principle for principle in principles)
+    return [principle["id"] for principle in principles]
+
+
+def ids(store: PreferenceStore, name: str) -> list[str | None]:
+    return [preference.id for preference in store.list(name)]
 
 
 class CallOnce(AgentMiddleware[Any, Any, Any]):
@@ -80,16 +87,15 @@ def test_an_aligned_model_is_aligned_with_them(store: PreferenceStore, aligned: 
     kept = store.add("alice", "Answer in French.", scope="always")
     agent = create_agent(aligned, middleware=[PreferenceMiddleware(store)])
     answer = last(agent.invoke(ask("Hello"), user("alice")))
-    assert used(answer) == ["Be kind.", "Answer in French."]
-    assert answer.response_metadata["alignment"]["principles"][1]["id"] == kept.id
-    assert used(last(agent.invoke(ask("Hello"), user("bob")))) == ["Be kind."]
+    assert used(answer) == [None, kept.id]
+    assert used(last(agent.invoke(ask("Hello"), user("bob")))) == [None]
 
 
 def test_a_model_with_a_store_of_its_own_is_left_alone(store: PreferenceStore) -> None:
     store.add("alice", "Answer in French.", scope="always")
     own = ChatLinearAlignment(model=tiny_model("llama"), preferences=store, max_tokens=3)
     agent = create_agent(own, middleware=[PreferenceMiddleware(store)])
-    assert used(last(agent.invoke(ask("Hello"), user("alice")))) == ["Answer in French."]
+    assert used(last(agent.invoke(ask("Hello"), user("alice")))) == ids(store, "alice")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,7 @@ def test_any_other_model_finds_them_in_the_system_prompt(store: PreferenceStore,
     answer = last(agent.invoke(ask("Hello"), user("alice")))
     assert "- Answer in French." in answer.text
     assert ("You are a guide." in answer.text) == (system is not None)
-    assert used(answer) == ["Answer\nin French."]
+    assert used(answer) == ids(store, "alice")
     assert "French" not in last(agent.invoke(ask("Hello"), user("bob"))).text
     if isinstance(system, SystemMessage):
         assert len(system.content) == 1  # the application's own is not touched
@@ -175,7 +181,7 @@ async def test_twenty_aligned_agents_at_once_never_mix_their_users(
     agent = create_agent(aligned, middleware=[PreferenceMiddleware(store)])
     answers = await asyncio.gather(*(agent.ainvoke(ask("Hello"), user(name)) for name in names))
     for name, answer in zip(names, answers, strict=True):
-        assert used(last(answer)) == ["Be kind.", f"Say {name}."]
+        assert used(last(answer)) == [None, *ids(store, name)]
 
 
 async def test_twenty_aligned_agents_call_tools_for_their_own_users(store: PreferenceStore) -> None:
@@ -193,7 +199,7 @@ async def test_twenty_aligned_agents_call_tools_for_their_own_users(store: Prefe
         for result in results:
             assert f"Say {name}." in result
             assert not any(f"Say {other}." in result for other in names if other != name)
-        assert used(last(run)) == [f"Say {name}."]
+        assert used(last(run)) == ids(store, name)
 
 
 def test_threads_at_once_never_mix_their_users(store: PreferenceStore) -> None:
@@ -230,7 +236,36 @@ def test_no_checkpoint_holds_a_preference(store: PreferenceStore) -> None:
     assert set(result) == {"messages"}
     for checkpoint in saver.list(None):
         assert "la_agents_principles" not in checkpoint.checkpoint["channel_values"]
+        assert "swordfish" not in repr(checkpoint)
     assert "la_agents_principles" not in agent.get_state(user("alice")).values
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_no_checkpoint_of_an_aligned_agent_holds_a_preference(store: PreferenceStore, own: bool) -> None:
+    kept = store.add("alice", "My secret word is swordfish.", scope="always")
+    saver = InMemorySaver()
+    llm = ChatLinearAlignment(model=tiny_model("llama"), max_tokens=3, preferences=store if own else None)
+    agent = create_agent(llm, middleware=[] if own else [PreferenceMiddleware(store)], checkpointer=saver)
+    result = agent.invoke(ask("Hello"), user("alice"))
+    assert used(last(result)) == [kept.id]
+    assert "swordfish" not in repr(result)
+    assert "swordfish" not in repr(list(saver.list(None)))
+
+
+@pytest.mark.parametrize("settings", [{}, {"principles": None}, {"principles": []}, {"principles": ["Be brief."]}])
+def test_principles_that_another_middleware_gave_stay(
+    store: PreferenceStore, aligned: ChatLinearAlignment, settings: dict[str, Any]
+) -> None:
+    class Settings(AgentMiddleware[Any, Any, Any]):
+        def wrap_model_call(self, request: ModelRequest[Any], handler: Any) -> Any:
+            return handler(request.override(model_settings=settings))
+
+    kept = store.add("alice", "Answer in French.", scope="always")
+    agent = create_agent(aligned, middleware=[Settings(), PreferenceMiddleware(store)])
+    assert used(last(agent.invoke(ask("Hello"), user("alice")))) == [
+        *([] if settings == {"principles": []} else [None]),
+        kept.id,
+    ]
 
 
 def test_a_run_that_was_interrupted_looks_again(store: PreferenceStore) -> None:
@@ -242,7 +277,7 @@ def test_a_run_that_was_interrupted_looks_again(store: PreferenceStore) -> None:
     agent.invoke(ask("call recall_preferences"), user("alice"))
     resumed = agent.invoke(Command(resume={"decisions": [{"type": "approve"}]}), user("alice"))
     assert "Answer in French." in last(resumed).text
-    assert used(last(resumed)) == ["Answer in French."]
+    assert used(last(resumed)) == ids(store, "alice")
 
 
 # -- tools and failures ------------------------------------------------------------------------------------------------
