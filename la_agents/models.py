@@ -1,4 +1,4 @@
-"""Load a causal language model and its tokenizer, once per process.
+"""Load a causal language model and its tokenizer, once per process; a forked process loads its own.
 
 `load_model` accepts the bundled alias, a local folder, a `.gguf` file or a hub id. Where those are looked
 for is in `model_files`, how a GGUF becomes safetensors is in `conversion`; what a model is asked is
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from la_agents.errors import ConfigurationError, UnsupportedModelError
+from la_agents.forks import renew_in_child
 from la_agents.model_files import DEFAULT_MODEL, ModelFiles, find_model
 from la_agents.progress import Progress, no_bars
 from la_agents.turn_end import turn_end
@@ -81,6 +82,14 @@ class _Key:
 
 _loaded: weakref.WeakValueDictionary[_Key, LoadedModel] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
+
+
+def _forget_loaded() -> None:
+    global _loaded, _lock
+    _loaded, _lock = weakref.WeakValueDictionary(), threading.Lock()
+
+
+renew_in_child(_forget_loaded)
 
 
 def load_model(
@@ -187,6 +196,9 @@ def _cuda_device(device: torch.device) -> torch.device:
     """Check that the GPU exists, and give it its index, so that 'cuda' and 'cuda:0' share one copy."""
     import torch
 
+    if torch.cuda._is_in_bad_fork():
+        msg = "Expected a process that may use CUDA, got a fork of one that did; start processes by 'spawn' instead."
+        raise ConfigurationError(msg)
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if (device.index or 0) >= available:
         msg = f"Expected device {str(device)!r} to exist, this machine has {available} CUDA devices; use device='auto'."

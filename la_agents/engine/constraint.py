@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from la_agents.engine.ending import Ending
 from la_agents.engine.grammar import Grammar, first_lines
 from la_agents.errors import ConfigurationError, GenerationError, IncompleteAnswerError, UnsupportedModelError
+from la_agents.forks import renew_in_child
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
@@ -184,6 +185,14 @@ class Constraint:
 
 _executor: Any = None
 _executor_lock = threading.Lock()
+
+
+def _forget_executor() -> None:
+    global _executor, _executor_lock
+    _executor, _executor_lock = None, threading.Lock()
+
+
+renew_in_child(_forget_executor)
 
 
 def allowed_tokens(constraints: Sequence[Constraint], vocab_size: int) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from la_agents.engine.scheduler import Limits, Scheduler
 from la_agents.engine.sequence import Request, Sequence
 from la_agents.engine.stats import Stats
 from la_agents.errors import ConfigurationError, EngineClosedError
+from la_agents.forks import renew_in_child
 
 if TYPE_CHECKING:
     from la_agents.models import LoadedModel
@@ -35,8 +36,8 @@ _STATS_EVERY = 256
 class Engine:
     """Runs requests in one continuously batched loop.
 
-    State lives in this process only: another process has its own engine, and its own copy of the model. An engine that
-    nobody holds any more closes itself and lets its model go.
+    State lives in this process only: another process, a forked one too, has its own engine, and its own copy of the
+    model. An engine that nobody holds any more closes itself and lets its model go.
 
     Args:
         loaded: The model; its attention is switched to the engine's.
@@ -148,7 +149,8 @@ class Engine:
 
     @property
     def closed(self) -> bool:
-        return self._worker.ended is not None
+        """Whether it takes no more requests in this process; one that a parent process made takes none."""
+        return not self._worker.alive
 
 
 class _Worker:
@@ -207,9 +209,13 @@ class _Worker:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
+    @property
+    def alive(self) -> bool:
+        return self.ended is None and self._pid == os.getpid()
+
     def _check_process(self) -> None:
         if self._pid != os.getpid():
-            msg = "Expected the process that made the engine, got a fork of it; load the model after forking, or spawn."
+            msg = "Expected the process that made this engine, got a fork of it; make another one here, or use spawn."
             raise EngineClosedError(msg)
 
     def _check_alive(self) -> None:
@@ -261,6 +267,14 @@ def _limits_of(loaded: LoadedModel, limits: Limits | None) -> Limits:
 
 _engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
 _engines_lock = threading.Lock()
+
+
+def _forget_engines() -> None:
+    global _engines, _engines_lock
+    _engines, _engines_lock = weakref.WeakValueDictionary(), threading.Lock()
+
+
+renew_in_child(_forget_engines)
 
 
 def engine_for(loaded: LoadedModel, limits: Limits | None = None) -> Engine:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from la_agents.engine.quantization import Int8Linear
+from la_agents.forks import owning_threads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -153,4 +154,4 @@ def _open(model: PreTrainedModel, num_threads: int, round_activations: bool) -> 
     options.add_session_config_entry("session.force_spinning_stop", "1")
     values = [ort.OrtValue.ortvalue_from_numpy(tensor.contiguous().numpy()) for tensor in weights.values()]
     options.add_external_initializers(list(weights), values)
-    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return owning_threads(ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"]))

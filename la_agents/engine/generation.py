@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
 from la_agents.engine.sequence import TokenRecord
+from la_agents.errors import EngineClosedError
 
 __all__ = ["Chunk", "Completion", "Generation"]
 
@@ -58,6 +60,7 @@ class Generation:
 
     def __init__(self, cancel: Callable[[], None]) -> None:
         self.cancel = cancel
+        self._pid = os.getpid()
         self._events: deque[Event] = deque()
         self._arrived = threading.Condition()
         self._wake_loop: Callable[[], object] | None = None
@@ -76,6 +79,7 @@ class Generation:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Chunks as they come; raises the request's error, if it fails."""
+        self._check_process()
         while self._completion is None:
             with self._arrived:
                 self._arrived.wait_for(lambda: self._events)
@@ -83,6 +87,7 @@ class Generation:
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """The same without blocking the event loop, and without a thread a request."""
+        self._check_process()
         loop, arrived = asyncio.get_running_loop(), asyncio.Event()
         with self._arrived:
             self._wake_loop = functools.partial(loop.call_soon_threadsafe, arrived.set)
@@ -92,6 +97,12 @@ class Generation:
                 yield chunk
             if self._completion is None:
                 await arrived.wait()
+
+    def _check_process(self) -> None:
+        """Nothing arrives in a fork: the engine's thread is in the parent."""
+        if self._completion is None and self._pid != os.getpid():
+            msg = "Expected the process that submitted the request, got a fork of it; submit it anew here."
+            raise EngineClosedError(msg)
 
     def _take(self) -> Iterator[Chunk]:
         """What has arrived; never waits. The last event stays, so that a second reader learns of it too."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from la_agents.engine.detokenizer import Detokenizer
 from la_agents.engine.generation import Chunk, Completion, Generation
 from la_agents.engine.kv_cache import KeyValues, concatenate
-from la_agents.engine.prefill import Prefill, PrefillRow, plan_prefill
+from la_agents.engine.prefill import Prefill, PrefillRow, fair_order, plan_prefill
 from la_agents.engine.prefix_cache import PrefixCache
 from la_agents.engine.runner import Piece, Runner
 from la_agents.engine.sampler import Sampler
@@ -87,6 +87,7 @@ class Loop:
         self._share_prefixes = share_prefixes
         self._active: dict[Sequence, _Active] = {}
         self._prefills: list[Prefill] = []
+        self._turn = 0
         self._running: list[Sequence] = []
 
     def register(self, sequence: Sequence, generation: Generation) -> None:
@@ -168,9 +169,10 @@ class Loop:
 
     def _prefill(self) -> list[_Ready]:
         """Compute one budget's worth of prompts; the sequences that are ready, with their rows' first logits."""
-        plan = plan_prefill(self._prefills, self._scheduler.limits.prefill_budget)
-        if not plan:
+        if not self._prefills:
             return []
+        self._turn += 1
+        plan = plan_prefill(fair_order(self._prefills, self._turn), self._scheduler.limits.prefill_budget)
         with self.meter.timed("prefill"):
             self._run_pieces_or_fail(plan)
         ready = [p for p in self._prefills if p.done]
@@ -205,7 +207,8 @@ class Loop:
         sequence = prefill.sequence
         try:
             parts = [concatenate(row.parts) for row in prefill.rows]
-            sequence.rows = self.runner.join(parts, room_for=self._scheduler.num_rows)
+            room_for = sum(s.num_rows for s in self._scheduler.admitted if s.lane == sequence.lane)
+            sequence.rows = self.runner.join(parts, lane=sequence.lane, room_for=room_for)
         except Exception as error:  # noqa: BLE001  # as above
             self._fail(sequence, error)
             return None

@@ -12,7 +12,7 @@ from typing import Any
 
 from la_agents.engine.sequence import Sequence
 
-__all__ = ["Prefill", "PrefillRow", "plan_prefill"]
+__all__ = ["Prefill", "PrefillRow", "fair_order", "plan_prefill"]
 
 _MIN_TOKENS_SAVED = 16
 """A trunk costs a forward of its own, worth very roughly this many tokens of prompt on a CPU."""
@@ -77,6 +77,15 @@ class Prefill:
             self._trunk = None
         return [row for row in self.rows if row.num_left]
 
+    @property
+    def num_left(self) -> int:
+        """Tokens still to be computed, those of the trunk once."""
+        pending = self.pending
+        if self._trunk is None:
+            return sum(row.num_left for row in pending)
+        common = len(self._trunk.tokens)
+        return self._trunk.num_left + sum(len(row.tokens) - max(row.num_done, common) for row in self.rows)
+
     def _branch_off(self, trunk: PrefillRow) -> None:
         for row in self.rows:
             if row.num_done < trunk.num_done:
@@ -87,8 +96,17 @@ class Prefill:
         return not self.pending
 
 
+def fair_order(prefills: SequenceOf[Prefill], turn: int) -> list[Prefill]:
+    """Whose turn it is: by turns who came first, and who has least left.
+
+    So a short prompt waits for one step beside a long one, not for all of it, and however many short ones come, the
+    one that came first gets every other step.
+    """
+    return list(prefills) if turn % 2 else sorted(prefills, key=lambda prefill: prefill.num_left)
+
+
 def plan_prefill(prefills: SequenceOf[Prefill], budget: int) -> list[tuple[PrefillRow, int]]:
-    """What to compute in the next step, first come first served: rows and how many tokens of each.
+    """What to compute in the next step, in this order: rows and how many tokens of each.
 
     `rows x longest piece`, padding included, stays within `budget` tokens; one row alone gets a piece of that size.
     """

@@ -35,10 +35,29 @@ class Piece:
     num_past: int
 
 
+class _Lane:
+    """Rows side by side in one slot cache, as long as its longest; each lane is decoded by a forward of its own."""
+
+    def __init__(self, cache: SlotCache, static: StaticDecoder | None) -> None:
+        self.cache = cache
+        self.static = static
+        self.lengths: list[int] = []
+
+    def leave(self, place: int) -> int:
+        """Drop a row; the last one moves to its place. The place of the last one before."""
+        last = len(self.lengths) - 1
+        if place != last:
+            self.cache.move(last, place, self.lengths[last])
+            self.lengths[place] = self.lengths[last]
+        self.lengths.pop()
+        return last
+
+
 class Runner:
     """Runs one model; owns the keys and values of the running rows.
 
-    Rows are numbered 0, 1, ... in the order they joined; when rows leave, the last ones move into the gaps.
+    Rows are numbered 0, 1, ... in the order they joined; when rows leave, the last ones move into the gaps. Each stands
+    in a lane, beside rows of like length.
 
     Args:
         loaded: The model; its attention is switched to the slot cache's.
@@ -57,15 +76,19 @@ class Runner:
             raise UnsupportedModelError(msg)
         self.model.set_attn_implementation(ATTENTION)
         self.num_layers = int(self.model.config.get_text_config().num_hidden_layers)
-        self.lengths: list[int] = []
-        self._cache = self._new_cache(1, 0)
-        static = self.device.type == "cuda" if static_shapes is None else static_shapes
-        self._static = StaticDecoder(self._forward_last) if static else None
-        self._fused = FusedDecoder(self.model) if not static and can_fuse(self.model) else None
+        self._has_static_shapes = self.device.type == "cuda" if static_shapes is None else static_shapes
+        self._fused = FusedDecoder(self.model) if not self._has_static_shapes and can_fuse(self.model) else None
+        self._lanes: dict[int, _Lane] = {}
+        self._places: list[tuple[_Lane, int]] = []  # a row's lane, and where it stands in it
 
     @property
     def num_rows(self) -> int:
-        return len(self.lengths)
+        return len(self._places)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens that each row holds."""
+        return [lane.lengths[place] for lane, place in self._places]
 
     @property
     def has_own_threads(self) -> bool:
@@ -75,7 +98,7 @@ class Runner:
     @property
     def num_bytes(self) -> int:
         """Bytes held by keys and values of the running rows."""
-        return self._cache.num_bytes
+        return sum(lane.cache.num_bytes for lane in self._lanes.values())
 
     @torch.inference_mode()
     def prefill(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[KeyValues]]:
@@ -140,18 +163,32 @@ class Runner:
     @torch.inference_mode()
     def decode(self, tokens: Sequence[int]) -> Tensor:
         """Append one token to every row; the logits that follow, [rows, vocab]."""
-        longest = max(self.lengths) + 1
-        self._cache.reserve(self.num_rows, longest)
-        if self._static is not None:
-            logits = self._static.decode(tokens, self.lengths, self._cache)
+        order: list[int] = []
+        parts = []
+        lanes = [lane for lane in self._lanes.values() if lane.lengths]
+        for lane in lanes:
+            rows = [row for row, (own, _) in enumerate(self._places) if own is lane]
+            rows.sort(key=lambda row: self._places[row][1])
+            parts.append(self._decode_lane(lane, [tokens[row] for row in rows]))
+            order += rows
+        for lane in lanes:  # only now: where a lane fails, all are as they were
+            lane.lengths = [length + 1 for length in lane.lengths]
+        logits = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return logits if order == list(range(self.num_rows)) else logits[self._tensor(order).argsort()]
+
+    def _decode_lane(self, lane: _Lane, tokens: Sequence[int]) -> Tensor:
+        """`decode` for the rows of one lane, in their places."""
+        longest = max(lane.lengths) + 1
+        lane.cache.reserve(len(lane.lengths), longest)
+        if lane.static is not None:
+            logits = lane.static.decode(tokens, lane.lengths, lane.cache)
         elif self._fused is not None:
-            logits = self._fused.decode(self._tensor(tokens), self._tensor(self.lengths), self._cache.tensors)
+            logits = self._fused.decode(self._tensor(tokens), self._tensor(lane.lengths), lane.cache.tensors)
         else:
-            positions = self._tensor(self.lengths).unsqueeze(1)
-            num_keys = min(-(-longest // _KEY_MULTIPLE) * _KEY_MULTIPLE, self._cache.num_slots)
+            positions = self._tensor(lane.lengths).unsqueeze(1)
+            num_keys = min(-(-longest // _KEY_MULTIPLE) * _KEY_MULTIPLE, lane.cache.num_slots)
             step = Step(positions, positions, num_keys)
-            logits = self._forward_last(self._tensor(tokens).unsqueeze(1), step, self._cache)
-        self.lengths = [length + 1 for length in self.lengths]
+            logits = self._forward_last(self._tensor(tokens).unsqueeze(1), step, lane.cache)
         return logits
 
     @torch.inference_mode()
@@ -160,29 +197,35 @@ class Runner:
 
         Room is made for these rows alone: where memory no longer suffices for the longest, only the longest fail.
         """
-        pieces = [Piece([token], [self.read(row, 0, self.lengths[row])], self.lengths[row]) for row in rows]
+        lengths = self.lengths
+        pieces = [Piece([token], [self.read(row, 0, lengths[row])], lengths[row]) for row in rows]
         logits, new = self.prefill(pieces)
-        self._cache.reserve(self.num_rows, max(self.lengths[row] for row in rows) + 1)
+        longest = max(lengths[row] for row in rows) + 1
         for row, key_values in zip(rows, new, strict=True):
-            self._cache.write(row, key_values, start=self.lengths[row])
-            self.lengths[row] += 1
+            lane, place = self._places[row]
+            lane.cache.reserve(len(lane.lengths), longest)
+            lane.cache.write(place, key_values, start=lengths[row])
+            lane.lengths[place] += 1
         return logits
 
     @torch.inference_mode()
-    def join(self, rows: Sequence[KeyValues], *, room_for: int = 0) -> list[int]:
+    def join(self, rows: Sequence[KeyValues], *, lane: int = 0, room_for: int = 0) -> list[int]:
         """Add rows with their prompts' keys and values; their numbers.
 
         Args:
-            room_for: Rows there will be when all that are on their way have joined: many that come together are moved
-                once, not each time their number doubles.
+            lane: Where they stand, one of a few small numbers.
+            room_for: Rows there will be in it when all that are on their way have joined: many that come together are
+                moved once, not each time their number doubles.
         """
+        joined = self._lanes.get(lane) or self._lanes.setdefault(lane, self._new_lane())
         lengths = [key_values[0][0].shape[1] for key_values in rows]
-        self._cache.reserve(max(self.num_rows + len(rows), room_for), max([*self.lengths, *lengths]) + 1)
-        first = self.num_rows
-        for number, key_values in enumerate(rows, start=first):
-            self._cache.write(number, key_values)
-        self.lengths += lengths
-        return list(range(first, self.num_rows))
+        first, number = len(joined.lengths), self.num_rows
+        joined.cache.reserve(max(first + len(rows), room_for), max([*joined.lengths, *lengths]) + 1)
+        for place, key_values in enumerate(rows, start=first):
+            joined.cache.write(place, key_values)
+        joined.lengths += lengths
+        self._places += [(joined, first + i) for i in range(len(rows))]
+        return list(range(number, self.num_rows))
 
     @torch.inference_mode()
     def leave(self, rows: Sequence[int]) -> dict[int, int]:
@@ -190,35 +233,46 @@ class Runner:
         moved: dict[int, int] = {}
         origin = list(range(self.num_rows))
         for row in sorted(rows, reverse=True):
-            last = self.num_rows - 1
-            if row != last:
-                self._cache.move(last, row, self.lengths[last])
-                self.lengths[row] = self.lengths[last]
-                moved[origin[last]] = row
-                origin[row] = origin[last]
-            self.lengths.pop()
-        if not self.lengths and self._static is None:  # graphs would have to be captured anew
-            was_large = self._cache.num_bytes > _WORTH_RETURNING
-            self._cache = self._new_cache(1, 0)
-            if was_large:
-                return_free_memory()
+            lane, place = self._places[row]
+            before = lane.leave(place)
+            self._places = [(lane, place) if there == (lane, before) else there for there in self._places]
+            last = self._places.pop()
+            if row < self.num_rows:
+                self._places[row] = last
+                moved[origin[-1]] = row
+                origin[row] = origin[-1]
+            origin.pop()
+        self._drop_empty_lanes()
         return moved
+
+    def _drop_empty_lanes(self) -> None:
+        for number, lane in list(self._lanes.items()):
+            if lane.lengths or (lane.static is not None and number == 0):  # its graphs would be captured anew
+                continue
+            del self._lanes[number]
+            if lane.cache.num_bytes > _WORTH_RETURNING:
+                lane.cache = self._new_cache(1, 0)
+                return_free_memory()
 
     @torch.inference_mode()
     def read(self, row: int, start: int, stop: int) -> KeyValues:
         """A copy of keys and values of a running row's tokens `start:stop`."""
-        return self._cache.read(row, start, stop)
+        lane, place = self._places[row]
+        return lane.cache.read(place, start, stop)
 
     @torch.inference_mode()
     def clear(self, rows: Sequence[int]) -> None:
         """Wipe rows about to leave after a failure, whose numbers may not be finite."""
         for row in rows:
-            self._cache.clear(row)
+            lane, place = self._places[row]
+            lane.cache.clear(place)
 
     def reset(self) -> None:
         """Drop all rows and their memory."""
-        self.lengths = []
-        self._cache = self._new_cache(1, 0)
+        self._lanes, self._places = {}, []
+
+    def _new_lane(self) -> _Lane:
+        return _Lane(self._new_cache(1, 0), StaticDecoder(self._forward_last) if self._has_static_shapes else None)
 
     def _new_cache(self, num_rows: int, num_tokens: int) -> SlotCache:
         return SlotCache(self.num_layers, num_rows, num_tokens)

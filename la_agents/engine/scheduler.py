@@ -17,8 +17,8 @@ class Limits:
 
     Attributes:
         max_rows: Rows in the running batch; an aligned sequence has 1 + k.
-        max_cached_tokens: Slots of keys and values, rows x longest row, reserved at admission. The cache rounds rows up
-            to a power of two and slots to 256, so it may hold up to about twice as many.
+        max_cached_tokens: Slots of keys and values, reserved at admission: rows x longest row, over all lanes. A cache
+            rounds rows up to a power of two and slots to 256, so it may hold up to about twice as many.
         max_waiting: Requests in the queue beyond those admitted; one more is refused.
         prefill_budget: Prompt tokens computed in one step, so that a long prompt delays running streams by no more.
         max_positions: The model's context, in tokens.
@@ -33,13 +33,23 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_rows", "max_cached_tokens", "max_waiting", "prefill_budget", "max_positions"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 msg = f"Expected {name} to be an integer of at least 1, got {value!r}."
                 raise ConfigurationError(msg)
 
 
+_MAX_LANES = 4
+_MAX_PASSED = 16
+
+
 class Scheduler:
-    """First come, first served: the head of the queue is admitted as soon as it fits, and nobody passes it."""
+    """First come, first served, but for long sequences, which shall not hold up the others.
+
+    Rows stand side by side in lanes, rectangles of rows x longest row, and each lane costs a forward of its own a step.
+    A sequence joins a lane if that fits; where its length beside the others', or theirs beside its, would cost too
+    many slots, it gets a lane apart. Whoever waits for slots, not for rows, may be passed by those behind that fit,
+    `_MAX_PASSED` of them at most: then nobody passes until it runs.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -95,13 +105,24 @@ class Scheduler:
         self.waiting.append(sequence)
 
     def admit(self) -> list[Sequence]:
-        """Move the head of the queue into the batch while it fits."""
-        admitted = []
-        while self.waiting and self._fits(self.waiting[0]):
-            sequence = self.waiting.popleft()
-            sequence.status = Status.PREFILLING
-            self.admitted.append(sequence)
-            admitted.append(sequence)
+        """Move those into the batch that fit, each into its lane."""
+        admitted: list[Sequence] = []
+        passed: list[Sequence] = []
+        for sequence in list(self.waiting):
+            if self.num_rows + sequence.num_rows > self.limits.max_rows:
+                break
+            lane = self._lane_for(sequence)
+            if lane is not None:
+                self.waiting.remove(sequence)
+                sequence.status, sequence.lane = Status.PREFILLING, lane
+                self.admitted.append(sequence)
+                admitted.append(sequence)
+                for other in passed:
+                    other.num_passed_by += 1
+            else:
+                passed.append(sequence)
+            if any(other.num_passed_by >= _MAX_PASSED for other in passed):
+                break
         return admitted
 
     def remove(self, sequence: Sequence) -> None:
@@ -117,7 +138,22 @@ class Scheduler:
         longest = max(map(len, sequence.request.prompts))
         return min(longest + sequence.request.sampling.max_tokens, self.limits.max_positions)
 
-    def _fits(self, sequence: Sequence) -> bool:
-        rows = self.num_rows + sequence.num_rows
-        longest = max(map(self.reserved_length, [*self.admitted, sequence]))
-        return rows <= self.limits.max_rows and rows * longest <= self.limits.max_cached_tokens
+    @property
+    def lanes(self) -> dict[int, tuple[int, int]]:
+        """Each lane's rows and the length of its longest one."""
+        lanes: dict[int, tuple[int, int]] = {}
+        for sequence in self.admitted:
+            rows, longest = lanes.get(sequence.lane, (0, 0))
+            lanes[sequence.lane] = rows + sequence.num_rows, max(longest, self.reserved_length(sequence))
+        return lanes
+
+    def _lane_for(self, sequence: Sequence) -> int | None:
+        """The lane that grows least by taking the sequence, else a free one; None if it fits in neither."""
+        lanes, rows, length = self.lanes, sequence.num_rows, self.reserved_length(sequence)
+        room = self.limits.max_cached_tokens - sum(r * longest for r, longest in lanes.values())
+        growth = {lane: (r + rows) * max(longest, length) - r * longest for lane, (r, longest) in lanes.items()}
+        best = min(growth, key=growth.__getitem__, default=None)
+        if best is not None and growth[best] <= room:
+            return best
+        free = next((lane for lane in range(_MAX_LANES) if lane not in lanes), None)
+        return free if rows * length <= room else None

@@ -198,7 +198,13 @@ class TokenRecord:
 
 
 class Sequence:
-    """A request's state; the engine's loop alone changes it."""
+    """A request's state; the engine's loop alone changes it.
+
+    Attributes:
+        lane: Which of the running batch's lanes its rows stand in; see `Scheduler`.
+        num_passed_by: How many were admitted before it that came after it.
+        rows: Their numbers in the running batch, the reference's first.
+    """
 
     def __init__(
         self, request: Request, *, deadline: float | None = None, constraint: Constraint | None = None
@@ -208,6 +214,8 @@ class Sequence:
         self.constraint = constraint
         self.status = Status.WAITING
         self.records: list[TokenRecord] = []
+        self.lane = 0
+        self.num_passed_by = 0
         self.rows: list[int] = []
         self.cancelled = False
         self.num_cached_tokens = 0

@@ -12,6 +12,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from la_agents.errors import ModelNotFoundError
+from la_agents.forks import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +120,16 @@ def _load_encoder() -> _Encoder:
     tokenizer.enable_truncation(_MAX_TOKENS)
     tokenizer.enable_padding()
     return _Encoder(load_session(folder), tokenizer)
+
+
+def _forget_encoder() -> None:
+    """The session's threads stayed in the parent."""
+    global _LOADING
+    _LOADING = threading.Lock()
+    _load_encoder.cache_clear()
+
+
+renew_in_child(_forget_encoder)
 
 
 def _model_folder() -> Path:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from la_agents.forks import owning_threads
+
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
@@ -44,7 +46,7 @@ def load_session(folder: Path) -> InferenceSession:
     # Given beside the graph, so that no protobuf of 90 MB is made; the session keeps a copy of its own.
     weights = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.weights.values()]
     options.add_external_initializers(list(graph.weights), weights)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return owning_threads(onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
 
 
 class EncoderGraph:

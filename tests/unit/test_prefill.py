@@ -5,10 +5,11 @@ No model: a fake runner keeps, as keys and values, the tokens that it was given.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from la_agents.engine.prefill import Prefill, PrefillRow, plan_prefill
+from la_agents.engine.prefill import Prefill, PrefillRow, fair_order, plan_prefill
 from la_agents.engine.sequence import Request, Sequence
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
@@ -106,6 +107,38 @@ def test_what_is_cached_is_not_computed_and_is_counted() -> None:
     prefill = Prefill(sequence(prompts), [(blocks, 64), (blocks, 64)])
     assert prefill.sequence.num_cached_tokens == 128
     assert [row.num_left for row in prefill.pending] == [5, 5]
+
+
+@pytest.mark.parametrize("long_first", [True, False])
+def test_a_long_prompt_and_short_ones_share_the_steps(long_first: bool) -> None:
+    """One prompt is 20 times as long as the others, which keep coming."""
+    long = Prefill(sequence([(9,) * 400]), [([], 0)])
+    waiting, came, steps = [long], {}, 0
+    done: dict[int, int] = {}
+    while not long.done:
+        if steps % 4 == 0:
+            short = Prefill(sequence([(steps % 7,) * 20]), [([], 0)])
+            waiting = [*waiting, short] if long_first else [short, *waiting]
+            came[id(short)] = steps
+        for row, n in plan_prefill(fair_order(waiting, steps), 20):
+            compute(row, n)
+        steps += 1
+        done.update({id(p): steps for p in waiting if p.done and id(p) not in done})
+        waiting = [p for p in waiting if not p.done]
+        assert steps <= 60
+    assert max(done[key] - came[key] for key in came if key in done) <= 2, "not for all of the long one"
+    assert steps <= 2 * 400 / 20, "nor does the long one starve"
+    assert len(done) >= len(came)
+
+
+def test_what_is_left_counts_a_common_prefix_once() -> None:
+    prefill = Prefill(sequence([(7,) * 50 + (1,) * 5, (7,) * 50 + (2,) * 8]), [([], 0)] * 2)
+    left = []
+    while not prefill.done:
+        left.append(prefill.num_left)
+        for row, n in plan_prefill([prefill], 20):
+            compute(row, n)
+    assert left == [63, 43, 23, 13]
 
 
 def test_short_prompts_share_a_step_and_a_long_one_takes_its_own_time() -> None:

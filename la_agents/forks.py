@@ -1,0 +1,58 @@
+"""What a child process made by `os.fork` renews, so that it can load models of its own.
+
+A fork copies locks that a thread which is not there may hold, registries of what the parent runs, and the books of
+thread pools without their threads: whoever uses one of those, or takes it down, waits for ever. OpenMP's pool, which
+PyTorch computes with, is one; each ONNX Runtime session has another. A child therefore forgets what its parent holds
+without taking it down, and computes with PyTorch in one thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["owning_threads", "renew_in_child"]
+
+_Owner = TypeVar("_Owner")
+_owners: weakref.WeakSet[object] = weakref.WeakSet()
+
+
+def renew_in_child(renew: Callable[[], object]) -> None:
+    """Call `renew` in every child that this process forks, before anything else runs there."""
+    if hasattr(os, "register_at_fork"):  # Windows has no forks
+        os.register_at_fork(after_in_child=renew)
+
+
+def owning_threads(owner: _Owner) -> _Owner:
+    """`owner`, whose end waits for threads that it has: a child never takes it down, not even when it exits."""
+    _owners.add(owner)
+    return owner
+
+
+def _keep_owners() -> None:
+    for owner in list(_owners):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
+    _owners.clear()
+
+
+def _compute_in_one_thread() -> None:
+    torch = sys.modules.get("torch")  # imported later, it starts with a pool of the child's own
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def _skip_destructors_at_exit() -> None:
+    """Python ends as ever, and then the process at once: ONNX Runtime's own end would wait for a thread of its own."""
+    if "onnxruntime" in sys.modules and sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "on_exit"):  # glibc: calls _exit(status, NULL) before what was registered earlier
+            libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
+
+
+renew_in_child(_keep_owners)
+renew_in_child(_skip_destructors_at_exit)
+renew_in_child(_compute_in_one_thread)
