@@ -98,7 +98,8 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
             ls_temperature=self._argument(kwargs, "temperature"),
             ls_max_tokens=self._argument(kwargs, "max_tokens"),
         )
-        if stops := (stop or self._argument(kwargs, "stop")):
+        stops = stop or self._argument(kwargs, "stop")
+        if stops and isinstance(stops, (str, list, tuple)):  # what is none of these is refused by the call itself
             params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
         return params
 

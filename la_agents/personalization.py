@@ -127,6 +127,7 @@ def _as_variables(value: Any) -> Any:
 Number = Annotated[float, Strict()]
 Whole = Annotated[int, Strict()]
 Flag = Annotated[bool, Strict()]
+Text = Annotated[str, Strict()]
 
 
 class Rendering(NamedTuple):
@@ -201,10 +202,10 @@ class Personalized(BaseModel):
     )
     """Bundled alias, local folder, `.gguf` file, hub id, or a `LoadedModel`; by default what `LA_AGENTS_MODEL` names in
     the environment, else the bundled one."""
-    device: str = Field(default_factory=lambda: os.environ.get("LA_AGENTS_DEVICE") or "auto")
+    device: Text = Field(default_factory=lambda: os.environ.get("LA_AGENTS_DEVICE") or "auto")
     """"auto", or a torch device; by default what `LA_AGENTS_DEVICE` names in the environment, else "auto"."""
-    dtype: str = "auto"
-    quantize: str | None = "auto"
+    dtype: Text = "auto"
+    quantize: Text | None = "auto"
     """Weight quantisation: "int8", None, or "auto" (int8 for the bundled model on a CPU)."""
     end_token_ids: Sequence[Whole] | None = None
     """Token ids that end an answer; None joins those that the model's files and its chat template name."""
@@ -223,7 +224,7 @@ class Personalized(BaseModel):
     max_principle_tokens: Whole | None = Field(default=None, ge=0)
     """Budget of tokens, in the model's own count, for the texts of all preferences; what does not fit is left out, the
     least relevant first. None for any."""
-    method: str = DEFAULT_METHOD
+    method: Text = DEFAULT_METHOD
     """"tapered", "linear" (the paper's rule), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
     strength: Number | None = None
     """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2. None takes

@@ -19,7 +19,7 @@ from la_agents.call_format import HERMES, CallFormat
 from la_agents.chat_template import FALLBACK_LABELS, ChatTemplate
 from la_agents.errors import ConfigurationError, PromptError
 from la_agents.principles import Principle
-from la_agents.tokenization import DataGuard
+from la_agents.tokenization import DataGuard, check_text
 from la_agents.turn_end import turn_end
 from la_agents.turns import Turn, split_thought, to_turns, with_name
 
@@ -83,9 +83,11 @@ class Wording:
             if not isinstance(text, str) or placeholder not in text:
                 msg = f"Expected the wording {name!r} to contain {placeholder}, got {text!r}."
                 raise ConfigurationError(msg)
+            check_text(text, f"the wording {name!r}", ConfigurationError)
         if not isinstance(self.neutral_system, str) or not self.neutral_system.strip():
             msg = "Expected a neutral_system text, got a blank one; it stands in the prompts of all branches."
             raise ConfigurationError(msg)
+        check_text(self.neutral_system, "neutral_system", ConfigurationError)
 
     def of(self, texts: Sequence[str]) -> str:
         """The words for these principles, at least one."""

@@ -33,7 +33,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_rows", "max_cached_tokens", "max_waiting", "prefill_budget", "max_positions"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 msg = f"Expected {name} to be an integer of at least 1, got {value!r}."
                 raise ConfigurationError(msg)
 

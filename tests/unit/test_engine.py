@@ -257,6 +257,17 @@ def test_a_users_prefix_is_found_by_that_user_alone(engine: Engine) -> None:
     assert engine.complete(alices).num_cached_tokens == 96
 
 
+def test_a_caller_who_is_not_known_leaves_nothing_but_what_is_public(engine: Engine) -> None:
+    unknown = dataclasses.replace(random_request(16, length=100), salt=None, num_public_tokens=40)
+    held = engine.stats().prefix_bytes
+    assert engine.complete(unknown).num_cached_tokens == 0
+    block = engine.stats().prefix_bytes - held
+    assert engine.complete(unknown).num_cached_tokens == 32
+    assert engine.stats().prefix_bytes == held + block, "nothing more is kept"
+    for salt in ("", "alice"):
+        assert engine.complete(dataclasses.replace(unknown, salt=salt)).num_cached_tokens == 32
+
+
 def test_users_that_arrive_together_find_the_first_ones_prefix(loaded: LoadedModel) -> None:
     requests = [random_request(15, length=128, max_tokens=2)] * 4
     with Engine(loaded, Limits(max_rows=1)) as engine:

@@ -18,7 +18,8 @@ import gc, os, sys, threading, warnings
 warnings.simplefilter("ignore")
 import torch
 from la_agents import ChatLinearAlignment
-from la_agents.engine.engine import Engine, engine_for
+from la_agents.engine.engine import engine_for
+from la_agents.engine.grammar import Grammar
 from la_agents.engine.sequence import Request, Sampling
 from la_agents.errors import EngineClosedError
 from la_agents.models import load_model
@@ -38,6 +39,11 @@ def answer(chat):
 
 def request(num_tokens):
     return Request(reference=tuple(range(10, 60)), sampling=Sampling(max_tokens=num_tokens))
+
+def choose(engine):
+    "Two constraints in one step: their tokens are found in a pool of threads."
+    two = [Request(reference=(5, 6, 7), grammar=Grammar.choice(["yes", "no"])) for _ in range(2)]
+    assert [g.completion.finish_reason for g in engine.submit_all(two)] == ["stop", "stop"]
 
 def forked(work):
     "The exit status of a child that does `work`, exits as any program does, and may have children itself."
@@ -59,9 +65,9 @@ def in_a_thread():
     thread.join()
     assert numbers == [8]
 
-def grandchild():
+def own_model_and_a_childs():
     own_model()
-    assert forked(own_model) == 0
+    assert forked(in_a_thread) == 0
 
 def refused(call):
     try:
@@ -83,13 +89,15 @@ def with_the_parents_model():
     own = engine_for(loaded)
     assert own is not engine
     assert len(own.complete(request(8)).records) == 8
+    choose(own)
 
 held = face()
 assert answer(held) == 8
 loaded = held.engine.loaded
 engine = held.engine
+choose(engine)
 generation = engine.submit(request(60))  # under way while the process forks
-for work in (own_model, in_a_thread, grandchild, told_at_once, with_the_parents_model):
+for work in (own_model_and_a_childs, told_at_once, with_the_parents_model):
     assert forked(work) == 0, work
 assert len(generation.completion.records) == 60
 assert engine_for(loaded) is engine and not engine.closed, "the parent goes on"

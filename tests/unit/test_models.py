@@ -247,6 +247,15 @@ def test_arguments_that_make_no_sense_are_refused(arguments, folders):
         load_model(**{"model": folders["llama"], **arguments})
 
 
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])
+def test_a_fork_of_a_process_that_used_cuda_is_told_so(device, folders, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    with pytest.raises(ConfigurationError, match=r"fork .*'spawn'"):
+        load_model(folders["llama"], device=device)
+
+
 def test_a_loaded_model_takes_no_other_settings():
     with pytest.raises(ConfigurationError, match="already loaded"):
         load_model(tiny_model("llama"), dtype="bfloat16")

@@ -166,7 +166,7 @@ def test_max_tokens_beyond_the_context_reserves_the_context() -> None:
 
 
 @pytest.mark.parametrize("name", ["max_rows", "max_cached_tokens", "max_waiting", "prefill_budget", "max_positions"])
-@pytest.mark.parametrize("value", [0, -1, 2.0, "8"])
+@pytest.mark.parametrize("value", [0, -1, 2.0, "8", True])
 def test_limits_are_positive_integers(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=name):
         Limits(**{name: value})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tokenizers import AddedToken
 
 from la_agents import ChatLinearAlignment
 from la_agents.engine.detokenizer import Detokenizer
@@ -154,6 +156,55 @@ def test_the_next_turns_label_stops_an_answer_where_no_token_does(template: str,
     tokenizer = with_template("{% for m in messages %}" + template + "{% endfor %}")
     assert turn_end(tokenizer) == TurnEnd(None, stop)
     assert PromptBuilder(tokenizer).stop == ((stop,) if stop else ())
+
+
+_LLAMA_3 = (
+    "{% for m in messages %}{% set c = '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' + m.content | trim + "
+    "'<|eot_id|>' %}{% if loop.index0 == 0 %}{% set c = bos_token + c %}{% endif %}{{ c }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+_PHI_3 = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ '<|endoftext|>' }}{% endif %}"
+)
+_GLM_4 = "[gMASK]{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}<|assistant|>"
+_ZEPHYR = "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + eos_token + '\n' }}{% endfor %}"
+_LLAMA_2 = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ '<s>[INST] ' + m.content + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m.content + ' </s>' }}{% endif %}{% endfor %}"
+)
+_VICUNA = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ 'USER: ' + m.content + ' ' }}"
+    "{% else %}{{ 'ASSISTANT: ' + m.content }}{% if not loop.last %}{{ '</s>' }}{% endif %}{% endif %}{% endfor %}"
+)
+_HARMONY = (  # what ends an answer differs from what ends its thoughts, and from what history shows
+    "{% for m in messages %}{{ '<|start|>' + m.role + '<|message|>' + m.content }}"
+    "{% if loop.last and m.role == 'assistant' %}<|return|>{% else %}<|end|>{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (_LLAMA_3, "<|eot_id|>"),
+        (_PHI_3, "<|end|>"),
+        (_GLM_4, "<|assistant|>"),
+        (_GLM_4.removesuffix("<|assistant|>"), "<|user|>"),
+        (_ZEPHYR, "</s>"),
+        (_LLAMA_2, "</s>"),
+        (_VICUNA, "</s>"),
+        (_HARMONY, "<|return|>"),
+    ],
+)
+@pytest.mark.parametrize("special", [True, False])
+def test_templates_in_the_style_of_known_families(template: str, end: str, special: bool) -> None:
+    """Also where the markers were added to the vocabulary as ordinary tokens."""
+    tokenizer = with_template(template)
+    markers = set(re.findall(r"<[|/][a-z_|]*>", template)) | {"<s>", end, "<|user|>", "<|assistant|>"}
+    added = [AddedToken(marker, special=special, normalized=False) for marker in sorted(markers)]
+    tokenizer.add_tokens(added, special_tokens=special)
+    tokenizer.eos_token = "</s>"
+    assert turn_end(tokenizer) == TurnEnd(tokenizer.convert_tokens_to_ids(end))
 
 
 @pytest.mark.parametrize("template", [None, "{{ raise_exception('no') }}", "{{ messages[7].content }}", "fixed text"])
