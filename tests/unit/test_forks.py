@@ -90,6 +90,7 @@ def with_the_parents_model():
     assert own is not engine
     assert len(own.complete(request(8)).records) == 8
     choose(own)
+    assert answer(held) == 8, "an object of the parent's takes the engine of this process"
 
 held = face()
 assert answer(held) == 8
