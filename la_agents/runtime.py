@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from la_agents.forks import renew_in_child
 from la_agents.models import LoadedModel, load_model
 from la_agents.prompting import PromptBuilder, Wording
 
@@ -80,6 +82,10 @@ class Runtime:
 
     def __init__(self, ready: dict[Setup, Ready] | None = None) -> None:
         self._ready = dict(ready or {})
+        self._renew_locks()
+        _runtimes.add(self)
+
+    def _renew_locks(self) -> None:
         self._lock = threading.Lock()
         self._making = threading.Lock()
 
@@ -116,3 +122,14 @@ class Runtime:
 
     def __reduce__(self) -> tuple[type[Runtime], tuple[()]]:
         return Runtime, ()
+
+
+_runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for runtime in list(_runtimes):
+        runtime._renew_locks()
+
+
+renew_in_child(_renew_all)  # a thread that stayed in the parent may have been loading

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["TurnEnd", "template_errors", "turn_end"]
 
 _ANSWER = "Qassistantq"
-_TURNS = [{"role": "user", "content": "Quserq"}, {"role": "assistant", "content": _ANSWER}]
+_HUMAN = {"role": "user", "content": "Quserq"}
+_AI = {"role": "assistant", "content": _ANSWER}
 _LATER = {"role": "user", "content": "Qlaterq"}
 _MIN_CHARACTERS = 3  # a shorter text, such as a line that begins with "#", stands in ordinary answers too
 
@@ -40,8 +41,11 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> TurnEnd:
     """
     if not tokenizer.chat_template:
         return TurnEnd()
-    after_last = _after_answer(tokenizer, [])
-    return _read(tokenizer, after_last if after_last.strip() else _after_answer(tokenizer, [_LATER]))
+    after_last = _after(tokenizer, [_HUMAN, _AI], _ANSWER)
+    between = _after(tokenizer, [_HUMAN, _AI, _LATER], _ANSWER).partition(_LATER["content"])[0]
+    if not between.startswith(after_last):  # some templates open the next answer whether or not they are asked to
+        after_last = after_last.removesuffix(_after(tokenizer, [_HUMAN], _HUMAN["content"]))
+    return _read(tokenizer, after_last if after_last.strip() else between)
 
 
 def template_errors() -> tuple[type[Exception], ...]:
@@ -51,12 +55,13 @@ def template_errors() -> tuple[type[Exception], ...]:
     return (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
 
 
-def _after_answer(tokenizer: PreTrainedTokenizerBase, more: list[dict[str, str]]) -> str:
+def _after(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], content: str) -> str:
+    """What the template writes after the turn of this content; "" if it refuses the turns or does not show it."""
     try:
-        text = str(tokenizer.apply_chat_template([*_TURNS, *more], tokenize=False))
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False))
     except template_errors():
         return ""
-    return text.rpartition(_ANSWER)[2].partition(_LATER["content"])[0] if _ANSWER in text else ""
+    return text.rpartition(content)[2] if content in text else ""
 
 
 def _read(tokenizer: PreTrainedTokenizerBase, text: str) -> TurnEnd:

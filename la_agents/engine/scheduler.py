@@ -108,15 +108,17 @@ class Scheduler:
         """Move those into the batch that fit, each into its lane."""
         admitted: list[Sequence] = []
         passed: list[Sequence] = []
+        num_rows, lanes = self.num_rows, self.lanes
         for sequence in list(self.waiting):
-            if self.num_rows + sequence.num_rows > self.limits.max_rows:
+            if num_rows + sequence.num_rows > self.limits.max_rows:
                 break
-            lane = self._lane_for(sequence)
+            lane = self._lane_for(sequence, lanes)
             if lane is not None:
                 self.waiting.remove(sequence)
                 sequence.status, sequence.lane = Status.PREFILLING, lane
                 self.admitted.append(sequence)
                 admitted.append(sequence)
+                num_rows, lanes = self.num_rows, self.lanes
                 for other in passed:
                     other.num_passed_by += 1
             else:
@@ -147,9 +149,9 @@ class Scheduler:
             lanes[sequence.lane] = rows + sequence.num_rows, max(longest, self.reserved_length(sequence))
         return lanes
 
-    def _lane_for(self, sequence: Sequence) -> int | None:
+    def _lane_for(self, sequence: Sequence, lanes: dict[int, tuple[int, int]]) -> int | None:
         """The lane that grows least by taking the sequence, else a free one; None if it fits in neither."""
-        lanes, rows, length = self.lanes, sequence.num_rows, self.reserved_length(sequence)
+        rows, length = sequence.num_rows, self.reserved_length(sequence)
         room = self.limits.max_cached_tokens - sum(r * longest for r, longest in lanes.values())
         growth = {lane: (r + rows) * max(longest, length) - r * longest for lane, (r, longest) in lanes.items()}
         best = min(growth, key=growth.__getitem__, default=None)

@@ -17,6 +17,8 @@ _PARENT = """
 import gc, os, sys, threading, warnings
 warnings.simplefilter("ignore")
 import torch
+import la_agents.engine.engine as engines
+import la_agents.models as models
 from la_agents import ChatLinearAlignment
 from la_agents.engine.engine import engine_for
 from la_agents.engine.grammar import Grammar
@@ -55,9 +57,6 @@ def forked(work):
     gc.collect()
     sys.exit(0)
 
-def own_model():
-    assert answer(face()) == 8
-
 def in_a_thread():
     numbers = []
     thread = threading.Thread(target=lambda: numbers.append(answer(face())))
@@ -66,7 +65,7 @@ def in_a_thread():
     assert numbers == [8]
 
 def own_model_and_a_childs():
-    own_model()
+    assert answer(face()) == 8
     assert forked(in_a_thread) == 0
 
 def refused(call):
@@ -90,6 +89,7 @@ def with_the_parents_model():
     assert own is not engine
     assert len(own.complete(request(8)).records) == 8
     choose(own)
+    assert answer(held) == 8, "an object of the parent's takes the engine of this process"
 
 held = face()
 assert answer(held) == 8
@@ -99,11 +99,13 @@ choose(engine)
 generation = engine.submit(request(60))  # under way while the process forks
 for work in (own_model_and_a_childs, told_at_once, with_the_parents_model):
     assert forked(work) == 0, work
+with models._lock, engines._engines_lock, held._runtime._making, held._runtime._lock:  # as if threads were loading
+    assert forked(lambda: answer(held)) == 0
 assert len(generation.completion.records) == 60
 assert engine_for(loaded) is engine and not engine.closed, "the parent goes on"
 del generation, engine, loaded, held
 gc.collect()
-assert forked(own_model) == 0, "the parent let its model go"
+assert forked(lambda: answer(face())) == 0, "the parent let its model go"
 print("done", flush=True)
 """
 

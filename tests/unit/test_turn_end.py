@@ -188,8 +188,9 @@ _HARMONY = (  # what ends an answer differs from what ends its thoughts, and fro
     [
         (_LLAMA_3, "<|eot_id|>"),
         (_PHI_3, "<|end|>"),
-        (_GLM_4, "<|assistant|>"),
+        (_GLM_4, "<|user|>"),
         (_GLM_4.removesuffix("<|assistant|>"), "<|user|>"),
+        (_ZEPHYR + "<|assistant|>", "</s>"),
         (_ZEPHYR, "</s>"),
         (_LLAMA_2, "</s>"),
         (_VICUNA, "</s>"),
