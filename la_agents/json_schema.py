@@ -23,7 +23,7 @@ from la_agents.schema_logic import complement, conditional, containing, dependen
 from la_agents.schema_references import References, as_list
 from la_agents.schema_values import NothingLeftError, narrow_numbers, narrow_strings, writable
 
-__all__ = ["Narrowed", "narrowed", "without_titles"]
+__all__ = ["SCHEMA_KEYWORDS", "Narrowed", "narrowed", "without_titles"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ _OF_TYPE = {
 _KEYWORDS = frozenset({"type", "const", "enum"}).union(*_OF_TYPE.values())
 _KNOWN = _KEYWORDS | _LOGIC | {"$ref", "allOf", *_UNIONS}
 _SIMPLE = ("enum", "type", "minimum", "maximum", "minLength", "maxLength")
+SCHEMA_KEYWORDS = frozenset({*_KNOWN, "$defs", "definitions", "$schema", "$id", "$dynamicRef"})
+"""A dict with none of these is no schema."""
+
 _ORDERED_AT_MOST = 4
 """Constants whose every order is written out, for lists without repetition."""
 
