@@ -141,7 +141,20 @@ class _Narrower:
             msg = "Expected a JSON schema that allows something, got one that allows nothing."
             raise ConfigurationError(msg)
         schema = out if isinstance(out, dict) else {}
+        for name in self._definitions:
+            self._check_circle(name)
         return {**schema, "$defs": self._definitions} if self._definitions else schema
+
+    def _check_circle(self, name: str) -> None:
+        """Refuse a definition that is only said to be itself."""
+        seen, at = {name}, self._definitions[name]
+        while isinstance(at, dict) and "$ref" in at:
+            name = at["$ref"].rsplit("/", 1)[-1]
+            if name in seen:
+                msg = f"Expected references that lead to a schema, got some that lead to themselves: {name!r}."
+                raise ConfigurationError(msg)
+            seen.add(name)
+            at = self._definitions[name]
 
     def narrow(self, schema: Any, *, part: bool = False) -> dict[str, Any] | bool:
         if isinstance(schema, bool):
