@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema.validators import Draft202012Validator, extend, validator_for
+from jsonschema.validators import Draft202012Validator, validator_for
+from referencing.exceptions import Unresolvable
 
 from la_agents.errors import ConfigurationError
 from la_agents.schema_exclusion import exclusive_options
@@ -88,10 +89,11 @@ class Narrowed:
         """The keyword that a decoded text breaks, among those that decoding did not keep; "" if none."""
         if not self.unkept:
             return ""
-        ignored = {key: None for key in ("pattern", "multipleOf", "format") if key not in self.unkept}
-        kind = extend(validator_for(self.given, default=Draft202012Validator), ignored)
-        errors = kind(self.given).iter_errors(json.loads(text))
-        return next((str(error.validator) for error in errors), "")
+        kind = validator_for(self.given, default=Draft202012Validator)
+        try:
+            return next((str(error.validator) for error in kind(self.given).iter_errors(json.loads(text))), "")
+        except (re.error, Unresolvable):  # beyond this check, too
+            return ""
 
 
 @functools.lru_cache(maxsize=256)  # every call of a bound model asks for the same ones
@@ -170,13 +172,14 @@ class _Narrower:
         if key in self._open:
             self._open[key] = name = self._open[key] or self._name("recursive")
             return {"$ref": f"#/$defs/{name}"}
-        self._open[key] = ""
-        out = self._narrow(schema, part=False)
-        name = self._open.pop(key)
-        if name:
-            self._definitions[name] = out
-            return {"$ref": f"#/$defs/{name}"}
-        return out
+        self._open[key], out = "", False
+        try:
+            out = self._narrow(schema, part=False)
+        finally:
+            name = self._open.pop(key)
+            if name:
+                self._definitions[name] = out
+        return {"$ref": f"#/$defs/{name}"} if name else out
 
     def _narrow(self, schema: Mapping[str, Any], *, part: bool) -> dict[str, Any] | bool:
         given = self._plain(schema)
@@ -185,8 +188,11 @@ class _Narrower:
         number = sum(len(as_list(given[key])) if key == "allOf" else 1 for key in composed) + bool(own)
         alone = number <= 1
         out: dict[str, Any] = {key: schema[key] for key in _SAID if key in schema}
-        parts: list[Any] = [*self._own(own, part=part or not alone)] if own else []
-        closing = None if part or alone else self._listed(given)
+        parts: list[Any] = [*self._own(own, part=part or not alone, alone=alone)] if own else []
+        only = given.get("unevaluatedProperties") is False
+        closing = None if alone or (part and not only) else self._listed(given)
+        if only and not alone:
+            self._left_to_check("unevaluatedProperties", closing is not None and not {*_UNIONS, *_LOGIC} & schema.keys())
         unions = [key for key in _UNIONS if key in given]
         for key in composed:
             if key == "$ref":
@@ -270,11 +276,12 @@ class _Narrower:
         options = as_list(given["oneOf"])
         rest = {key: value for key, value in given.items() if key != "oneOf"}
         types = self._references.types(rest)
-        if "properties" in given and "type" not in given:
+        assumed = "properties" in given and "type" not in given and "object" in self._references.types(given)
+        if assumed:
             types &= {"object"}
         exclusive = exclusive_options(options, self._references, self._root, types)
         self._left_to_check("oneOf", exclusive is not None)
-        return [{"anyOf": options if exclusive is None else exclusive}]
+        return [{"anyOf": options if exclusive is None else exclusive}, *([{"type": "object"}] if assumed else [])]
 
     def _contains(self, given: Mapping[str, Any]) -> list[Any]:
         first = containing(given)
@@ -314,7 +321,7 @@ class _Narrower:
 
     # -- objects, arrays, strings, numbers -------------------------------------------------------------------------
 
-    def _own(self, given: dict[str, Any], *, part: bool) -> Iterator[Any]:
+    def _own(self, given: dict[str, Any], *, part: bool, alone: bool) -> Iterator[Any]:
         """A schema's own keywords; what one schema cannot hold comes after it."""
         out = dict(given)
         if not part and not {"type", "const", "enum"} & out.keys():
@@ -332,7 +339,7 @@ class _Narrower:
             out.update({"pattern": patterns[0]} if patterns else {})
             more += [{"pattern": pattern} for pattern in patterns[1:]]
         if out.keys() & set(_OF_TYPE["object"]):
-            self._object(out, part=part)
+            self._object(out, part=part, alone=alone)
         if out.keys() & set(_OF_TYPE["array"]):
             self._array(out, part=part)
         if out:
@@ -355,7 +362,7 @@ class _Narrower:
         whole = "integer" in types and "number" not in types
         narrow_numbers(out, whole=whole)
 
-    def _object(self, out: dict[str, Any], *, part: bool) -> None:
+    def _object(self, out: dict[str, Any], *, part: bool, alone: bool) -> None:
         required = [name for name in as_list(out.get("required")) if isinstance(name, str)]
         properties = {
             name: self._property(name, value, name in required) for name, value in (out.get("properties") or {}).items()
@@ -366,15 +373,13 @@ class _Narrower:
             out["additionalProperties"] = self.narrow(out["additionalProperties"])
         if "patternProperties" in out:
             out["patternProperties"] = {key: self.narrow(value) for key, value in out["patternProperties"].items()}
-        self._property_names(out)
-        unevaluated = out.pop("unevaluatedProperties", None)
-        if unevaluated is False and "additionalProperties" not in out and not part:
+        if out.pop("unevaluatedProperties", None) is False and "additionalProperties" not in out and alone:
             out["additionalProperties"] = False
+        self._property_names(out)
         if not part and "properties" in out and not {"additionalProperties", "patternProperties"} & out.keys():
             out["additionalProperties"] = False
-            for name in required:
-                properties.setdefault(name, {})
-        self._count_properties(out, properties, required)
+            out["properties"] = {**out["properties"], **{n: {} for n in required if n not in out["properties"]}}
+        self._count_properties(out, required)
 
     def _property(self, name: str, schema: Any, required: bool) -> dict[str, Any] | bool:
         try:
@@ -386,54 +391,52 @@ class _Narrower:
             return False
 
     def _property_names(self, out: dict[str, Any]) -> None:
-        names = out.pop("propertyNames", True)
-        names = self._references.resolved(names)
-        if names is True or not isinstance(names, Mapping):
+        """What names may be: as patterns, or as a list of properties."""
+        names = self._references.resolved(out.pop("propertyNames", True))
+        if not isinstance(names, Mapping) or not names.keys() & _KEYWORDS - {"type"}:
+            self._left_to_check("propertyNames", names is True or not names.keys() & _KNOWN - {"type"})
             return
-        value = out.get("additionalProperties", True)
+        listed, more = out.get("properties") or {}, out.get("additionalProperties", True)
+        exact = Draft202012Validator({key: value for key, value in names.items() if key in (*_SIMPLE, "const", "pattern")})
+        listed = {name: schema if exact.is_valid(name) else False for name, schema in listed.items()}
         constants = self._constants(names)
         if "patternProperties" in out:
             self._left_to_check("propertyNames", False)
         elif constants is not None:
-            out["properties"] = {
-                **{name: schema for name, schema in (out.get("properties") or {}).items() if name in constants},
-                **{name: value for name in constants if isinstance(name, str) and name not in (out.get("properties") or {})},
-            }
+            listed = {**listed, **{n: more for n in constants if isinstance(n, str) and n not in listed}}
             out["additionalProperties"] = False
-        else:
+        elif more is not False:
             said = {key: value for key, value in names.items() if key in _OF_TYPE["string"]}
-            unknown = names.keys() - said.keys() - {"type", "title", "description", "$comment", "default"}
-            patterns, exact = narrow_strings(said)
+            patterns, all_said = narrow_strings(said)
             least, most = said.get("minLength", 0), said.get("maxLength", "")
-            if least or most != "":
-                patterns.append(f"^[\\s\\S]{{{least},{most}}}$")
-            self._left_to_check("propertyNames", exact and not unknown and len(patterns) < 2)
+            patterns += [f"^[\\s\\S]{{{least},{most}}}$"] if least or most != "" else []
+            only = names.keys() & _KNOWN <= {"type", *_OF_TYPE["string"]}
+            self._left_to_check("propertyNames", all_said and only and len(patterns) < 2)
             if patterns:
-                out["patternProperties"] = {patterns[0]: value}
-                out["additionalProperties"] = False
+                out.update(patternProperties={patterns[0]: more}, additionalProperties=False)
+        if listed:
+            out["properties"] = listed
 
-    def _count_properties(self, out: dict[str, Any], properties: dict[str, Any], required: list[str]) -> None:
+    def _count_properties(self, out: dict[str, Any], required: list[str]) -> None:
         """Bounds of how many properties there are, as which of the optional ones there are."""
+        least, most = out.get("minProperties", 0), out.get("maxProperties")
+        properties, known = out.get("properties") or {}, len(set(required))
         optional = [name for name, value in properties.items() if name not in required and value is not False]
         closed = out.get("additionalProperties") is False and "patternProperties" not in out
-        least, most = out.get("minProperties", 0), out.get("maxProperties")
-        known = len(set(required))
-        if optional and least > known:
-            added = optional[: least - known]
-            out["required"] = required = [*required, *added]
-            optional, known = optional[len(added) :], known + len(added)
-        if optional and most is not None and most < known + len(optional):
-            for name in optional[max(most - known, 0) :]:
-                properties[name] = False
-        if closed or (optional and most is not None):
-            if closed and least <= known:
-                out.pop("minProperties", None)
-            if closed or optional:
-                out.pop("maxProperties", None)
-                if not closed and most is not None:
-                    out["additionalProperties"] = False
-        if out.get("minProperties", 0) - known > 1:
+        if closed and least > known:
+            out["required"] = [*required, *optional[: least - known]]
+            optional, known = optional[least - known :], min(least, known + len(optional))
+        if most is not None or (least > known and not closed):
+            unwanted = optional[max(most - known, 0) :] if closed and most is not None else optional
+            out["properties"] = {**properties, **dict.fromkeys(unwanted, False)} if unwanted else properties
+        if closed:
+            for key, kept in (("minProperties", least <= known), ("maxProperties", most is None or most >= known)):
+                if kept:
+                    out.pop(key, None)
+        elif least - known > 1:
             self.unkept.add("minProperties")  # the grammar lets a name come twice
+        if not out.get("properties", True):
+            out.pop("properties")
 
     def _array(self, out: dict[str, Any], *, part: bool) -> None:
         items = out.get("items")
@@ -476,15 +479,18 @@ class _Narrower:
     def _listed(self, schema: Any) -> dict[str, bool] | None:
         """The properties that a schema's parts list or require; None if it lists none or takes others."""
         names: dict[str, bool] = {}
-        return names if self._list(schema, names, ()) and not self._takes_others(schema) else None
+        only = isinstance(schema, Mapping) and schema.get("unevaluatedProperties") is False
+        lists = self._list(schema, names, (), required=not only) or only
+        return names if lists and not self._takes_others(schema) else None
 
-    def _list(self, schema: Any, names: dict[str, bool], seen: tuple[int, ...]) -> bool:
+    def _list(self, schema: Any, names: dict[str, bool], seen: tuple[int, ...], *, required: bool) -> bool:
         if not isinstance(schema, Mapping) or id(schema) in seen:
             return False
         own = schema.get("properties")
         lists = isinstance(own, Mapping)
-        names.update(dict.fromkeys([*(own or ()), *as_list(schema.get("required"))], True))
-        return any([lists, *(self._list(inner, names, (*seen, id(schema))) for inner in self._in_place(schema))])
+        names.update(dict.fromkeys([*(own or ()), *(as_list(schema.get("required")) if required else ())], True))
+        seen = (*seen, id(schema))
+        return any([lists, *(self._list(inner, names, seen, required=required) for inner in self._in_place(schema))])
 
     def _takes_others(self, schema: Any, seen: tuple[int, ...] = ()) -> bool:
         """Whether a schema says in any part that it takes properties which it does not list."""

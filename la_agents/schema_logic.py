@@ -48,7 +48,8 @@ def _complement_of(key: str, value: Any, context: Mapping[str, Any], references:
     if key in ("const", "enum"):
         return _without([value] if key == "const" else as_list(value), context, references)
     if key == "required":
-        return {"anyOf": [{"type": "object", "properties": {name: False}} for name in as_list(value)]}
+        without = [{"type": "object", "properties": {name: False}} for name in as_list(value)]
+        return {"anyOf": without} if without else False
     if key == "not":
         return value
     if key in ("anyOf", "allOf"):
