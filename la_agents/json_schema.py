@@ -19,6 +19,7 @@ from jsonschema.validators import Draft202012Validator, validator_for
 from referencing.exceptions import Unresolvable
 
 from la_agents.errors import ConfigurationError
+from la_agents.schema_endless import without_endless
 from la_agents.schema_exclusion import exclusive_options
 from la_agents.schema_logic import complement, conditional, containing, dependencies
 from la_agents.schema_references import References, as_list
@@ -145,7 +146,7 @@ class _Narrower:
         schema = out if isinstance(out, dict) else {}
         for name in self._definitions:
             self._check_circle(name)
-        return {**schema, "$defs": self._definitions} if self._definitions else schema
+        return without_endless(schema, self._definitions)
 
     def _check_circle(self, name: str) -> None:
         """Refuse a definition that is only said to be itself."""
@@ -258,7 +259,7 @@ class _Narrower:
             extra.append(union)
         extra += dependencies(given)
         if "oneOf" in given:
-            extra += self._one_of(given)
+            extra += self._one_of({**given, "discriminator": schema.get("discriminator")})
         if "contains" in given:
             extra += self._contains(given)
         if given.get("uniqueItems"):
@@ -273,7 +274,7 @@ class _Narrower:
             self.unkept.add(keyword)
 
     def _one_of(self, given: Mapping[str, Any]) -> list[Any]:
-        options = as_list(given["oneOf"])
+        options = [self._with_tag(option, given.get("discriminator")) for option in as_list(given["oneOf"])]
         rest = {key: value for key, value in given.items() if key != "oneOf"}
         types = self._references.types(rest)
         assumed = "properties" in given and "type" not in given and "object" in self._references.types(given)
@@ -282,6 +283,15 @@ class _Narrower:
         exclusive = exclusive_options(options, self._references, self._root, types)
         self._left_to_check("oneOf", exclusive is not None)
         return [{"anyOf": options if exclusive is None else exclusive}, *([{"type": "object"}] if assumed else [])]
+
+    def _with_tag(self, option: Any, discriminator: Any) -> Any:
+        """An option that has the property which tells it from the others; in JSON Schema a discriminator asks nothing."""
+        tag = discriminator.get("propertyName") if isinstance(discriminator, Mapping) else None
+        schema = self._references.resolved(option)
+        if not isinstance(tag, str) or not isinstance(schema, Mapping) or tag not in (schema.get("properties") or {}):
+            return option
+        required = as_list(schema.get("required"))
+        return option if tag in required else {**schema, "required": [*required, tag]}
 
     def _contains(self, given: Mapping[str, Any]) -> list[Any]:
         first = containing(given)
@@ -372,6 +382,7 @@ class _Narrower:
         if "additionalProperties" in out:
             out["additionalProperties"] = self.narrow(out["additionalProperties"])
         if "patternProperties" in out:
+            out.update({} if part else {"additionalProperties": out.get("additionalProperties", False)})
             out["patternProperties"] = {key: self.narrow(value) for key, value in out["patternProperties"].items()}
         if out.pop("unevaluatedProperties", None) is False and "additionalProperties" not in out and alone:
             out["additionalProperties"] = False

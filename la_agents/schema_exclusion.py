@@ -75,8 +75,8 @@ def _alternatives(option: Any, references: References, depth: int) -> list[Any]:
     if isinstance(schema, Mapping) and depth < _DEEPEST:
         said = schema.keys() - {"title", "description", "default", "discriminator", "$comment", "$defs"}
         if said in ({"anyOf"}, {"oneOf"}):
-            inner = as_list(schema[said.pop()])
-            if "anyOf" in schema or exclusive_options(inner, references, {}) is not None:
+            inner = as_list(schema.get("anyOf")) or exclusive_options(as_list(schema["oneOf"]), references, {})
+            if inner is not None:
                 return [leaf for part in inner for leaf in _alternatives(part, references, depth + 1)]
     return [schema]
 

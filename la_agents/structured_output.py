@@ -17,12 +17,13 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import TypeAliasType, is_typeddict
 
 from la_agents.engine.grammar import Grammar, first_lines
 from la_agents.errors import ConfigurationError, GenerationError
 from la_agents.json_schema import SCHEMA_KEYWORDS, Narrowed, without_titles
+from la_agents.schema_readable import ReadableSchema
 from la_agents.schema_references import References
 from la_agents.tool_calling import as_tool_dicts, is_tool
 
@@ -118,12 +119,13 @@ def schema_of(schema: Any) -> dict[str, Any]:
         return _within(schema)
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         # With its $defs: LangChain's own conversion would unfold a model that holds itself.
-        describe = getattr(schema, "model_json_schema", None) or schema.schema  # type: ignore[attr-defined]
-        return dict(_described(schema, describe))
+        if issubclass(schema, BaseModel):
+            return dict(_described(schema, lambda: schema.model_json_schema(schema_generator=ReadableSchema)))
+        return dict(_described(schema, schema.schema))  # type: ignore[attr-defined]
     if is_typeddict(schema) or isinstance(schema, BaseTool) or inspect.isroutine(schema):
         return _converted(schema)
     if _is_type(schema):
-        return dict(_described(schema, lambda: TypeAdapter(schema).json_schema()))
+        return dict(_described(schema, lambda: TypeAdapter(schema).json_schema(schema_generator=ReadableSchema)))
     msg = f"Expected a pydantic class, a TypedDict, another type or a JSON schema, got {type(schema).__name__}."
     raise ConfigurationError(msg)
 
