@@ -121,7 +121,8 @@ class _Exclusion:
     def _objects_apart(self, a: _Shape, b: _Shape, depth: int) -> list[_Need] | None:
         for name in a.properties.keys() & b.properties.keys():
             if self._always_apart(a.properties[name], b.properties[name], depth):
-                return [_Need("required", other, name) for other in (False, True)]
+                tagged = name in a.required & b.required
+                return [] if tagged else [_Need("required", other, name) for other in (False, True)]
         needs = _told_from(a, b, False), _told_from(b, a, True)
         return None if needs[0] is None or needs[1] is None else [needs[0], needs[1]]
 

@@ -17,6 +17,9 @@ __all__ = ["NothingLeftError", "narrow_numbers", "narrow_strings", "writable"]
 _LIMIT = 2**53 - 1
 """The greatest bound: what lies above it is rounded by the grammar, and by other readers of JSON."""
 
+_COARSE = 10**9
+"""Size from which bounds are whole numbers: what remains of 53 bits is too little for fractions."""
+
 _LARGEST_FACTOR = 2**32 - 1
 _CHARACTER = r"(\[\^?(?:\\.|[^\]\\])+\]|\\[sdwSDW]|\\[^a-zA-Z0-9]|[^\\\[\](){}.*+?^$|])"
 _ONLY = re.compile(rf"\^?{_CHARACTER}([*+])\$")
@@ -38,7 +41,7 @@ def writable(value: Any) -> bool:
 
 
 def narrow_numbers(schema: dict[str, Any], *, whole: bool) -> None:
-    """Replace the bounds by inclusive ones, which the grammar counts exactly; by whole numbers for integers.
+    """Replace the bounds by those that the grammar counts exactly; by whole numbers for integers.
 
     Raises:
         ConfigurationError: no number is left.
@@ -47,17 +50,17 @@ def narrow_numbers(schema: dict[str, Any], *, whole: bool) -> None:
     high, below = _bound(schema, "maximum", "exclusiveMaximum", 1)
     multiple = schema.pop("multipleOf", None)
     room = Fraction(1) if low is None or high is None else high - low
-    if whole:
-        low = low if low is None else Fraction(math.floor(low) + 1 if above else math.ceil(low))
-        high = high if high is None else Fraction(math.ceil(high) - 1 if below else math.floor(high))
-    else:
-        low = _beside(low, room) if above and low is not None else low
-        high = _beside(high, -room) if below and high is not None else high
+    if room >= 1 and not whole and max(abs(low or 0), abs(high or 0)) < _COARSE:
+        names = ("exclusiveMinimum" if above else "minimum", "exclusiveMaximum" if below else "maximum")
+    else:  # where two bounds are within one whole number the grammar takes their excluding for including
+        names = ("minimum", "maximum")
+        low = low if low is None else _inside(low, above, room, whole=whole)
+        high = high if high is None else -_inside(-high, below, room, whole=whole)
     factor = None if multiple is None else _factor(multiple, whole=whole)
     if low is not None and high is not None and (low if factor is None else math.ceil(low / factor) * factor) > high:
         msg = f"Expected a number that keeps to the schema's bounds, got none from {float(low)} to {float(high)}."
         raise NothingLeftError(msg)
-    for name, bound in (("minimum", low), ("maximum", high)):
+    for name, bound in zip(names, (low, high), strict=True):
         if bound is not None:
             schema[name] = int(bound) if bound.denominator == 1 else float(bound)
     if factor is not None and factor != (1 if whole else 0):
@@ -87,14 +90,16 @@ def _fraction(value: Any) -> Fraction:
     return Fraction(str(value))
 
 
-def _beside(bound: Fraction, room: Fraction) -> Fraction:
-    """A bound a little further in: by a power of ten, and so that floats tell them apart."""
+def _inside(low: Fraction, excluded: bool, room: Fraction, *, whole: bool) -> Fraction:
+    """The least number that a lower bound lets through: nearly, where that is a fraction."""
+    if whole or abs(low) > _COARSE:
+        return Fraction(math.floor(low) + 1 if excluded else math.ceil(low))
     step = Fraction(1, 10**6)
-    while step * 4 > abs(room) and room:
+    while room and step * 4 > room:
         step /= 10
-    while float(bound + step) == float(bound):
+    while float(low + step) == float(low):
         step *= 10
-    return bound + (step if room > 0 else -step)
+    return low + step if excluded else low
 
 
 def _factor(multiple: Any, *, whole: bool) -> Fraction:
