@@ -12,12 +12,21 @@ _KEYS = {"int": "^(0|-?[1-9][0-9]{0,14})$", "float": "^-?(0|[1-9][0-9]{0,8})(\\.
 
 
 class ReadableSchema(GenerateJsonSchema):
-    """Decimals as numbers, since not every text is one; keys of dicts as their type is written."""
+    """Decimals as numbers without exponents, since not every text is one; keys of dicts as their type is written."""
 
     def decimal_schema(self, schema: Any) -> JsonSchemaValue:
         described = super().decimal_schema(schema)
         options = [part for part in described.get("anyOf", ()) if part.get("type") == "number"]
-        return options[0] if options else described
+        if not options:
+            return described
+        places, digits = schema.get("decimal_places"), schema.get("max_digits")
+        most = 10 ** min(15 if digits is None else digits - (places or 0), 15) - 1
+        number = dict(options[0])
+        if not number.keys() & {"minimum", "exclusiveMinimum"}:
+            number["minimum"] = -most
+        if not number.keys() & {"maximum", "exclusiveMaximum"}:
+            number["maximum"] = most
+        return number if places is None else {**number, "multipleOf": 10**-places if places else 1}
 
     def dict_schema(self, schema: Any) -> JsonSchemaValue:
         described = super().dict_schema(schema)

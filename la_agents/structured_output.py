@@ -213,7 +213,8 @@ def structured(
 def _named(schema: Any, exact: dict[str, Any]) -> Any:
     """A schema as a tool; one without a name is the answer's."""
     if isinstance(schema, Mapping) and "title" not in schema and not is_tool(schema):
-        return {"name": "answer", "parameters": exact}
+        name = (schema.get("json_schema") or schema).get("name", "answer")
+        return {"name": name, "description": exact.get("description", ""), "parameters": exact}
     if _is_plain(schema):
         types = References(exact).types(exact)
         if types != {"object"}:

@@ -117,7 +117,8 @@ def _as_tool_dict(tool: Any, strict: bool | None) -> dict[str, Any]:
 
 def is_tool(value: Mapping[str, Any]) -> bool:
     """Whether a dict is a tool in one of the forms that vendors give it, and no bare schema."""
-    return value.get("type") == "function" or "toolSpec" in value or ("name" in value and "type" not in value)
+    named = "name" in value and value.keys() & {"parameters", "input_schema", "inputSchema"}
+    return value.get("type") == "function" or "toolSpec" in value or bool(named)
 
 
 def _in_known_form(tool: Any) -> Any:

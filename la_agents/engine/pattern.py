@@ -27,7 +27,8 @@ _BEGIN, _END = "begin", "end"
 
 
 class _UnreadableError(ValueError):
-    """A construct that this reader does not know."""
+    def __init__(self) -> None:
+        super().__init__("A part of the regular expression cannot be read here.")
 
 
 def _complement(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
