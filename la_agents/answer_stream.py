@@ -58,7 +58,6 @@ class AnswerStream:
         )
         return ChatGenerationChunk(message=message)
 
-
     def _check(self, tail: str, completion: Completion) -> None:
         """What of its schema decoding could not keep."""
         structure = self._call.structure

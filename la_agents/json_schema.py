@@ -173,7 +173,8 @@ class _Narrower:
         if key in self._open:
             self._open[key] = name = self._open[key] or self._name("recursive")
             return {"$ref": f"#/$defs/{name}"}
-        self._open[key], out = "", False
+        self._open[key] = ""
+        out: dict[str, Any] | bool = False
         try:
             out = self._narrow(schema, part=False)
         finally:
@@ -193,7 +194,9 @@ class _Narrower:
         only = given.get("unevaluatedProperties") is False
         closing = None if alone or (part and not only) else self._listed(given)
         if only and not alone:
-            self._left_to_check("unevaluatedProperties", closing is not None and not {*_UNIONS, *_LOGIC} & schema.keys())
+            self._left_to_check(
+                "unevaluatedProperties", closing is not None and not {*_UNIONS, *_LOGIC} & schema.keys()
+            )
         unions = [key for key in _UNIONS if key in given]
         for key in composed:
             if key == "$ref":
@@ -218,7 +221,7 @@ class _Narrower:
         if not options:
             msg = f"Expected {key} to be a list of schemas, got {given[key]!r}."
             raise ConfigurationError(msg)
-        out = []
+        out: list[Any] = []
         base = self._listed({name: value for name, value in given.items() if name != key}) if closing else None
         for option in options:
             try:
@@ -285,7 +288,7 @@ class _Narrower:
         return [{"anyOf": options if exclusive is None else exclusive}, *([{"type": "object"}] if assumed else [])]
 
     def _with_tag(self, option: Any, discriminator: Any) -> Any:
-        """An option that has the property which tells it from the others; in JSON Schema a discriminator asks nothing."""
+        """An option that has the property which tells it from the others: in JSON Schema a discriminator is a note."""
         tag = discriminator.get("propertyName") if isinstance(discriminator, Mapping) else None
         schema = self._references.resolved(option)
         if not isinstance(tag, str) or not isinstance(schema, Mapping) or tag not in (schema.get("properties") or {}):
@@ -307,7 +310,9 @@ class _Narrower:
             return []
         constants = self._constants(given.get("items", True)) if "prefixItems" not in given else None
         if constants is not None and least > len(constants):
-            msg = f"Expected uniqueItems of at most {len(constants)} items, since there are no more, got minItems {least}."
+            msg = (
+                f"Expected uniqueItems to ask for at most {len(constants)} items, all there are, got minItems {least}."
+            )
             raise ConfigurationError(msg)
         if constants is None or len(constants) > _ORDERED_AT_MOST:
             self.unkept.add("uniqueItems")
@@ -363,7 +368,9 @@ class _Narrower:
         allowed = [value for value in values if check.is_valid(value)]
         kept = [value for value in allowed if writable(value)]
         if allowed and not kept:
-            msg = f"Expected constants that are written exactly, got only numbers beyond {2**53 - 1}; make them strings."
+            msg = (
+                f"Expected constants that are written exactly, got only numbers beyond {2**53 - 1}; make them strings."
+            )
             raise NothingLeftError(msg)
         return {"enum": kept} if kept else False
 
@@ -408,7 +415,9 @@ class _Narrower:
             self._left_to_check("propertyNames", names is True or not names.keys() & _KNOWN - {"type"})
             return
         listed, more = out.get("properties") or {}, out.get("additionalProperties", True)
-        exact = Draft202012Validator({key: value for key, value in names.items() if key in (*_SIMPLE, "const", "pattern")})
+        exact = Draft202012Validator(
+            {key: value for key, value in names.items() if key in (*_SIMPLE, "const", "pattern")}
+        )
         listed = {name: schema if exact.is_valid(name) else False for name, schema in listed.items()}
         constants = self._constants(names)
         if "patternProperties" in out:
@@ -525,5 +534,5 @@ class _Narrower:
 
     def _closed(self, names: dict[str, bool], given: Mapping[str, Any]) -> dict[str, Any]:
         types = self._references.types(given)
-        only = {"type": "object"} if types == {"object"} or "object" in types and "type" not in given else {}
+        only = {"type": "object"} if types == {"object"} or ("object" in types and "type" not in given) else {}
         return {**only, "properties": dict(names), "additionalProperties": False}

@@ -69,4 +69,7 @@ def _without(schema: Any, endless: set[str]) -> Any:
         return schema
     if isinstance(schema.get("$ref"), str) and schema["$ref"].rsplit("/", 1)[-1] in endless:
         return False
-    return {key: value if key in ("enum", "default", "examples") else _without(value, endless) for key, value in schema.items()}
+    return {
+        key: value if key in ("enum", "default", "examples") else _without(value, endless)
+        for key, value in schema.items()
+    }

@@ -1,4 +1,4 @@
-"""Exclusion: whether the options of a schema's `oneOf` exclude each other, so that any of them is exactly one of them."""
+"""Exclusion: whether the options of a `oneOf` exclude each other, so that a value of any is of exactly one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def exclusive_options(
         types: Those that the rest of the schema allows.
     """
     groups = [_alternatives(option, references, 0) for option in options]
-    narrowed = [[option if len(group) > 1 else given for option in group] for group, given in zip(groups, options)]
+    narrowed = [group if len(group) > 1 else [options[i]] for i, group in enumerate(map(list, groups))]
     exclusion = _Exclusion(references, root)
     for i, first in enumerate(groups):
         for j, second in enumerate(groups[:i]):
@@ -178,9 +178,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _ranges_apart(a: _Shape, b: _Shape, least: str, most: str) -> list[_Need] | None:
-    apart = any(
-        one.bounds.get(least, -math.inf) > other.bounds.get(most, math.inf) for one, other in ((a, b), (b, a))
-    )
+    apart = any(one.bounds.get(least, -math.inf) > other.bounds.get(most, math.inf) for one, other in ((a, b), (b, a)))
     return [] if apart else None
 
 

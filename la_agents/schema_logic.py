@@ -83,9 +83,11 @@ def _without(values: list[Any], context: Mapping[str, Any], references: Referenc
     if known is not None:
         left = [value for value in known if not any(_same(value, other) for other in values)]
         return {"enum": left} if left else False
-    return complement({"type": sorted({_type_name(value) for value in values})}, context, references, 1) if (
-        types - {type_of(value) for value in values}
-    ) and types != ALL_TYPES else None
+    return (
+        complement({"type": sorted({_type_name(value) for value in values})}, context, references, 1)
+        if (types - {type_of(value) for value in values}) and types != ALL_TYPES
+        else None
+    )
 
 
 def _type_name(value: Any) -> str:
@@ -118,7 +120,7 @@ def conditional(schema: Mapping[str, Any], references: References) -> tuple[Any,
 
 
 def dependencies(schema: Mapping[str, Any]) -> list[Any]:
-    """`dependentRequired`, `dependentSchemas` and draft 7's `dependencies`: without the property, or with what it asks."""
+    """`dependentRequired`, `dependentSchemas` and `dependencies`: without the property, or with what it asks."""
     out: list[Any] = []
     required = as_list(schema.get("required"))
     for key in ("dependentRequired", "dependentSchemas", "dependencies"):

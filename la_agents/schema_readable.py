@@ -8,7 +8,11 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 __all__ = ["ReadableSchema"]
 
-_KEYS = {"int": "^(0|-?[1-9][0-9]{0,14})$", "float": "^-?(0|[1-9][0-9]{0,8})(\\.[0-9]{1,6})?$", "bool": "^(true|false)$"}
+_KEYS = {
+    "int": "^(0|-?[1-9][0-9]{0,14})$",
+    "float": "^-?(0|[1-9][0-9]{0,8})(\\.[0-9]{1,6})?$",
+    "bool": "^(true|false)$",
+}
 
 
 class ReadableSchema(GenerateJsonSchema):

@@ -50,7 +50,7 @@ def narrow_numbers(schema: dict[str, Any], *, whole: bool) -> None:
     high, below = _bound(schema, "maximum", "exclusiveMaximum", 1)
     multiple = schema.pop("multipleOf", None)
     room = Fraction(1) if low is None or high is None else high - low
-    if room >= 1 and not whole and max(abs(low or 0), abs(high or 0)) < _COARSE:
+    if room >= 1 and not whole and all(bound is None or abs(bound) < _COARSE for bound in (low, high)):
         names = ("exclusiveMinimum" if above else "minimum", "exclusiveMaximum" if below else "maximum")
     else:  # where two bounds are within one whole number the grammar takes their excluding for including
         names = ("minimum", "maximum")
@@ -72,8 +72,9 @@ def _bound(schema: dict[str, Any], inclusive: str, exclusive: str, sign: int) ->
     included, excluded = schema.pop(inclusive, None), schema.pop(exclusive, None)
     if isinstance(excluded, bool):  # draft 4
         included, excluded = (None, included) if excluded else (included, None)
-    bounds = [(sign * _fraction(value), not out) for value, out in ((included, False), (excluded, True)) if
-              value is not None]
+    bounds = [
+        (sign * _fraction(value), not out) for value, out in ((included, False), (excluded, True)) if value is not None
+    ]
     if not bounds:
         return None, False
     bound, is_included = min(bounds)
@@ -112,7 +113,7 @@ def _factor(multiple: Any, *, whole: bool) -> Fraction:
 
 
 def narrow_strings(schema: dict[str, Any]) -> tuple[list[str], bool]:
-    """Take the format and the pattern out of a schema: as patterns without look-around, and whether these say it all."""
+    """Take format and pattern out of a schema, as patterns without look-around, and whether these say it all."""
     given, patterns = schema.pop("pattern", None), []
     if isinstance(given, str):
         patterns = list(_without_look_around(given))

@@ -152,8 +152,11 @@ def _is_type(value: Any) -> bool:
 
 def _is_plain(schema: Any) -> bool:
     """A type whose values are read by pydantic, and that is no class of fields."""
-    return not isinstance(schema, (Mapping, BaseTool)) and not is_typeddict(schema) and _is_type(schema) and not (
-        isinstance(schema, type) and is_basemodel_subclass(schema)
+    return (
+        not isinstance(schema, (Mapping, BaseTool))
+        and not is_typeddict(schema)
+        and _is_type(schema)
+        and not (isinstance(schema, type) and is_basemodel_subclass(schema))
     )
 
 
@@ -250,7 +253,7 @@ def _answer_parser(schema: Any) -> BaseOutputParser[Any]:
     return JsonOutputParser()
 
 
-def _call_parser(schema: Any, tool: Mapping[str, Any]) -> BaseOutputParser[Any]:
+def _call_parser(schema: Any, tool: Mapping[str, Any]) -> Runnable[Any, Any]:
     """Reads the arguments of the answer's call."""
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         return PydanticToolsParser(tools=[schema], first_tool_only=True)
@@ -258,7 +261,7 @@ def _call_parser(schema: Any, tool: Mapping[str, Any]) -> BaseOutputParser[Any]:
     return arguments | TypeAdapter(schema).validate_python if _is_plain(schema) else arguments
 
 
-def _with_parser(llm: Runnable[Any, Any], parser: BaseOutputParser[Any], *, include_raw: bool) -> Runnable[Any, Any]:
+def _with_parser(llm: Runnable[Any, Any], parser: Runnable[Any, Any], *, include_raw: bool) -> Runnable[Any, Any]:
     """The model followed by its parser; `include_raw` gives raw, parsed and parsing_error as LangChain does."""
     if not include_raw:
         return llm | parser

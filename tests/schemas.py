@@ -1,7 +1,7 @@
 """JSON schemas by the hundred, of the kinds that public suites and libraries have, for tests that try them all.
 
-The kinds of JSON Schema's own test suite written anew, pydantic's, zod's and OpenAPI's shapes, and combinations of small
-schemas; every one of them allows something.
+The kinds of JSON Schema's own test suite written anew, pydantic's, zod's and OpenAPI's shapes, and combinations of
+small schemas; every one of them allows something.
 """
 
 from __future__ import annotations
@@ -43,22 +43,55 @@ def _keywords() -> dict[str, Schema]:
         out[f"between {low} and {high}"] = {"type": "number", "exclusiveMinimum": low, "exclusiveMaximum": high}
     out |= {
         f"pattern {p}": {"type": "string", "pattern": p}
-        for p in ["a", "^a", "^a*$", "^(a|b)+c?$", "[0-9]", "^[^@]+@[^@]+$", r"^\d{3}-\d{4}$", "^[A-Z]{2}"]
-        + [r"^(?!x)[a-z]+$", r"^(?=.*[A-Z])(?=.*\d)[A-Za-z\d]{4,}$", r"^(?!\s*$).+", r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"]
+        for p in [
+            "a",
+            "^a",
+            "^a*$",
+            "^(a|b)+c?$",
+            "[0-9]",
+            "^[^@]+@[^@]+$",
+            r"^\d{3}-\d{4}$",
+            "^[A-Z]{2}",
+            r"^(?!x)[a-z]+$",
+            r"^(?=.*[A-Z])(?=.*\d)[A-Za-z\d]{4,}$",
+            r"^(?!\s*$).+",
+            r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$",
+        ]
     }
-    formats = "date time date-time duration email hostname ipv4 ipv6 uuid uri password int32 binary regex iri".split()
+    formats = [
+        "date",
+        "time",
+        "date-time",
+        "duration",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "uuid",
+        "uri",
+        "password",
+        "int32",
+        "binary",
+        "regex",
+        "iri",
+    ]
     out |= {f"format {name}": {"type": "string", "format": name} for name in formats}
     constants = [0, 1, -1.5, "", "x", 'a "b"', "é", True, False, None, [], [1], {}, {"a": {"b": [None]}}]
     out |= {f"const {value!r}": {"const": value} for value in constants}
     out |= {f"enum {a!r} {b!r}": {"enum": [a, b]} for a, b in itertools.combinations(constants[:9], 2)}
     out |= {f"length {low} to {high}": {"minLength": low, "maxLength": high} for low, high in [(0, 0), (1, 3), (4, 4)]}
-    out |= {f"items {low} to {high}": {"type": "array", "minItems": low, "maxItems": high, "items": {"type": "null"}}
-            for low, high in [(0, 0), (1, 2), (3, 3)]}  # fmt: skip
+    out |= {
+        f"items {low} to {high}": {"type": "array", "minItems": low, "maxItems": high, "items": {"type": "null"}}
+        for low, high in [(0, 0), (1, 2), (3, 3)]
+    }
     for n, (least, most) in itertools.product([1, 3], [(0, 1), (1, 1), (1, 2), (2, 3)]):
         names = dict(itertools.islice(_NULLS.items(), n))
         out[f"{least} to {most} of {n}"] = {
-            "type": "object", "properties": names, "maxProperties": most, "minProperties": min(least, n)
-        }  # fmt: skip
+            "type": "object",
+            "properties": names,
+            "maxProperties": most,
+            "minProperties": min(least, n),
+        }
     return out
 
 
@@ -71,8 +104,12 @@ def _compositions() -> dict[str, Schema]:
         for key in ("allOf", "anyOf"):
             out[f"{key} {left} {right}"] = {"$defs": _DEFS, key: [a, b]}
             out[f"{key} {left} {right} beside"] = {
-                "$defs": _DEFS, "type": "object", "properties": {"x": null}, "required": ["x"], key: [a, b]
-            }  # fmt: skip
+                "$defs": _DEFS,
+                "type": "object",
+                "properties": {"x": null},
+                "required": ["x"],
+                key: [a, b],
+            }
     pairs = [
         ({"type": "null"}, {"$ref": "#/$defs/A"}),
         (tagged(1), tagged(2)),
@@ -105,12 +142,18 @@ def _compositions() -> dict[str, Schema]:
     for key, asked in itertools.product(["dependentRequired", "dependencies"], [["y"], ["y", "z"], []]):
         out[f"{key} {asked}"] = {**object_, key: {"x": asked}}
     out["dependentSchemas"] = {**object_, "dependentSchemas": {"x": {"required": ["z"]}}}
-    node = {"type": "object", "properties": {"v": null, "n": {"anyOf": [{"$ref": "#/$defs/N"}, null]}}, "required": ["v"]}
+    node = {
+        "type": "object",
+        "properties": {"v": null, "n": {"anyOf": [{"$ref": "#/$defs/N"}, null]}},
+        "required": ["v"],
+    }
     out["a chain"] = {"$defs": {"N": node}, "$ref": "#/$defs/N"}
     out["a tree of itself"] = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#"}}}}
     out["an anchor"] = {"$id": "https://a.b/c", "$defs": {"A": {"$anchor": "here", **null}}, "$ref": "#here"}
-    out["an endless option"] = {"$defs": {"E": {"type": "object", "properties": {"e": {"$ref": "#/$defs/E"}}, "required":
-                                ["e"]}}, "anyOf": [{"$ref": "#/$defs/E"}, null]}  # fmt: skip
+    out["an endless option"] = {
+        "$defs": {"E": {"type": "object", "properties": {"e": {"$ref": "#/$defs/E"}}, "required": ["e"]}},
+        "anyOf": [{"$ref": "#/$defs/E"}, null],
+    }
     return out
 
 
@@ -133,7 +176,11 @@ def _containers() -> dict[str, Schema]:
         "map": lambda s: {"type": "object", "additionalProperties": s, "maxProperties": 2},
         "map of strings": lambda s: {"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": s},
         "named map": lambda s: {"type": "object", "propertyNames": {"enum": ["p", "q"]}, "additionalProperties": s},
-        "patterned map": lambda s: {"type": "object", "propertyNames": {"pattern": "^[a-z]$"}, "additionalProperties": s},
+        "patterned map": lambda s: {
+            "type": "object",
+            "propertyNames": {"pattern": "^[a-z]$"},
+            "additionalProperties": s,
+        },
         "patterns": lambda s: {"type": "object", "patternProperties": {"^n_": s}, "additionalProperties": False},
         "optional": lambda s: {"type": "object", "properties": {"o": s}},
         "required": lambda s: {"type": "object", "properties": {"r": s}, "required": ["r", "unlisted"]},
@@ -141,7 +188,11 @@ def _containers() -> dict[str, Schema]:
         "wrapped": lambda s: {"allOf": [s], "description": "wrapped"},
         "unevaluated": lambda s: {"allOf": [_B], "properties": {"u": s}, "unevaluatedProperties": False},
     }
-    return {f"{how} of {name}": {"$defs": _DEFS, **make(leaf)} for how, make in wrap.items() for name, leaf in leaves.items()}
+    return {
+        f"{how} of {name}": {"$defs": _DEFS, **make(leaf)}
+        for how, make in wrap.items()
+        for name, leaf in leaves.items()
+    }
 
 
 def _zod() -> dict[str, Schema]:
@@ -150,10 +201,21 @@ def _zod() -> dict[str, Schema]:
     dialect = "http://json-schema.org/draft-07/schema#"
     safe = {"type": "integer", "minimum": -(2**53) + 1, "maximum": 2**53 - 1}
     return {
-        "zod object": {"$schema": dialect, **closed, "properties": {"n": safe, "o": {"type": "string"}}, "required": ["n"]},
+        "zod object": {
+            "$schema": dialect,
+            **closed,
+            "properties": {"n": safe, "o": {"type": "string"}},
+            "required": ["n"],
+        },
         "zod union": {"$schema": dialect, "anyOf": [{**closed, **tagged("a")}, {**closed, **tagged("b", v=safe)}]},
         "zod discriminated": {"oneOf": [{**closed, **tagged("a")}, {**closed, **tagged("b", v=safe)}]},
-        "zod tuple": {"$schema": dialect, "type": "array", "items": [{"type": "string"}, safe], "minItems": 2, "maxItems": 2},
+        "zod tuple": {
+            "$schema": dialect,
+            "type": "array",
+            "items": [{"type": "string"}, safe],
+            "minItems": 2,
+            "maxItems": 2,
+        },
         "zod record": {"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": safe},
         "zod intersection": {"allOf": [_A, {"type": "object", "properties": {"b": safe}, "required": ["b"]}]},
         "zod nullish": {**closed, "properties": {"n": {"anyOf": [{"type": "string"}, {"type": "null"}]}}},
@@ -175,7 +237,9 @@ def _openapi() -> dict[str, Schema]:
         },
         "discriminator": {"propertyName": "petType", "mapping": {"cat": "#/$defs/Cat"}},
     }
-    cat = {"allOf": [{"$ref": "#/$defs/Pet"}, {"type": "object", "properties": {"petType": {"const": "cat"}, "claws": {}}}]}
+    cat = {
+        "allOf": [{"$ref": "#/$defs/Pet"}, {"type": "object", "properties": {"petType": {"const": "cat"}, "claws": {}}}]
+    }
     dog = {"allOf": [{"$ref": "#/$defs/Pet"}, tagged("big", petType={"const": "dog"})]}
     definitions = {"Pet": pet, "Cat": cat, "Dog": dog}
     refs = [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}]
@@ -184,12 +248,28 @@ def _openapi() -> dict[str, Schema]:
         "openapi inheritance": {"$defs": definitions, **refs[0]},
         "openapi oneOf": {"$defs": definitions, "oneOf": refs, "discriminator": {"propertyName": "petType"}},
         "openapi anyOf": {"$defs": definitions, "anyOf": refs},
-        "openapi page": {"$defs": definitions, "type": "object", "properties": {"items": {"type": "array", "items": refs[0]},
-                         "next": {"type": ["string", "null"], "format": "uri"}}, "required": ["items"]},
-        "openapi file": {"type": "object", "properties": {"f": {"type": "string", "format": "binary"}}, "deprecated": True},
-        "openapi draft 4": {"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 1,
-                            "$schema": "http://json-schema.org/draft-04/schema#"},
-    }  # fmt: skip
+        "openapi page": {
+            "$defs": definitions,
+            "type": "object",
+            "properties": {
+                "items": {"type": "array", "items": refs[0]},
+                "next": {"type": ["string", "null"], "format": "uri"},
+            },
+            "required": ["items"],
+        },
+        "openapi file": {
+            "type": "object",
+            "properties": {"f": {"type": "string", "format": "binary"}},
+            "deprecated": True,
+        },
+        "openapi draft 4": {
+            "type": "number",
+            "minimum": 0,
+            "exclusiveMinimum": True,
+            "maximum": 1,
+            "$schema": "http://json-schema.org/draft-04/schema#",
+        },
+    }
 
 
 class _Colour(enum.Enum):
@@ -232,15 +312,32 @@ def _called(value: Any) -> str:
 
 def _pydantic() -> dict[str, Schema]:
     types: list[Any] = [
-        _Cat, _Dog, _Tree, _Stay, _Trip, _Colour, RootModel[list[_Cat]], HttpUrl, datetime.timedelta, datetime.time, bytes,
-        tuple[int, str], tuple[int, ...], dict[str, int], dict[int, str], frozenset[Literal["a", "b"]], list[_Tree] | None,
-        Literal[1, "a", True, None], decimal.Decimal, uuid.UUID, int | str | None, Annotated[str, Field(pattern="^[a-z]+$")],
+        _Cat,
+        _Dog,
+        _Tree,
+        _Stay,
+        _Trip,
+        _Colour,
+        RootModel[list[_Cat]],
+        HttpUrl,
+        datetime.timedelta,
+        datetime.time,
+        bytes,
+        tuple[int, str],
+        tuple[int, ...],
+        dict[str, int],
+        dict[int, str],
+        frozenset[Literal["a", "b"]],
+        list[_Tree] | None,
+        Literal[1, "a", True, None],
+        decimal.Decimal,
+        uuid.UUID,
+        int | str | None,
+        Annotated[str, Field(pattern="^[a-z]+$")],
         Annotated[_Cat | _Dog, Field(discriminator="kind")],
         Annotated[Annotated[_Cat, Tag("cat")] | Annotated[_Dog, Tag("dog")], Discriminator(_called)],
-    ]  # fmt: skip
+    ]
     return {f"pydantic {i} {type_}": TypeAdapter(type_).json_schema() for i, type_ in enumerate(types)}
 
 
-SCHEMAS: dict[str, Schema] = {
-    **_keywords(), **_compositions(), **_containers(), **_zod(), **_openapi(), **_pydantic()
-}  # fmt: skip
+SCHEMAS: dict[str, Schema] = {**_keywords(), **_compositions(), **_containers(), **_zod(), **_openapi(), **_pydantic()}

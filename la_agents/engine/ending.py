@@ -80,9 +80,9 @@ class Ending:
             step = trial.compute_ff_tokens()
             if not step:
                 num_tries -= 1
-                step = self._by_rules(trial, rules, cursor) if num_tries >= 0 else None
-            if step is None:
-                return None
+                if num_tries < 0:
+                    return None
+                step = self._by_rules(trial, rules, cursor)
             if not step:
                 allowed = self._allowed(trial)
                 if not len(allowed):

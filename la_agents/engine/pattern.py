@@ -261,7 +261,9 @@ class _Reader:
         if character in _CONTROLS:
             return [(_CONTROLS[character],) * 2]
         if character in "xu":
-            found = re.compile(r"[0-9a-fA-F]{2}" if character == "x" else r"[0-9a-fA-F]{4}").match(self._source, self._at)
+            found = re.compile(r"[0-9a-fA-F]{2}" if character == "x" else r"[0-9a-fA-F]{4}").match(
+                self._source, self._at
+            )
             if not found:
                 raise _UnreadableError
             self._at = found.end()
@@ -341,4 +343,7 @@ class StringRule:
     def _candidates(self, states: tuple[frozenset[int], ...]) -> list[str]:
         """Characters to try: the common ones and the ends of every range, control characters last."""
         named = {c for p, s in zip(self._patterns, states, strict=True) for c in p.characters(s)}
-        return [*_PREFERRED, *sorted(named - set(_PREFERRED), key=lambda c: (not c.isascii() or not c.isprintable(), c))]
+        return [
+            *_PREFERRED,
+            *sorted(named - set(_PREFERRED), key=lambda c: (not c.isascii() or not c.isprintable(), c)),
+        ]

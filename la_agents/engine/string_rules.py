@@ -115,7 +115,7 @@ def _in_place(schema: Any) -> tuple[list[str], int]:
         return [], 0
     own, least = schema.get("pattern"), schema.get("minLength", 0)
     patterns, least = [own] if isinstance(own, str) else [], least if isinstance(least, int) else 0
-    for part in schema.get("allOf") if isinstance(schema.get("allOf"), list) else ():
+    for part in schema.get("allOf") or ():
         more, length = _in_place(part)
         patterns, least = patterns + more, max(least, length)
     return patterns, least

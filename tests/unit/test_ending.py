@@ -20,12 +20,27 @@ from la_agents.schema_formats import FORMATS
 from tests.tiny import tiny_model
 
 PATTERNS = [
-    r"\.pdf$", "[0-9]", "^[^@]+@[^@]+$", r"^\d{3}-\d{4}$", "^(foo|bar)+$", "^[A-Z]{2}[0-9]{6}[A-Z]$", r"^#(?:[0-9a-f]{3}){1,2}$",
-    r"^https?://[^\s/$.?#].[^\s]*$", r"^\+?[1-9]\d{1,14}$", "end$", "^é+ü$", r"^[a-z0-9]+(?:-[a-z0-9]+)*$", '^"[a-z]"$',
-    r"^(?=.*[A-Z])(?=.*\d)[A-Za-z\d]{8,}$", r"^\\d+$",
-]  # fmt: skip
-NODE = {"type": "object", "properties": {"n": {"anyOf": [{"$ref": "#/$defs/N"}, {"type": "string", "pattern": "^x{5}$"}]}},
-        "required": ["n"]}  # fmt: skip
+    r"\.pdf$",
+    "[0-9]",
+    "^[^@]+@[^@]+$",
+    r"^\d{3}-\d{4}$",
+    "^(foo|bar)+$",
+    "^[A-Z]{2}[0-9]{6}[A-Z]$",
+    r"^#(?:[0-9a-f]{3}){1,2}$",
+    r"^https?://[^\s/$.?#].[^\s]*$",
+    r"^\+?[1-9]\d{1,14}$",
+    "end$",
+    "^é+ü$",
+    r"^[a-z0-9]+(?:-[a-z0-9]+)*$",
+    '^"[a-z]"$',
+    r"^(?=.*[A-Z])(?=.*\d)[A-Za-z\d]{8,}$",
+    r"^\\d+$",
+]
+NODE = {
+    "type": "object",
+    "properties": {"n": {"anyOf": [{"$ref": "#/$defs/N"}, {"type": "string", "pattern": "^x{5}$"}]}},
+    "required": ["n"],
+}
 SCHEMAS: dict[str, Any] = {
     **{name: {"type": "string", "format": name} for name in FORMATS},
     **{pattern: {"type": "string", "pattern": pattern} for pattern in PATTERNS},
@@ -34,11 +49,15 @@ SCHEMAS: dict[str, Any] = {
     "format and pattern": {"type": "string", "format": "email", "pattern": r"\.org$"},
     "large multiples": {"type": "integer", "minimum": 123456, "multipleOf": 7},
     "narrow numbers": {"type": "number", "minimum": 0.001, "maximum": 0.0015},
-    "keys": {"type": "object", "propertyNames": {"pattern": "^[A-Z]{3}$"}, "minProperties": 1,
-             "additionalProperties": {"type": "string", "format": "email"}},
+    "keys": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Z]{3}$"},
+        "minProperties": 1,
+        "additionalProperties": {"type": "string", "format": "email"},
+    },
     "list": {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 2, "maxItems": 3},
     "a chain": {"$defs": {"N": NODE}, "$ref": "#/$defs/N"},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module", params=["llama", "gemma"])

@@ -44,10 +44,14 @@ def _has(*names: str) -> dict[str, None]:
         ),
         ({"allOf": [A, {"properties": {"x": {}}, "additionalProperties": True}]}, [{"a": 1, "more": 2}], [{"more": 2}]),
         ({"allOf": [A], "description": "d"}, [{"a": 1}], [{"a": 1, "b": 2}]),
-        ({"allOf": [A], "properties": {"q": {}}, "unevaluatedProperties": False}, [{"q": 1, "a": 1}], [{"a": 1, "r": 1}]),
+        (
+            {"allOf": [A], "properties": {"q": {}}, "unevaluatedProperties": False},
+            [{"q": 1, "a": 1}],
+            [{"a": 1, "r": 1}],
+        ),
         ({"properties": {"a": {"type": "null"}}, "required": ["a", "z"]}, [{"a": None, "z": 5}], [{"a": None}, 7]),
     ],
-)  # fmt: skip
+)
 def test_objects_are_closed_as_a_whole(schema: dict[str, Any], allowed: list[Any], refused: list[Any]) -> None:
     _check({"$defs": DEFS, **schema}, allowed, refused)
 
@@ -64,12 +68,20 @@ def test_objects_are_closed_as_a_whole(schema: dict[str, Any], allowed: list[Any
         ([tagged("a", v={"type": "null"}), {**tagged("b"), "required": []}], [{"kind": "b"}], [{}]),
         ([A, {**B, "required": ["b"]}], [{"a": 1}, {"b": True}], [{"a": 1, "b": True}]),
         ([A, {"type": "array", "items": A}], [{"a": 1}, [{"a": 1}]], [[1]]),
-        ([{"type": "array", "items": {"type": "string"}}, {"type": "array", "items": {"type": "null"}}], [["a"]], [[], [1]]),
+        (
+            [{"type": "array", "items": {"type": "string"}}, {"type": "array", "items": {"type": "null"}}],
+            [["a"]],
+            [[], [1]],
+        ),
         ([{"type": "integer", "maximum": 3}, {"type": "integer", "minimum": 5}], [3, 5], [4]),
         ([{"enum": ["a", "b"]}, {"enum": ["c"]}, {"const": 1}], ["a", "c", 1], ["d"]),
-        ([{"type": "object", "properties": {"h": tagged(i)}, "required": ["h"]} for i in "ab"], [{"h": {"kind": "b"}}], [{}]),
+        (
+            [{"type": "object", "properties": {"h": tagged(i)}, "required": ["h"]} for i in "ab"],
+            [{"h": {"kind": "b"}}],
+            [{}],
+        ),
     ],
-)  # fmt: skip
+)
 def test_options_that_exclude_each_other(options: list[Any], allowed: list[Any], refused: list[Any]) -> None:
     schema = {"$defs": {**DEFS, "C": tagged("c"), "D": tagged("d")}, "oneOf": options}
     assert not Narrowed.of(schema).unkept
@@ -102,7 +114,7 @@ def test_a_discriminator_asks_for_the_tag_that_pydantic_gives_a_default() -> Non
         ({"type": "string", "if": True, "not": False, "dependentRequired": {}}, ["a"], []),
         ({"anyOf": [{"type": "number"}, {"type": "string", "pattern": DECIMAL}]}, [1.5, "1.5", "+.0"], ["+", "", "."]),
     ],
-)  # fmt: skip
+)
 def test_keywords_that_exclude_nothing_are_no_reason_to_refuse(
     schema: dict[str, Any], allowed: list[Any], refused: list[Any]
 ) -> None:
@@ -127,13 +139,13 @@ def test_what_is_dropped_is_noted(caplog: pytest.LogCaptureFixture) -> None:
         ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 10}, [9, 0.1, 9.99], [0, 10, 0.0]),
         ({"type": "number", "exclusiveMinimum": -0.5, "exclusiveMaximum": 0}, [-0.25], [0, -0.5]),
         ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.001}, [0.0005], [0, 0.001]),
-        ({"type": "number", "exclusiveMinimum": 1e15, "exclusiveMaximum": 1e15 + 8}, [10**15 + 1], [10**15, 10**15 + 8]),
+        ({"type": "number", "exclusiveMinimum": 1e15, "exclusiveMaximum": 1e15 + 8}, [10**15 + 1], [10**15 + 8]),
         ({"type": "number", "minimum": 0, "exclusiveMinimum": True}, [1], [0]),
         ({"type": "integer", "multipleOf": 1.5, "maximum": 9, "minimum": 1}, [3, 9], [1, 2, 4.5]),
         ({"anyOf": [{"type": "integer", "minimum": 9, "maximum": 1}, {"type": "null"}]}, [None], [9, 1]),
         ({"type": "object", "properties": {"o": {"const": 2**60}, "p": {"const": 1}}}, [{"p": 1}, {}], [{"o": 2**60}]),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_written_as_they_are_meant(schema: Any, allowed: list[Any], refused: list[Any]) -> None:
     _check(schema, allowed, refused)
 
@@ -156,7 +168,7 @@ def test_numbers_are_written_as_they_are_meant(schema: Any, allowed: list[Any], 
             [{"c": "US", "zip": "1"}, {"c": "UK"}],
             [{"c": "US"}, {"c": "UK", "zip": "1"}],
         ),
-        ({"type": "object", "properties": NULLS, "dependentRequired": {"x": ["y"]}}, [{}, _has("y"), _has("x", "y")], [_has("x")]),
+        ({"properties": NULLS, "dependentRequired": {"x": ["y"]}}, [{}, _has("y"), _has("x", "y")], [_has("x")]),
         ({"type": "array", "items": {"enum": [1, 2]}, "contains": {"const": 2}}, [[2], [2, 1]], [[], [1]]),
         ({"type": "array", "items": {"enum": [1, 2]}, "uniqueItems": True}, [[], [2, 1], [1]], [[1, 1]]),
         ({"type": "object", "propertyNames": {"enum": ["p", "q"]}}, [{"p": 1}, {}], [{"r": 1}]),
@@ -169,7 +181,7 @@ def test_numbers_are_written_as_they_are_meant(schema: Any, allowed: list[Any], 
         ({"type": "string", "format": "date"}, ["2024-02-29"], ["2023-02-29", "0000-01-01", "2023-04-31"]),
         ({"type": "string", "format": "email"}, ["a.b@c.de"], ["a@b", "a"]),
     ],
-)  # fmt: skip
+)
 def test_what_can_be_said_otherwise_is(schema: dict[str, Any], allowed: list[Any], refused: list[Any]) -> None:
     assert not Narrowed.of(schema).unkept
     _check(schema, allowed, refused)
@@ -201,7 +213,10 @@ def test_what_cannot_be_said_is_checked(schema: dict[str, Any], keyword: str, go
         ({"not": {}}, "allows nothing"),
         ({"$ref": "#/$defs/Nobody"}, "Nobody"),
         ({"$ref": "other.json"}, r"other\.json"),
-        ({"$defs": {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}, "$ref": "#/$defs/A"}, "lead to each other"),
+        (
+            {"$defs": {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}, "$ref": "#/$defs/A"},
+            "lead to each other",
+        ),
         ({"$defs": {"A": {"allOf": [{"$ref": "#/$defs/A"}]}}, "$ref": "#/$defs/A"}, "lead to themselves"),
         ({"type": "object", "properties": {"me": {"$ref": "#"}}, "required": ["me"]}, "asks for itself"),
         ({"enum": [object()]}, "not JSON"),
@@ -236,12 +251,20 @@ def test_schemas_that_lead_back_to_themselves_stay_so() -> None:
 
 def test_an_optional_place_that_could_never_be_finished_is_left_out() -> None:
     endless = {"type": "object", "properties": {"e": {"$ref": "#/$defs/E"}}, "required": ["e"]}
-    schema = {"$defs": {"E": endless}, "type": "object", "properties": {"o": {"$ref": "#/$defs/E"}, "p": {"type": "null"}}}
+    schema = {
+        "$defs": {"E": endless},
+        "type": "object",
+        "properties": {"o": {"$ref": "#/$defs/E"}, "p": {"type": "null"}},
+    }
     assert set(walks(Grammar.json_schema(narrowed(schema)), 20)) == {"{}", '{"p": null}'}
 
 
 def test_the_model_is_told_the_schema_without_titles() -> None:
-    schema = {"title": "T", "properties": {"title": {"title": "Title", "enum": [{"title": "kept"}]}}, "items": [{"title": "x"}]}
+    schema = {
+        "title": "T",
+        "properties": {"title": {"title": "Title", "enum": [{"title": "kept"}]}},
+        "items": [{"title": "x"}],
+    }
     assert without_titles(schema) == {"properties": {"title": {"enum": [{"title": "kept"}]}}, "items": [{}]}
 
 

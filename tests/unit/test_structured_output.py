@@ -296,7 +296,13 @@ def test_a_dataclass_may_be_called() -> None:
     assert isinstance(answer, Point)
 
 
-REPEATED = {"type": "array", "items": {"type": "string", "maxLength": 0}, "uniqueItems": True, "minItems": 2, "maxItems": 3}
+REPEATED = {
+    "type": "array",
+    "items": {"type": "string", "maxLength": 0},
+    "uniqueItems": True,
+    "minItems": 2,
+    "maxItems": 3,
+}
 
 
 @pytest.mark.parametrize("kind", ["json_schema", "json_object"])
