@@ -14,14 +14,15 @@ from la_agents.call_format import HERMES, CallFormat
 from la_agents.engine.grammar import Grammar, json_rule
 from la_agents.errors import ConfigurationError
 from la_agents.json_schema import narrowed
+from la_agents.schema_references import References
 
-__all__ = ["MAX_PARALLEL_CALLS", "ToolBox", "as_tool_dicts", "as_tool_name"]
+__all__ = ["MAX_PARALLEL_CALLS", "ToolBox", "as_tool_dicts", "as_tool_name", "is_tool"]
 
 MAX_PARALLEL_CALLS = 8
 """Calls in one answer at most; a small model would otherwise repeat itself until `max_tokens`."""
 
 _NAME = re.compile(r"[\w.:/-]{1,128}")
-_KEYWORDS = {"auto": "auto", "any": "any", "required": "any", "none": "none", True: "any", None: "auto"}
+_KEYWORDS = {"auto": "auto", "any": "any", "required": "any", "none": "none", True: "any", False: "none", None: "auto"}
 
 ToolLike = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
@@ -94,7 +95,7 @@ def _distinct(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kept: list[tuple[Any, dict[str, Any]]] = []
     for tool in tools:
         function = tool["function"]
-        identity = (function.get("name"), _parameters(function))
+        identity = (function.get("name"), function.get("parameters"))
         if identity not in [known for known, _ in kept]:
             kept.append((identity, tool))
     return [tool for _, tool in kept]
@@ -102,8 +103,8 @@ def _distinct(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _as_tool_dict(tool: Any, strict: bool | None) -> dict[str, Any]:
     try:
-        converted = convert_to_openai_tool(tool, strict=strict)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        converted = convert_to_openai_tool(_in_known_form(tool), strict=strict)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         msg = (
             f"Expected a tool (a function, a BaseTool, a pydantic model or a dict), got {type(tool).__name__}: {error}"
         )
@@ -112,6 +113,25 @@ def _as_tool_dict(tool: Any, strict: bool | None) -> dict[str, Any]:
         msg = f"Expected a function tool, got one of type {converted.get('type')!r}, which only its vendor can run."
         raise ConfigurationError(msg)
     return converted
+
+
+def is_tool(value: Mapping[str, Any]) -> bool:
+    """Whether a dict is a tool in one of the forms that vendors give it, and no bare schema."""
+    named = "name" in value and value.keys() & {"parameters", "input_schema", "inputSchema"}
+    return value.get("type") == "function" or "toolSpec" in value or bool(named)
+
+
+def _in_known_form(tool: Any) -> Any:
+    """A tool in the forms that LangChain does not convert: of OpenAI's Responses, of MCP, or without its `type`."""
+    if not isinstance(tool, Mapping):
+        return tool
+    if isinstance(tool.get("function"), Mapping):
+        return {"type": "function", "function": dict(tool["function"])}
+    if tool.get("type") in ("function", "custom") and "name" in tool and "format" not in tool:
+        return {key: value for key, value in tool.items() if key != "type"}
+    if "name" in tool and "inputSchema" in tool:
+        return {**{k: v for k, v in tool.items() if k in ("name", "description")}, "parameters": tool["inputSchema"]}
+    return dict(tool)
 
 
 def as_tool_name(choice: Any) -> Any:
@@ -150,5 +170,13 @@ def _checked(tool: Mapping[str, Any]) -> str:
 
 
 def _parameters(function: Mapping[str, Any]) -> dict[str, Any]:
-    schema = narrowed(function.get("parameters") or {"type": "object", "properties": {}})
-    return {"type": "object", **schema}
+    """The schema by which arguments are decoded; they are always an object."""
+    given = function.get("parameters") or {"type": "object", "properties": {}}
+    if isinstance(given, Mapping):
+        types = References(given).types(given)
+        if "object" not in types:
+            msg = f"Expected parameters of type 'object', got a schema of {', '.join(sorted(types)) or 'nothing'}."
+            raise ConfigurationError(msg)
+        if types != {"object"} or "type" not in given:
+            given = {**given, "type": "object"}
+    return narrowed(given)

@@ -8,8 +8,9 @@ chosen token after which no such plan exists is replaced by the first of the las
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from la_agents.engine.ending import Ending
 from la_agents.engine.grammar import Grammar, first_lines
+from la_agents.engine.string_rules import Cursor, StringRules
 from la_agents.errors import ConfigurationError, GenerationError, IncompleteAnswerError, UnsupportedModelError
 from la_agents.forks import renew_in_child
 
@@ -32,6 +34,7 @@ _SEARCH_TOKENS = 1024
 """How far an ending is looked for when a request comes."""
 
 _TRIGGER_BYTES = 256
+_MAX_COMPILED = 64
 
 
 class GrammarCompiler:
@@ -55,6 +58,8 @@ class GrammarCompiler:
         ends = sorted(loaded.eos_token_ids) or None
         self._tokenizer = from_tokenizer(loaded.tokenizer, n_vocab=vocab_size, eos_token=ends)
         self._ending = Ending(self._tokenizer)
+        self._compiled: OrderedDict[str, _Compiled] = OrderedDict()
+        self._lock = threading.Lock()
 
     def compile(self, grammar: Grammar, budget: int) -> Constraint:
         """A constraint at its beginning, for an answer of at most `budget` tokens.
@@ -62,21 +67,54 @@ class GrammarCompiler:
         Raises:
             ConfigurationError: the grammar is invalid, or its shortest text that was found needs more tokens.
         """
-        from llguidance import LLMatcher, LLParserLimits
-
-        # Errors must not quote the grammar's state: it holds the user's text.
-        matcher = LLMatcher(self._tokenizer, grammar.source, log_level=0, limits=LLParserLimits(verbose_errors=False))
-        if matcher.is_error():
-            msg = f"Expected a valid grammar, got one that is not: {first_lines(matcher.get_error())}."
-            raise ConfigurationError(msg)
-        plan = self._ending.find(matcher, max(budget, _SEARCH_TOKENS))
+        compiled = self._remembered(grammar.source)
+        with compiled.lock:
+            limit = max(budget, _SEARCH_TOKENS)
+            if compiled.plan is None and compiled.sought < limit:
+                compiled.sought = limit
+                compiled.plan = self._ending.find(compiled.matcher, limit, compiled.rules, Cursor(), num_tries=limit)
+            matcher, plan = compiled.matcher.deep_copy(), compiled.plan
         if plan is not None and len(plan) > budget:
             msg = (
                 f"Expected max_tokens (and the room left in the context) of at least {len(plan)} for this grammar's "
                 f"shortest answer, got {budget}; raise max_tokens, or ask for less."
             )
             raise ConfigurationError(msg)
-        return Constraint(grammar, matcher, self._ending, plan, budget)
+        return Constraint(grammar, matcher, self._ending, compiled.rules, None if plan is None else list(plan), budget)
+
+    def _remembered(self, source: str) -> _Compiled:
+        """What a grammar's source was compiled to; each is compiled once, and the oldest are forgotten."""
+        with self._lock:
+            compiled = self._compiled.get(source)
+        if compiled is None:
+            compiled = self._compile(source)
+        with self._lock:
+            compiled = self._compiled.setdefault(source, compiled)
+            self._compiled.move_to_end(source)
+            while len(self._compiled) > _MAX_COMPILED:
+                self._compiled.popitem(last=False)
+        return compiled
+
+    def _compile(self, source: str) -> _Compiled:
+        from llguidance import LLMatcher, LLParserLimits
+
+        # Errors must not quote the grammar's state: it holds the user's text.
+        matcher = LLMatcher(self._tokenizer, source, log_level=0, limits=LLParserLimits(verbose_errors=False))
+        if matcher.is_error():
+            msg = f"Expected a valid grammar, got one that is not: {first_lines(matcher.get_error())}."
+            raise ConfigurationError(msg)
+        return _Compiled(matcher, StringRules(source))
+
+
+@dataclass
+class _Compiled:
+    """A grammar at its beginning, and the ending from there once it was sought."""
+
+    matcher: LLMatcher
+    rules: StringRules
+    plan: list[int] | None = None
+    sought: int = 0  # how far
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Constraint:
@@ -89,13 +127,21 @@ class Constraint:
     """
 
     def __init__(
-        self, grammar: Grammar, matcher: LLMatcher, ending: Ending, plan: list[int] | None, budget: int
+        self,
+        grammar: Grammar,
+        matcher: LLMatcher,
+        ending: Ending,
+        rules: StringRules,
+        plan: list[int] | None,
+        budget: int,
     ) -> None:
         self.grammar = grammar
         self.structured = grammar.trigger is None
         self.cut_short = False
         self._matcher = matcher
         self._ending = ending
+        self._rules = rules
+        self._cursor = Cursor()
         self._plan = plan
         self._left = budget
         self._recent = b""
@@ -142,8 +188,12 @@ class Constraint:
         self._left -= 1
         if not self.cut_short:
             self._consume(token)
+            before = self._cursor
+            if self.structured:
+                self._cursor = self._ending.advance(before, [token], self._rules)
             if self._can_end():
                 return token
+            self._cursor = before
             self._matcher.rollback(1)
             self.cut_short = True
         if not self._plan:
@@ -162,7 +212,7 @@ class Constraint:
     def _can_end(self) -> bool:
         """Look for a plan from here; whether the answer may go on."""
         if self._plan is not None:
-            plan = self._ending.adapt(self._matcher, self._plan, self._left)
+            plan = self._ending.adapt(self._matcher, self._plan, self._left, self._rules, self._cursor)
             if plan is not None:
                 self._plan = plan
             return plan is not None

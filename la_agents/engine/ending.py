@@ -1,16 +1,19 @@
 """Ending: a short way to complete a text under a grammar, found by trying the tokens that close what is open.
 
-Not the shortest one: a bound that is cheap to know. llguidance tells what is allowed, not what leads to an end, so the
-search goes by what closes JSON; failing that, by what it has not tried yet and by what has just become possible (the
-"@" after a name); then by length.
+Not always the shortest one: a bound that is cheap to know. llguidance tells what is allowed, not what leads to an end,
+so the search goes by the patterns of the grammar's strings and by what closes JSON; failing that, by what it has not
+tried yet and by what has just become possible; then by length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from la_agents.engine.string_rules import Cursor, StringRules
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -23,6 +26,7 @@ _INSIDE_STRING = (b"}", b";")  # allowed together only there
 _VALUES = (b"0", b"null", b"1", b"true", b"[", b"{")  # the cheapest first
 _ANYTHING = 100  # different bytes allowed, above which trying one after the other leads nowhere
 _MAX_LENGTH = 64
+_MAX_TRIES = 256
 
 
 class Ending:
@@ -45,6 +49,7 @@ class Ending:
         self._values = self._ranks(_VALUES) * ~special
         self._closing_in_string = self._tokens(_CLOSING_IN_STRING)
         self._inside_string = self._tokens(_INSIDE_STRING)
+        self._quote = next((token for token, text in enumerate(self._bytes) if text == b'"'), None)
 
     def _tokens(self, texts: tuple[bytes, ...]) -> NDArray[np.int64]:
         return np.array([token for token, text in enumerate(self._bytes) if text in texts], dtype=np.int64)
@@ -56,13 +61,28 @@ class Ending:
     def bytes_of(self, token: int) -> bytes:
         return self._bytes[token]
 
-    def find(self, matcher: LLMatcher, limit: int) -> list[int] | None:
-        """At most `limit` tokens that complete the text; None if no such ending was found."""
+    def find(
+        self, matcher: LLMatcher, limit: int, rules: StringRules, cursor: Cursor, num_tries: int = _MAX_TRIES
+    ) -> list[int] | None:
+        """At most `limit` tokens that complete the text; None if no such ending was found.
+
+        Args:
+            matcher: Where the text is by its grammar; left as it is.
+            limit: Tokens that may come.
+            rules: Of the grammar.
+            cursor: Where the text is.
+            num_tries: Steps to look for, those that the grammar forces not counted.
+        """
         plan: list[int] = []
         trial = matcher.deep_copy()
         tried, before = np.zeros(256, dtype=np.int64), np.ones(256, dtype=np.bool_)
         while not trial.is_accepting():
             step = trial.compute_ff_tokens()
+            if not step:
+                num_tries -= 1
+                if num_tries < 0:
+                    return None
+                step = self._by_rules(trial, rules, cursor)
             if not step:
                 allowed = self._allowed(trial)
                 if not len(allowed):
@@ -75,9 +95,26 @@ class Ending:
             if len(plan) > limit or not trial.consume_tokens(step):
                 return None
             np.add.at(tried, self._first_byte[step], 1)
+            cursor = self.advance(cursor, step, rules)
         return plan
 
-    def adapt(self, matcher: LLMatcher, plan: list[int], limit: int) -> list[int] | None:
+    def advance(self, cursor: Cursor, tokens: Sequence[int], rules: StringRules) -> Cursor:
+        """Where the text is after some tokens."""
+        return cursor.after(b"".join(self._bytes[token] for token in tokens), keep_text=rules.about_text)
+
+    def _by_rules(self, trial: LLMatcher, rules: StringRules, cursor: Cursor) -> list[int]:
+        """Tokens that complete what is open, as the first rule says that fits here."""
+        if cursor.string is not None and self._quote is not None and trial.validate_tokens([self._quote]):
+            return []
+        for text in rules.completions(cursor):
+            tokens: list[int] = self._tokenizer.greedy_tokenize(text)
+            if trial.validate_tokens(tokens) == len(tokens):
+                return tokens
+        return []
+
+    def adapt(
+        self, matcher: LLMatcher, plan: list[int], limit: int, rules: StringRules, cursor: Cursor
+    ) -> list[int] | None:
         """An ending from here, given the one of a token ago: most tokens leave its tail as it was."""
         if matcher.is_accepting():
             return []
@@ -85,7 +122,7 @@ class Ending:
             tail = plan[skipped:]
             if tail and len(tail) <= limit and self._completes(matcher, tail):
                 return tail
-        return self.find(matcher, limit)
+        return self.find(matcher, limit, rules, cursor)
 
     def _completes(self, matcher: LLMatcher, tail: list[int]) -> bool:
         return bool(matcher.validate_tokens([*tail, self.end_of_sequence]) == len(tail) + 1)

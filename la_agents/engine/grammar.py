@@ -100,6 +100,11 @@ def _problem(source: str) -> str:
     return messages[0] if failed else ""
 
 
+def json_problem(schema: Mapping[str, Any]) -> str:
+    """Why a schema cannot be decoded with; "" if it can."""
+    return _problem(f"%llguidance {{}}\nstart: {json_rule(schema)}")
+
+
 def json_rule(schema: Mapping[str, Any]) -> str:
     """A schema as the right side of a lark rule."""
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -19,14 +21,24 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from la_agents import ChatLinearAlignment
-from la_agents.errors import ConfigurationError, RequestTooLargeError
-from la_agents.json_schema import narrowed
+from la_agents.errors import ConfigurationError, GenerationError, RequestTooLargeError
+from la_agents.structured_output import schema_of
 from tests.tiny import tiny_model
 
 
 class Colour(Enum):
     RED = "röt"
     BLUE = "blue"
+
+
+class Plain:
+    """Of which pydantic knows nothing."""
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    tags: list[Literal["a", "b"]]
 
 
 class Cat(BaseModel):
@@ -209,7 +221,15 @@ def _prompt_tokens(**arguments: Any) -> int:
     ("schema", "method", "reason"),
     [
         ({"title": "a", "type": "object", "properties": {"x": {"type": "strin"}}}, "json_schema", "strin"),
-        ({"title": "a", "type": "array", "uniqueItems": True}, "json_schema", "uniqueItems"),
+        ({"const": 2**60}, "json_schema", "written exactly"),
+        ({"city": "string"}, "json_schema", "'city'"),
+        ({"name": "a", "strict": True}, "json_schema", "'strict'"),
+        ({"type": "json_schema"}, "json_schema", "keyword"),
+        (Plain, "json_schema", "Plain"),
+        (Cat(kind="cat", lives=1), "json_schema", "Cat"),
+        ([JSON_SCHEMA], "json_schema", "list"),
+        ("Cat", "json_schema", "str"),
+        (Colour, "function_calling", "Colour"),
         (Cat, "magic", "method"),
         (None, "json_schema", "json_mode"),
         (7, "json_schema", "int"),
@@ -226,19 +246,82 @@ def test_unknown_formats_are_refused_before_any_work(response_format: Any) -> No
         ChatLinearAlignment(model="no/such/model").invoke("Hi", response_format=response_format)
 
 
-def test_narrowing_closes_objects_and_drops_annotations() -> None:
-    inner = {"type": "object", "properties": {"p": {"type": "string", "format": "password"}}}
-    schema = {
-        "type": "object",
-        "properties": {"a": inner, "open": {**inner, "additionalProperties": True}, "format": {"type": "string"}},
-        "allOf": [inner],
-        "$defs": {"D": inner},
-    }
-    closed = {"type": "object", "properties": {"p": {"type": "string"}}, "additionalProperties": False}
-    out = narrowed(schema)
-    assert out["properties"]["a"] == closed
-    assert out["$defs"]["D"] == closed
-    assert out["properties"]["open"]["additionalProperties"] is True
-    assert "additionalProperties" not in out
-    assert out["allOf"] == [inner]
-    assert out["properties"]["format"] == {"type": "string"}
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda schema: {"name": "answer", "strict": True, "schema": schema},
+        lambda schema: {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
+        lambda schema: {"type": "json_schema", "name": "answer", "schema": schema},
+        lambda schema: {"type": "function", "function": {"name": "answer", "parameters": schema}},
+        lambda schema: {"type": "function", "name": "answer", "parameters": schema},
+        lambda schema: {"name": "answer", "description": "d", "parameters": schema},
+        lambda schema: {"name": "answer", "input_schema": schema},
+        lambda schema: {"name": "answer", "inputSchema": schema},
+        lambda schema: {"toolSpec": {"name": "answer", "inputSchema": {"json": schema}}},
+        lambda schema: schema,
+    ],
+)
+def test_the_forms_in_which_vendors_wrap_a_schema(form: Any) -> None:
+    assert schema_of(form(JSON_SCHEMA)) == JSON_SCHEMA
+    assert schema_of(form({"$defs": {"N": {"type": "null"}}, "$ref": "#/$defs/N"}))["$ref"] == "#/$defs/N"
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
+def test_openais_form_gives_its_objects(method: Any) -> None:
+    form = {"name": "answer", "strict": True, "schema": JSON_SCHEMA}
+    answer = chat(seed=2).with_structured_output(form, method=method).invoke("Hi")
+    assert set(answer) == {"ja", "liste"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "check"),
+    [
+        (Colour, lambda value: isinstance(value, Colour)),
+        (Point, lambda value: isinstance(value, Point)),
+        (list[Literal[1, 2]], lambda value: isinstance(value, list) and set(value) <= {1, 2}),
+        (Literal["a", 7], lambda value: value in ("a", 7)),
+        (Decimal, lambda value: isinstance(value, Decimal)),
+        (bool | None, lambda value: value in (True, False, None)),
+        (dict[int, bool], lambda value: all(isinstance(key, int) for key in value)),
+        (set[Literal["a", "b"]], lambda value: isinstance(value, set)),
+    ],
+)
+def test_other_types_give_their_values(type_: Any, check: Any) -> None:
+    for seed in range(3):
+        assert check(chat(seed=seed, max_tokens=120).with_structured_output(type_).invoke("Hi"))
+
+
+def test_a_dataclass_may_be_called() -> None:
+    answer = chat(seed=1).with_structured_output(Point, method="function_calling").invoke("Hi")
+    assert isinstance(answer, Point)
+
+
+REPEATED = {
+    "type": "array",
+    "items": {"type": "string", "maxLength": 0},
+    "uniqueItems": True,
+    "minItems": 2,
+    "maxItems": 3,
+}
+
+
+@pytest.mark.parametrize("kind", ["json_schema", "json_object"])
+def test_what_decoding_cannot_keep_is_checked_in_the_answer(kind: str) -> None:
+    """Two empty strings are never different; the keyword is named, the answer is not told."""
+    inner = {"schema": REPEATED}
+    response_format = {"type": kind, **(inner if kind == "json_object" else {"json_schema": inner})}
+    llm = chat(seed=1)
+    with pytest.raises(GenerationError, match="'uniqueItems'"):
+        llm.invoke("Hi", response_format=response_format)
+    with pytest.raises(GenerationError, match="'uniqueItems'"):
+        list(llm.stream("Hi", response_format=response_format))
+    with pytest.raises(GenerationError, match="'uniqueItems'"):
+        llm.with_structured_output(REPEATED, method="json_mode").invoke("Hi")
+
+
+def test_a_class_checks_itself() -> None:
+    class Tags(BaseModel):
+        tags: set[Annotated[str, Field(max_length=0)]] = Field(min_length=1)
+
+    answer = chat(seed=1).with_structured_output(Tags).invoke("Hi")
+    assert answer.tags == {""}

@@ -11,13 +11,17 @@ import pytest
 import torch
 from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 
 from la_agents import ChatLinearAlignment
+from la_agents.answer_stream import result_of
 from la_agents.call_format import HERMES
 from la_agents.call_parser import CallParser, CallPiece
 from la_agents.errors import ConfigurationError
 from la_agents.prompting import PromptBuilder
+from la_agents.tool_calling import ToolBox
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 
@@ -256,3 +260,79 @@ def test_text_that_only_looks_like_a_call_is_text() -> None:
     parser = CallParser(HERMES)
     pieces = [*parser.push("<tool"), *parser.push(" call> "), *parser.push("<tool_")]
     assert "".join(pieces) + parser.flush() == "<tool call> <tool_"
+
+
+PARAMETERS = {"type": "object", "properties": {"city": {"enum": ["Rome"]}}, "required": ["city"]}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}},
+        {"type": "function", "name": "weather", "parameters": PARAMETERS, "strict": True},
+        {"function": {"name": "weather", "parameters": PARAMETERS}},
+        {"name": "weather", "description": "d", "parameters": PARAMETERS},
+        {"name": "weather", "input_schema": PARAMETERS},
+        {"name": "weather", "inputSchema": PARAMETERS},
+        {"toolSpec": {"name": "weather", "inputSchema": {"json": PARAMETERS}}},
+    ],
+)
+def test_the_forms_in_which_vendors_describe_a_tool(form: dict[str, Any]) -> None:
+    box = ToolBox.of([form], "weather")
+    assert box is not None
+    assert [(f["name"], f["parameters"]) for f in box.called] == [("weather", PARAMETERS)]
+
+
+def test_false_is_no_choice_and_true_any() -> None:
+    tool_ = {"name": "weather", "parameters": PARAMETERS}
+    assert ToolBox.of([tool_], False) is None
+    chosen = ToolBox.of([tool_], True)
+    assert chosen is not None
+    assert chosen.choice == "any"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"propertyNames": {"type": "string"}, "additionalProperties": {"type": "number"}},
+        {"properties": {"n": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}}},
+        {"properties": {"l": {"type": "array", "uniqueItems": True, "items": {"type": "string"}}}},
+        {"properties": {"s": {"type": "string", "pattern": "^(?!.*ab)[a-c]+$"}}, "x-order": 1},
+        {"properties": {"big": {"const": 2**70}, "ok": {"type": "null"}}},
+        {"type": ["object", "null"], "properties": {"ok": {"type": "null"}}},
+        {"anyOf": [PARAMETERS, {"type": "null"}]},
+        {},
+        None,
+    ],
+)
+def test_one_odd_schema_does_not_refuse_all_tools(parameters: Any) -> None:
+    tools = [{"name": "odd", "parameters": parameters}, {"name": "weather", "parameters": PARAMETERS}]
+    for seed in range(2):
+        message = chat("llama", seed=seed).bind_tools(tools, tool_choice="odd").invoke("Hi")
+        (call,) = message.tool_calls
+        assert isinstance(call["args"], dict)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"type": "array", "items": {"type": "string"}}, "'odd'.*'object', got a schema of array"),
+        ({"type": ["string", "null"]}, "'odd'.*null, string"),
+        ({"$defs": {"L": {"type": "array"}}, "$ref": "#/$defs/L"}, "'odd'.*array"),
+        ([PARAMETERS], "'odd'.*dict"),
+        ({"properties": {"big": {"const": 2**70}}, "required": ["big"]}, "'odd'.*written exactly"),
+    ],
+)
+def test_parameters_that_can_never_be_are_refused_by_name(parameters: Any, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        ChatLinearAlignment(model="no/such/model").bind_tools([{"name": "odd", "parameters": parameters}])
+
+
+def test_a_call_that_was_cut_off_is_an_invalid_call() -> None:
+    begun = tool_call_chunk(name="weather", args='{"city": "Ro', id="1", index=0)
+    whole = tool_call_chunk(name="weather", args='{"city": "Rome"}', id="2", index=1)
+    chunk = AIMessageChunk(content="", tool_call_chunks=[begun, whole])
+    message = result_of([ChatGenerationChunk(message=chunk)]).generations[0].message
+    assert isinstance(message, AIMessage)
+    assert [call["id"] for call in message.invalid_tool_calls] == ["1"]
+    assert [call["args"] for call in message.tool_calls] == [{"city": "Rome"}]

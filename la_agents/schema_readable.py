@@ -1,0 +1,38 @@
+"""Readable schema: a pydantic class's JSON schema with what pydantic reads but its schemas do not say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+__all__ = ["ReadableSchema"]
+
+_KEYS = {
+    "int": "^(0|-?[1-9][0-9]{0,14})$",
+    "float": "^-?(0|[1-9][0-9]{0,8})(\\.[0-9]{1,6})?$",
+    "bool": "^(true|false)$",
+}
+
+
+class ReadableSchema(GenerateJsonSchema):
+    """Decimals as numbers without exponents, since not every text is one; keys of dicts as their type is written."""
+
+    def decimal_schema(self, schema: Any) -> JsonSchemaValue:
+        described = super().decimal_schema(schema)
+        options = [part for part in described.get("anyOf", ()) if part.get("type") == "number"]
+        if not options:
+            return described
+        places, digits = schema.get("decimal_places"), schema.get("max_digits")
+        most = 10 ** min(15 if digits is None else digits - (places or 0), 15) - 1
+        number = dict(options[0])
+        if not number.keys() & {"minimum", "exclusiveMinimum"}:
+            number["minimum"] = -most
+        if not number.keys() & {"maximum", "exclusiveMaximum"}:
+            number["maximum"] = most
+        return number if places is None else {**number, "multipleOf": 10**-places if places else 1}
+
+    def dict_schema(self, schema: Any) -> JsonSchemaValue:
+        described = super().dict_schema(schema)
+        pattern = _KEYS.get(schema.get("keys_schema", {}).get("type"))
+        return described if pattern is None else {**described, "propertyNames": {"pattern": pattern}}
