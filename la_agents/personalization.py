@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 
 from la_agents.engine.sequence import Alignment, Request, Sampling, common_prefix
 from la_agents.errors import ConfigurationError
+from la_agents.local_extra import require_local
 from la_agents.models import DEFAULT_MODEL, LoadedModel, load_model
 from la_agents.principles import Principle, as_principles
 from la_agents.prompting import PromptBuilder, Prompts, Wording
@@ -190,7 +191,9 @@ class Personalized(BaseModel):
         Raises:
             ModelNotFoundError: it is at none of the places looked in.
             UnsupportedModelError: it cannot be aligned.
+            ConfigurationError: the extra `local` is not installed.
         """
+        require_local()
         from la_agents.engine.engine import engine_for
 
         with self._load_lock:
