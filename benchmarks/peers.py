@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from benchmarks.timing import Clock
+from la_agents.engine.runner import cache_argument
 
 MASK_TEMPERATURE = 0.5
 PRINCIPLE_TOP_P = 0.8
@@ -39,12 +40,11 @@ def authors(model: PreTrainedModel, reference: Sequence[int], principle: Sequenc
     """The published algorithm: two cached forwards a token, one after the other, a full sort for the nucleus."""
     clock = Clock()
     branches = [torch.tensor([reference]), torch.tensor([principle])]
-    caches: list[Any] = [None, None]
+    caches = [{cache_argument(model): DynamicCache(config=model.config)} for _ in branches]
     for _ in range(num_tokens):
         logits = []
         for i, ids in enumerate(branches):
-            out = model(input_ids=ids, past_key_values=caches[i], use_cache=True, logits_to_keep=1)
-            caches[i] = out.past_key_values
+            out = model(input_ids=ids, **caches[i], use_cache=True, logits_to_keep=1)
             logits.append(out.logits[0, -1].float())
         f_0, f_1 = logits
         z = f_1 + (f_1 - f_0)

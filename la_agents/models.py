@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from la_agents.errors import ConfigurationError, UnsupportedModelError
 from la_agents.forks import renew_in_child
+from la_agents.local_extra import require_local
 from la_agents.model_files import DEFAULT_MODEL, ModelFiles, find_model
 from la_agents.progress import Progress, no_bars
 from la_agents.turn_end import turn_end
@@ -123,8 +124,10 @@ def load_model(
     Raises:
         ModelNotFoundError: nothing is at any of the places looked in; the message names them and the remedy.
         UnsupportedModelError: it is there but is no causal LM with a tokenizer, or it cannot be read.
-        ConfigurationError: a device or dtype that does not exist, or arguments that contradict each other.
+        ConfigurationError: a device or dtype that does not exist, arguments that contradict each other, or the extra
+            `local` is not installed.
     """
+    require_local()
     if isinstance(model, LoadedModel):
         given = (device, dtype, quantize, revision, trust_remote_code, end_token_ids)
         return _as_given(model, changed=given != ("auto", "auto", "auto", None, False, None))

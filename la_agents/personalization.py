@@ -306,6 +306,7 @@ class Personalized(BaseModel):
         Raises:
             ModelNotFoundError: it is at none of the places looked in.
             UnsupportedModelError: it cannot be aligned.
+            ConfigurationError: the extra `local` is not installed.
         """
         self._ready({}, progress)
 

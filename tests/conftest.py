@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: no network, two threads, one copy of the bundled model per session."""
+"""What all tests share: no network, the same examples in every run, one copy of the bundled model per session."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from la_agents.models import LoadedModel
@@ -15,6 +16,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # The converted model is kept between runs: making it takes half a minute, and tests/real tests that making.
 os.environ.setdefault("LA_AGENTS_CACHE", str(Path(__file__).parents[1] / ".cache" / "la_agents"))
+
+# `make test` tries the same examples everywhere, `make test-wide` new ones each time; what a test sets itself stays.
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.register_profile("wide", derandomize=False, deadline=None, database=None, print_blob=True, max_examples=1000)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from la_agents.engine.quantization import quantize_channels
+from la_agents.engine.quantization import quantize_channels, weight_limit
 from la_agents.models import LoadedModel
 
 __all__ = ["FAMILIES", "pristine_model", "save_tiny_gguf", "save_tiny_model", "tiny_model", "tiny_tokenizer"]
@@ -349,5 +349,5 @@ def round_weights(model: nn.Module) -> None:
     """What 8 bits do to the weights, in float: the products with the activations stay exact."""
     for module in model.modules():
         if type(module) is nn.Linear:
-            whole, scale = quantize_channels(module.weight.detach())
+            whole, scale = quantize_channels(module.weight.detach(), weight_limit())
             module.weight = nn.Parameter(whole * scale.unsqueeze(1))  # a tied embedding keeps its own

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from la_agents.cli import ask, calibrate, chat, demo, doctor, evaluate, explain, layers, prefs
 from la_agents.cli.options import ModelOption, Settings, StoreOption
-from la_agents.cli.terminal import note
+from la_agents.cli.terminal import is_text, note, print_anything
 from la_agents.errors import LaAgentsError
+from la_agents.local_extra import PACKAGES, missing_local
 
 __all__ = ["app", "main"]
 
@@ -18,14 +19,29 @@ __all__ = ["app", "main"]
 class _Commands(TyperGroup):
     """Ends on an expected error with one line on standard error and status 2, never with a traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        print_anything()
+        bad = next((each for each in args if not is_text(each)), None)
+        if bad is not None:
+            _fail(f"Expected arguments in UTF-8, got {bad!a}; check the encoding of the terminal.")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # the reader of our output left; nobody is there to tell
-        except (LaAgentsError, OSError) as error:
-            note(f"Error: {' '.join(str(error).split())}")
-            raise typer.Exit(2) from error
+        except (LaAgentsError, OSError, UnicodeError) as error:
+            _fail(str(error), error)
+        except ModuleNotFoundError as error:
+            if error.name not in PACKAGES:
+                raise
+            _fail(str(missing_local([error.name])), error)
+
+
+def _fail(message: str, error: Exception | None = None) -> NoReturn:
+    note(f"Error: {' '.join(message.split())}")
+    raise typer.Exit(2) from error
 
 
 app = typer.Typer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import typer
 from la_agents.cli import answering
 from la_agents.cli.decoding import Decoding, answers
 from la_agents.cli.options import Settings, UserOption
-from la_agents.cli.terminal import note
+from la_agents.cli.terminal import is_text, note
 from la_agents.errors import LaAgentsError
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def chat(ctx: typer.Context, *, user: UserOption, decoding: Decoding, settings: 
 
 
 def _lines() -> Iterator[str]:
-    """What the user types, blank lines left out, until /quit or the end of input."""
+    """What the user types, blank lines and what is no text left out, until /quit or the end of input."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a line with other bytes is refused, those after it are read
     prompt = "> " if sys.stdin.isatty() else ""
     while True:
         try:
@@ -45,7 +48,9 @@ def _lines() -> Iterator[str]:
             return
         if line in ("/quit", "/exit"):
             return
-        if line:
+        if not is_text(line):
+            note(f"Error: Expected a line in {sys.stdin.encoding}, got other bytes; it was left out.")
+        elif line:
             yield line
 
 

@@ -31,9 +31,10 @@ class Comparison:
 
 def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_json: bool) -> None:
     """Answer a question three ways: a table, or the aligned answer's JSON object with the others in it."""
-    loaded = answering.load(settings)
-    with settings.open_store() as store, spinner("Answering three ways"):
-        compared = compare(loaded, store, decoding, question, user)
+    with settings.open_store() as store:
+        loaded = answering.load(settings)
+        with spinner("Answering three ways"):
+            compared = compare(loaded, store, decoding, question, user)
     if as_json:
         others = {"unaligned": compared.unaligned.text, "prompted": compared.prompted.text}
         print_json({**answering.as_object(compared.aligned, user), "compare": others})

@@ -16,6 +16,7 @@ from la_agents.cli import timing
 from la_agents.cli.options import ModelOption, Settings, StoreOption, settings_of
 from la_agents.cli.terminal import answer, clean
 from la_agents.errors import LaAgentsError
+from la_agents.local_extra import PACKAGES, REMEDY
 
 if TYPE_CHECKING:
     from la_agents.preferences.inspection import Stats
@@ -58,12 +59,15 @@ def doctor(
 
 
 def _packages() -> Iterator[Finding]:
-    """This library, Python, and every package that the library requires."""
+    """This library, Python, and every package that the library or its extra `local` requires."""
     yield Finding("la-agents", metadata.version("la-agents"))
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for requirement in metadata.requires("la-agents") or []:
+        name, *_ = re.split(r"[^\w.-]", requirement, maxsplit=1)
         if "extra ==" not in requirement:
-            yield _package(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
+            yield _package(name)
+        elif name in PACKAGES:
+            yield _package(name, REMEDY)
 
 
 def _package(name: str, remedy: str | None = None) -> Finding:

@@ -44,11 +44,10 @@ def explain(
     if out is not None and not out.parent.is_dir():  # told before the work
         msg = f"Expected --out in a folder that exists, got {out}."
         raise ConfigurationError(msg)
-    llm = answering.load(settings)
-    with settings.open_store() as store, spinner("Answering"):
-        message = answering.chat_model(llm, store, decoding).invoke(
-            question, config=answering.as_user(user), explain=True
-        )
+    with settings.open_store() as store:
+        llm = answering.chat_model(answering.load(settings), store, decoding)
+        with spinner("Answering"):
+            message = llm.invoke(question, config=answering.as_user(user), explain=True)
     report = AlignmentReport.from_message(message)
     if out is not None:
         out.write_text(report.to_html(question=question), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from la_agents.errors import LaAgentsError
 from la_agents.users import as_user_id
 
 if TYPE_CHECKING:
@@ -93,11 +94,18 @@ class Settings:
         return self.location.startswith(("http://", "https://"))
 
     def open_store(self) -> PreferenceStore:
-        """The store; nothing is opened, made or loaded before its first use."""
+        """The store, its layers known to it; without layers nothing is opened, made or loaded before its first use."""
         from la_agents import PreferenceStore
 
         place = {"url": self.location} if self.is_server else {"path": self.location}
-        return PreferenceStore(**place, layers=self.layers)  # type: ignore[arg-type]
+        store = PreferenceStore(**place, layers=self.layers)  # type: ignore[arg-type]
+        try:
+            if self.layers:
+                store.check_layers()
+        except LaAgentsError:
+            store.close()
+            raise
+        return store
 
 
 def settings_of(

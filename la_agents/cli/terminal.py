@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import unicodedata
@@ -14,7 +15,30 @@ if TYPE_CHECKING:
 
     from la_agents.progress import Progress as Report
 
-__all__ = ["answer", "clean", "console", "conversion_bar", "counting_bar", "note", "print_json", "spinner"]
+__all__ = [
+    "answer",
+    "clean",
+    "console",
+    "conversion_bar",
+    "counting_bar",
+    "is_text",
+    "note",
+    "print_anything",
+    "print_json",
+    "spinner",
+]
+
+
+def print_anything() -> None:
+    """Let both streams write what their encoding lacks as an escape such as `\\U0001f600`, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_text(text: str) -> bool:
+    """Whether it holds no surrogate, as which Python reads the bytes that are not in the terminal's encoding."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def answer(text: str, *, end: str = "\n") -> None:
@@ -28,8 +52,9 @@ def note(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object or array on one line."""
-    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+    """Print one JSON object or array on one line, in ASCII where the stream cannot hold every character."""
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    print(json.dumps(value, ensure_ascii=not is_unicode, default=str), flush=True)
 
 
 def clean(text: str) -> str:

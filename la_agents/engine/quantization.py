@@ -19,7 +19,7 @@ from la_agents.errors import ConfigurationError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["SCHEMES", "Int8Linear", "quantize_channels", "quantize_model"]
+__all__ = ["SCHEMES", "Int8Linear", "quantize_channels", "quantize_model", "weight_limit"]
 
 SCHEMES = ("int8",)
 
@@ -67,7 +67,7 @@ class Int8Linear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        weight, scale = quantize_channels(linear.weight.detach().float(), _weight_limit())
+        weight, scale = quantize_channels(linear.weight.detach().float(), weight_limit())
         self.register_buffer("int8_weight", weight)
         self.register_buffer("scale", scale)
         self.register_buffer("column_sum", weight.sum(dim=1).float())
@@ -117,7 +117,7 @@ def _round_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return codes, unit, -low / unit - 128
 
 
-def _weight_limit() -> int:
+def weight_limit() -> int:
     """7 bits on x86 processors without VNNI: their 16-bit intermediate sums would saturate on 8."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return _LIMIT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,11 +20,17 @@ from la_agents.errors import UnsupportedModelError
 if TYPE_CHECKING:
     from la_agents.models import LoadedModel
 
-__all__ = ["Piece", "Runner"]
+__all__ = ["Piece", "Runner", "cache_argument"]
 
 _KEY_MULTIPLE = 64
 _WORTH_RETURNING = 2**26
 """Bytes of a slot cache from which on its memory is returned to the system when the last row leaves."""
+
+
+def cache_argument(model: nn.Module) -> str:
+    """What the model's forward calls its cache: `past_key_values` in transformers up to 5.23, `cache` from then on."""
+    parameters = inspect.signature(model.forward).parameters
+    return "cache" if "cache" in parameters else "past_key_values"
 
 
 @dataclass
@@ -76,6 +83,7 @@ class Runner:
             raise UnsupportedModelError(msg)
         self.model.set_attn_implementation(ATTENTION)
         self.num_layers = int(self.model.config.get_text_config().num_hidden_layers)
+        self._cache_argument = cache_argument(self.model)
         self._has_static_shapes = self.device.type == "cuda" if static_shapes is None else static_shapes
         self._fused = FusedDecoder(self.model) if not self._has_static_shapes and can_fuse(self.model) else None
         self._lanes: dict[int, _Lane] = {}
@@ -290,10 +298,10 @@ class Runner:
         out = self.model(
             input_ids=ids,
             position_ids=step.positions,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=num_logits,
             step=step,
+            **{self._cache_argument: cache},
         )
         logits: Tensor = out.logits.float()
         return logits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import get_args
 
@@ -129,7 +129,8 @@ class Reading:
             as_of: As the memory was at this time.
 
         Raises:
-            ConfigurationError: k, min_relevance or max_tokens is out of its limits.
+            ConfigurationError: k, min_relevance or max_tokens is out of its limits, or nothing was ever stored in one
+                of the layers: what a misspelt one would have locked must not be missed in silence.
         """
         check_limits(k, min_relevance, max_tokens)
         _check_query(query)
@@ -137,8 +138,11 @@ class Reading:
         vectors: dict[tuple[str, str], Vector] = {}
         found: dict[str, ScoredPreferences] = {}
         locked: ScoredPreferences = []
-        for name, owner in (*((layer.name, layer.key) for layer in self._layers), ("user", owner_of(user))):
-            active = [r for r in self._ledger.active(owner, vectors=True, as_of=as_of) if r.preference.weight > 0]
+        owners = (*((layer.name, layer.key) for layer in self._layers), ("user", owner_of(user)))
+        records = {name: self._ledger.active(owner, vectors=True, as_of=as_of) for name, owner in owners}
+        self._refuse_unknown([layer for layer in self._layers if not records[layer.name]])
+        for name in records:
+            active = [r for r in records[name] if r.preference.weight > 0]
             vectors |= {(name, r.preference.id): r.vector for r in active if r.vector is not None}
             locked += [
                 ScoredPreference(preference=r.preference, relevance=None, layer=name)
@@ -150,6 +154,21 @@ class Reading:
         shared = [scored for scoreds in found.values() for scored in scoreds]
         kept = within_budget(settle(shared, own, locked, vectors), max_tokens, count_tokens)
         return kept if as_of is None else [scored.model_copy(update={"as_of": as_of}) for scored in kept]
+
+    def check_layers(self) -> None:
+        """Raise ConfigurationError if nothing was ever stored in one of the layers, as `retrieve` would."""
+        self._refuse_unknown(self._layers)
+
+    def _refuse_unknown(self, layers: Sequence[Layer]) -> None:
+        """A layer is known while it has a record, be it of what was forgotten."""
+        read = self._ledger.records.read
+        unknown = [layer.name for layer in layers if not read(layer.key, archived=True, history=False)]
+        if unknown:
+            msg = (
+                f"Expected layers that the store knows, got {', '.join(map(repr, unknown))}; check the name, or store "
+                "its first preference: shared(name).add(text), or `la-agents layers add NAME TEXT`."
+            )
+            raise ConfigurationError(msg)
 
     aget = async_twin(get)
     ahistory = async_twin(history)

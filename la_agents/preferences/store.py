@@ -60,7 +60,8 @@ class PreferenceStore(Writing, Reading, Transfer, Administration):
         name: Prefix of the Chroma collections, for several stores in one place.
         consolidator: Judges what an added preference has to do with those that are known; default `RuleConsolidator`.
         limits: Bounds for each user.
-        layers: Names of shared layers that `retrieve` puts before each user's own, in this order; see `shared`.
+        layers: Names of shared layers that `retrieve` puts before each user's own, in this order; see `shared`. It
+            refuses one in which nothing was ever stored.
 
     Raises:
         ConfigurationError: not exactly one of path, url and client is given, or a layer's name is not valid.

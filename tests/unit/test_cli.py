@@ -27,6 +27,13 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "prefs"
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.tiny import save_tiny_model  # needs torch, which the other tests of this file do without
+
+    return save_tiny_model("llama", tmp_path_factory.mktemp("model"))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -181,11 +188,12 @@ def test_settings_tell_folders_from_servers() -> None:
 
 
 def test_doctor_names_versions_model_and_store_without_making_one(store: Path) -> None:
+    versions = {name: metadata.version(name) for name in ("torch", "transformers", "chromadb", "langchain-core")}
     result = run(store, "doctor")
     assert result.exit_code == 0, result.output
-    for package in ("torch", "transformers", "chromadb", "langchain-core"):
+    for package, version in versions.items():
         assert f"{package} " in result.stdout
-        assert metadata.version(package) in result.stdout
+        assert version in result.stdout
     assert "smollm2-135m-instruct" in result.stdout
     assert str(store) in result.stdout.replace("\n", "")
     assert not store.exists()
@@ -251,6 +259,23 @@ def test_named_layers_apply_before_the_users_own(store: Path) -> None:
         ]
     with Settings(str(store)).open_store() as opened:
         assert [s.layer for s in opened.retrieve("alice", "Why?")] == ["user"]
+
+
+@pytest.mark.parametrize("command", [["ask", "Why?"], ["ask", "Why?", "--compare"], ["explain", "Why?"]])
+def test_a_layer_that_nobody_knows_is_one_line_and_status_2(store: Path, model: Path, command: list[str]) -> None:
+    run(store, "layers", "add", "acme", "Be polite.", "--scope", "always", "--locked")
+    named = ["-u", "alice", "--model", str(model), "--max-tokens", "2", "--layer"]
+    assert run(store, *command, *named, "acme").exit_code == 0
+    for options in (["acne"], ["acme", "--layer", "acne"]):
+        result = run(store, *command, *named, *options)
+        assert (result.exit_code, result.stdout) == (2, "")
+        (line,) = result.stderr.splitlines()
+        assert "'acne'" in line
+
+
+def test_chat_ends_at_once_with_a_layer_that_nobody_knows(store: Path, model: Path) -> None:
+    result = run(store, "chat", "-u", "alice", "--model", str(model), "--layer", "acne", input="Hello\n")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
 
 
 def test_what_cannot_be_purged_is_not_erased_either(store: Path) -> None:

@@ -104,7 +104,9 @@ def test_the_best_of_n_is_the_sample_that_the_principles_raise_most() -> None:
     one = job(setting=Setting("best-of-n", num_samples=6), seed=5)
     with Engine(loaded) as engine:
         (best,) = answer_all(engine, builder, [one])
-        assert list(answer_all(engine, builder, [one])) == [best]
+        (again,) = answer_all(engine, builder, [one])  # from the prefix cache: the same tokens, not the same rounding
+        assert again.token_ids == best.token_ids
+        assert again.mean_divergence == pytest.approx(best.mean_divergence, rel=1e-3, abs=1e-5)
         (other,) = answer_all(engine, builder, [dataclasses.replace(one, seed=6)])
         prompts = builder.build_text(one.question, PRINCIPLES)
         samples = [

@@ -79,9 +79,10 @@ def test_a_killed_process_leaves_what_it_finished(tmp_path: Path) -> None:
         f"run = Run(Path({str(tmp_path)!r}), provenance())\n"
         "for number, (key, row) in enumerate(work(KEYS)):\n    run.add(key, row)\n    number == 2 and os._exit(9)\n"
     )
+    same = provenance()
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 9
-    with Run(tmp_path, provenance()) as run:
+    with Run(tmp_path, same) as run:
         assert list(run.rows) == KEYS[:3]
 
 

@@ -121,7 +121,8 @@ def test_a_block_of_answers_does_not_depend_on_what_was_asked_before(tiny: Subje
     first = tiny.answer(jobs)
     tiny.answer([*jobs[3:9], Job("What is the sea?", (), Setting("base"), max_tokens=90)])
     again = tiny.answer(jobs)
-    assert [(a.token_ids, a.mean_divergence) for a in again] == [(a.token_ids, a.mean_divergence) for a in first]
+    assert [a.token_ids for a in again] == [a.token_ids for a in first]
+    assert [a.mean_divergence for a in again] == pytest.approx([a.mean_divergence for a in first], rel=1e-3, abs=1e-5)
     assert [answer.job for answer in first] == jobs
 
 

@@ -33,6 +33,7 @@ ALICE: Any = {"configurable": {"user_id": "alice"}}
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PreferenceStore]:
     with PreferenceStore(tmp_path, layers=["acme"]) as store:
+        store.shared("acme").add("Switched off.", weight=0)
         yield store
 
 

@@ -11,6 +11,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from la_agents.engine.fused import FusedDecoder, can_fuse
 from la_agents.engine.quantization import quantize_model
+from la_agents.engine.runner import cache_argument
 from tests.tiny import round_weights, tiny_model
 
 FUSED = ("llama", "mistral", "qwen2")
@@ -53,7 +54,8 @@ def prefilled(family: str, num_rows: int) -> list[tuple[Tensor, Tensor]]:
     layers = [(torch.zeros(shape), torch.zeros(shape)) for _ in range(config.num_hidden_layers)]
     for row, (text, length) in enumerate(zip(texts_of(family)[:num_rows], LENGTHS, strict=False)):
         past = DynamicCache()  # without a configuration: it keeps what lies outside the window too
-        rounded_model(family)(text[None, :length], past_key_values=past, use_cache=True)
+        model = rounded_model(family)
+        model(text[None, :length], use_cache=True, **{cache_argument(model): past})
         for (keys, values), computed in zip(layers, past.layers, strict=True):
             keys[row, :, :length], values[row, :, :length] = computed.keys[0], computed.values[0]
     return layers

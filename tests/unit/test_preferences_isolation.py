@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -183,6 +184,10 @@ class Isolation(RuleBasedStateMachine):
         found = self.store.search(user, query, k=1_000)
         assert {scored.preference.id for scored in found} == active
         assert {scored.preference.user_id for scored in found} <= {user}
+        if not self.model.kept[Layer(LAYER).key]:
+            with pytest.raises(ConfigurationError, match=LAYER):
+                self.store.retrieve(user, query)
+            return
         for scored in self.store.retrieve(user, query, k=1_000, min_relevance=None):
             owner = user if scored.layer == "user" else Layer(LAYER).key
             assert scored.layer in ("user", LAYER)

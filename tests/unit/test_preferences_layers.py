@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.personalization import Personalized
 from la_agents.preferences.schema import utc_now
 from la_agents.preferences.store import PreferenceStore
+from la_agents.retrievers import PreferenceRetriever
 
 QUERY = "How do I cook rice?"
 
@@ -18,6 +21,7 @@ QUERY = "How do I cook rice?"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PreferenceStore]:
     with PreferenceStore(tmp_path, layers=["acme", "kitchen"]) as store:
+        store.shared("kitchen").add("Switched off.", weight=0)
         yield store
 
 
@@ -110,6 +114,43 @@ def test_layers_are_a_list_without_repetition(tmp_path: Path) -> None:
     with PreferenceStore(tmp_path, layers=["acme", "acme"]) as store:
         store.shared("acme").add("Be polite.", scope="always")
         assert len(store.retrieve("alice", QUERY)) == 1
+
+
+def ask(store: PreferenceStore) -> list[Callable[[], object]]:
+    """Every way to a store's layers, but the command line's."""
+    alice: RunnableConfig = {"configurable": {"user_id": "alice"}}
+    return [
+        lambda: store.retrieve("alice", QUERY),
+        lambda: store.retrieve("alice", "", k=0),
+        lambda: asyncio.run(store.aretrieve("alice", QUERY)),
+        lambda: PreferenceRetriever(store=store).invoke(QUERY, config=alice),
+        lambda: Personalized(preferences=store).resolve_principles(QUERY, {"user_id": "alice"}),
+    ]
+
+
+@pytest.mark.parametrize("layers", [["acne"], ["acme", "acne"], ["acne", "acme"], ["Acme "]])
+def test_a_layer_that_nobody_knows_is_refused_by_name(tmp_path: Path, layers: list[str]) -> None:
+    with PreferenceStore(tmp_path, layers=layers) as store:
+        store.shared("acme").add("Never name a competitor.", scope="always", locked=True)
+        store.add(layers[0], "I ski.", scope="always")  # a user of that name is no layer
+        for way in ask(store):
+            with pytest.raises(ConfigurationError, match=r"layers that the store knows, got '(acne|Acme )'; check"):
+                way()
+        store.shared(layers[-1]).add("Be polite.", scope="always")
+        store.shared(layers[0]).add("Be polite.", scope="always")
+        for way in ask(store):
+            assert way()
+
+
+def test_a_layer_is_known_while_anything_is_left_of_it(tmp_path: Path) -> None:
+    with PreferenceStore(tmp_path, layers=["acme"]) as store:
+        acme = store.shared("acme")
+        before = utc_now()
+        acme.forget(acme.add("Be polite.").id)
+        assert store.retrieve("alice", QUERY) == store.retrieve("alice", QUERY, as_of=before) == []
+        acme.erase()
+        with pytest.raises(ConfigurationError, match="'acme'"):
+            store.retrieve("alice", QUERY)
 
 
 @pytest.mark.parametrize(

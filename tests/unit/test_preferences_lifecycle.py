@@ -383,8 +383,7 @@ def test_what_was_inferred_and_is_now_said_has_no_doubt_left(store: PreferenceSt
 
 
 def test_the_weight_of_the_past_is_the_weight_that_it_had(store: PreferenceStore) -> None:
-    store.add("alice", "I like jazz.", scope="always", half_life_days=1e-6)  # a tenth of a second
-    then = utc_now()
+    then = store.add("alice", "I like jazz.", scope="always", half_life_days=1e-6).updated_at  # a tenth of a second
     time.sleep(0.5)
     (past,) = store.retrieve("alice", "Which music?", as_of=then)
     (now,) = store.retrieve("alice", "Which music?")

