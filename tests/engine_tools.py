@@ -65,7 +65,7 @@ def random_request(
         branches=tuple(prompts[1:]),
         weights=tuple(rng.choice([0.5, 1.0, 1.5]) for _ in range(num_branches)),
         sampling=Sampling(**{"max_tokens": 8, **sampling}),
-        alignment=Alignment(**(alignment or {})),
+        alignment=Alignment(**{"method": "linear", "strength": 1.0, **(alignment or {})}),
         timeout=timeout,
         salt=salt,
     )

@@ -56,6 +56,7 @@ def within_budget(
         h = torch.where(possible, h, torch.where(torch.isneginf(f_0), 0.0, NEG_INF))
     base = torch.log_softmax(log_pi_0.masked_fill(~inside, NEG_INF), dim=-1)
     t = _largest_fraction(base, h, delta - torch.where(affordable, cost, 0.0), temperature, tolerance).float()
+    t = torch.where(delta > 0, t, 0.0)  # exactly, though float32 may not see a small divergence
     moved = torch.where((t == 1).unsqueeze(-1), pushed, f_0 + t.unsqueeze(-1) * h)
     moved = torch.where((t == 0).unsqueeze(-1), f_0, moved)
     return t, moved.masked_fill(~inside, NEG_INF)

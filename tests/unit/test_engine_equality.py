@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from la_agents import guidance
 from la_agents.engine.engine import Engine
 from la_agents.engine.scheduler import Limits
 from la_agents.engine.sequence import Alignment, Request, Sampling
@@ -31,21 +32,27 @@ def expected_answers(family: str) -> list[list[int]]:
 
 
 def expected_tokens(family: str, request: Request) -> list[int]:
-    """The method as the paper's code has it: full forwards, one after the other, a full sort for the nucleus."""
+    """The methods step by step: full forwards, one after the other, a full sort for the paper's nucleus."""
     eos, tokens = tiny_model(family).eos_token_ids, ()
     settings = request.alignment
+    gamma = settings.strength or 0.0
     for _ in range(request.sampling.max_tokens):
         f_0 = full_forward(family, request.reference + tokens)
         z = f_0
         if request.branches:
-            s = 1 + settings.strength
             f = [full_forward(family, branch + tokens) for branch in request.branches]
             f_1 = f_0 + sum(w * (f_i - f_0) for w, f_i in zip(request.weights, f, strict=True))
-            z = f_0 + s * (f_1 - f_0)
-            p = torch.softmax(f_1 / 0.5, dim=-1)
-            order = p.sort(descending=True, stable=True)
-            dropped = order.indices[(order.values.cumsum(0) - order.values) >= settings.support_p]
-            z[dropped] = float("-inf")
+            if settings.method == "tapered":
+                log_p_0, log_p_1 = torch.log_softmax(f_0, -1), torch.log_softmax(f_1, -1)
+                plausibility = (log_p_1 - log_p_1.max()).exp()
+                z = log_p_1 + gamma * plausibility * (log_p_1 - log_p_0)
+                z[plausibility < 0.1] = float("-inf")
+            else:
+                z = f_0 + (1 + gamma) * (f_1 - f_0)
+                p = torch.softmax(f_1 / 0.5, dim=-1)
+                order = p.sort(descending=True, stable=True)
+                dropped = order.indices[(order.values.cumsum(0) - order.values) >= settings.support_p]
+                z[dropped] = float("-inf")
         token = int(z.argmax())
         if token in eos:
             break
@@ -53,7 +60,15 @@ def expected_tokens(family: str, request: Request) -> list[int]:
     return list(tokens)
 
 
-def make_request(seed: int, *, vocab: int, num_branches: int, strength: float = 1.0, shared: int = 0) -> Request:
+def make_request(
+    seed: int,
+    *,
+    vocab: int,
+    num_branches: int,
+    strength: float = 1.0,
+    shared: int = 0,
+    method: guidance.Rule = "linear",
+) -> Request:
     rng = random.Random(seed)
 
     def prompt(length: int) -> tuple[int, ...]:
@@ -67,7 +82,7 @@ def make_request(seed: int, *, vocab: int, num_branches: int, strength: float = 
         if num_branches > 1
         else (1.0,) * num_branches,
         sampling=Sampling(max_tokens=MAX_TOKENS),
-        alignment=Alignment(strength=strength),
+        alignment=Alignment(method=method, strength=strength),
     )
 
 
@@ -82,10 +97,12 @@ def mixed_requests(vocab: int) -> list[Request]:
         (2, 1.5, 0),
         (1, 0.0, 40),
         (0, 1.0, 90),
+        (1, 2.0, 50, "tapered"),
+        (2, 4.0, 0, "tapered"),
     ]
     return [
-        make_request(seed, vocab=vocab, num_branches=k, strength=strength, shared=shared)
-        for seed, (k, strength, shared) in enumerate(shapes)
+        make_request(seed, vocab=vocab, num_branches=k, strength=strength, shared=shared, method=(*method, "linear")[0])
+        for seed, (k, strength, shared, *method) in enumerate(shapes)
     ]
 
 

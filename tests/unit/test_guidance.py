@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +18,7 @@ from la_agents.engine.sequence import Alignment
 from la_agents.errors import ConfigurationError
 
 VOCAB = 61
+OWN = {method: Alignment(method=method) for method in guidance.PRESETS}
 
 
 def logits_of(seed: int, rows: int = 2, scale: float = 3.0) -> Tensor:
@@ -99,21 +103,51 @@ def test_context_steering_is_its_formula_at_every_temperature(strength: float, t
 
 
 def test_strength_0_is_prompting_for_every_rule() -> None:
-    assert {guidance.scale(rule, 0.0) for rule in guidance.DEFAULT_PRINCIPLE_TOP_P} == {1.0}
+    assert {guidance.scale(rule, 0.0) for rule in guidance.PRESETS} == {1.0}
 
 
-def test_only_linear_alignment_masks_by_itself_and_every_rule_when_asked() -> None:
-    assert {rule: Alignment(method=rule).support_p for rule in guidance.DEFAULT_PRINCIPLE_TOP_P} == {
-        "linear": 0.8,
-        "amulet": 1.0,
-        "cfg": 1.0,
-        "context-steering": 1.0,
+def test_each_method_has_a_support_a_push_and_a_strength_of_its_own() -> None:
+    assert {m: (a.chosen_support, a.chosen_push, a.chosen_strength, a.support_p) for m, a in OWN.items()} == {
+        "tapered": ("plausible", "tapered", 2.0, 1.0),
+        "linear": ("nucleus", "uniform", 0.5, 0.8),
+        "amulet": ("all", "uniform", 1.0, 1.0),
+        "cfg": ("all", "uniform", 1.0, 1.0),
+        "context-steering": ("all", "uniform", 1.0, 1.0),
     }
+    assert Alignment().method == "tapered"
+
+
+def test_what_is_asked_for_goes_before_the_methods_own() -> None:
     assert Alignment(method="cfg", principle_top_p=0.5).support_p == 0.5
+    assert Alignment(method="tapered", principle_top_p=0.5).chosen_support == "nucleus"
+    assert Alignment(method="tapered", mask_temperature=1.0).support_p == 0.8
+    assert Alignment(method="linear", plausibility=0.2).log_plausibility == pytest.approx(math.log(0.2))
+    assert Alignment(method="linear", plausibility=0.2).support_p == 1.0
+    assert Alignment(support="all").log_plausibility == -math.inf
+    assert Alignment(method="linear", taper=0.5).kappa == 0.5
+    assert Alignment(push="uniform").kappa == Alignment(push="adaptive").kappa == 0.0
+    assert Alignment(push="adaptive", taper=2.0).kappa == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "settings_"),
+    [
+        ("principle_top_p", {"support": "plausible", "principle_top_p": 0.5}),
+        ("mask_temperature", {"support": "all", "mask_temperature": 0.5}),
+        ("plausibility", {"support": "nucleus", "plausibility": 0.5}),
+        ("plausibility", {"principle_top_p": 0.5, "plausibility": 0.5}),
+        ("taper", {"push": "uniform", "taper": 1.0}),
+        ("support", {"support": "most"}),
+        ("push", {"push": "hard"}),
+    ],
+)
+def test_a_number_that_nothing_would_look_at_is_refused(name: str, settings_: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=f"Expected {name} "):
+        Alignment(**settings_)
 
 
 def test_what_a_rule_cannot_mean_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"linear, amulet, cfg, context-steering.*'quadratic'"):
+    with pytest.raises(ConfigurationError, match=r"tapered, linear, amulet, cfg, context-steering.*'quadratic'"):
         Alignment(method="quadratic")
     for strength in (-0.5, 2.5, float("nan")):
         with pytest.raises(ConfigurationError, match="strength of amulet"):

@@ -26,10 +26,22 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     "strength": [*NEVER, -1.0000001, 1.1e6, 1e39],
     "mask_temperature": [*NEVER, *TINY, 0, 0.0, -1],
     "principle_top_p": [*NEVER, 0, -1, 1.1],
+    "plausibility": [*NEVER, -0.1, 1.1],
+    "taper": [*NEVER, -0.1, 1.1e6],
+    "fluency": [*NEVER, -0.1, 1.1e6],
     "max_divergence": [*NEVER[:5], *NEVER[6:], -1e-9],
 }
 CASES = [(name, value) for name, values in OUT_OF_RANGE.items() for value in values]
-OPTIONAL = {"seed", "mask_temperature", "principle_top_p", "max_divergence"}
+OPTIONAL = {
+    "seed",
+    "strength",
+    "plausibility",
+    "taper",
+    "fluency",
+    "mask_temperature",
+    "principle_top_p",
+    "max_divergence",
+}
 
 
 @pytest.mark.parametrize(("name", "value"), [case for case in CASES if case[1] is not None or case[0] not in OPTIONAL])
