@@ -36,7 +36,7 @@ from la_agents.fingerprint import fingerprint
 from la_agents.guidance import DEFAULT_METHOD
 from la_agents.models import DEFAULT_MODEL, LoadedModel
 from la_agents.principles import Principle, as_principles, digest
-from la_agents.prompting import Placement, Prompts, Wording
+from la_agents.prompting import DEFAULT_PLACEMENT, Placement, Prompts, Wording
 from la_agents.report import alignment_report
 from la_agents.runtime import Ready, Runtime, Setup
 from la_agents.structured_output import schema_of
@@ -248,7 +248,7 @@ class Personalized(BaseModel):
     """How each token is moved beyond prompting; None takes the method's own. See `la_agents.alignment.push`."""
     taper: Number | None = None
     """Of the push "tapered": the power of a token's plausibility, 1 by default."""
-    placement: Placement = "both"
+    placement: Placement = DEFAULT_PLACEMENT
     """Where the prompt names principles: at the end of the "system" text, of the "user"'s last turn, or "both"."""
     wording: Wording | None = None
     template_variables: Annotated[dict[str, Any] | None, BeforeValidator(_as_variables)] = None

@@ -8,6 +8,7 @@ A conversation that ends with an AIMessage is continued: the answer goes on from
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Compose", "Placement", "Prompt", "PromptBuilder", "Prompts", "Wording"]
+__all__ = ["DEFAULT_PLACEMENT", "Compose", "Placement", "Prompt", "PromptBuilder", "Prompts", "Wording"]
 
 Placement = Literal["system", "user", "both"]
+DEFAULT_PLACEMENT: Placement = "both"
 Compose = Literal["joint", "sum"]
 
 
@@ -125,7 +127,7 @@ class PromptBuilder:
         self,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        placement: Placement = "system",
+        placement: Placement = DEFAULT_PLACEMENT,
         wording: Wording | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> None:
@@ -138,6 +140,13 @@ class PromptBuilder:
         self._guard = DataGuard(tokenizer, self._template.source + HERMES.opening + HERMES.closing, labels)
         ends = [f"\n{label}" for label in labels if label != "Assistant:"] or [turn_end(tokenizer).text]
         self.stop = tuple(end for end in ends if end)
+
+    def placed(self, placement: Placement) -> PromptBuilder:
+        """The same builder with principles at another place."""
+        _check("placement", placement, get_args(Placement))
+        other = copy.copy(self)
+        other._placement = placement
+        return other
 
     def build(
         self,

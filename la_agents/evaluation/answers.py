@@ -145,9 +145,10 @@ class Desk:
     def prompts(self, job: Job) -> Prompts:
         """The branches that a job's setting is decoded from."""
         principles = job.principles if job.setting.aligned else ()
+        builder = self._builder.placed(job.setting.placement)
         if isinstance(job.question, str):
-            return self._builder.build_text(job.question, principles, job.setting.compose)
-        return self._builder.build(job.question, principles, job.setting.compose)
+            return builder.build_text(job.question, principles, job.setting.compose)
+        return builder.build(job.question, principles, job.setting.compose)
 
     def requests(self, job: Job, prompts: Prompts) -> list[Request]:
         """One for each sample."""

@@ -38,7 +38,7 @@ __all__ = [
 RATE = 0.1
 """Adherence, of 1, that a doubling of perplexity must gain."""
 
-STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+STRENGTHS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
 BUDGETS = (0.1, 0.25, 0.5, 1.0, 2.0)
 PRINCIPLES = ("french", "pirate", "bullets", "formal", "dogs", "lower-case")
 """Of different kinds, and none that needs long answers."""
@@ -63,7 +63,7 @@ class Recommendation:
 
 
 def sweep(strengths: Sequence[float], budgets: Sequence[float]) -> list[Setting]:
-    """The settings to measure: strength 0 stands first, whatever is asked, because everything is compared with it.
+    """The settings to measure: prompting, strength 0, stands first, because everything is compared with it.
 
     Raises:
         ConfigurationError: a value is out of range, or there is nothing beyond strength 0.
@@ -71,7 +71,7 @@ def sweep(strengths: Sequence[float], budgets: Sequence[float]) -> list[Setting]
     if not any(strength > 0 for strength in strengths):
         msg = f"Expected at least one strength above 0 to sweep, got {list(strengths)}."
         raise ConfigurationError(msg)
-    methods = ["linear", "linear+budget"] if budgets else ["linear"]
+    methods = ["tapered", "tapered+budget"] if budgets else ["tapered"]
     return settings_of(["prompt", *methods], sorted({0.0, *strengths}), sorted(set(budgets)))
 
 
@@ -104,9 +104,9 @@ def knee(points: Sequence[SettingSummary], rate: float = RATE) -> SettingSummary
 def recommend(rows: Sequence[Row], rate: float = RATE) -> Recommendation:
     """Read a sweep's rows (a steerability run of `sweep`'s settings)."""
     summaries = summarise(rows)
-    prompted = [point for point in summaries if point.method == "linear" and point.strength == 0]
-    by_strength = [point for point in summaries if point.method == "linear"]
-    by_budget = [point for point in summaries if point.method == "linear+budget"]
+    prompted = [point for point in summaries if point.method == "prompt"]
+    by_strength = [*prompted, *(point for point in summaries if point.method == "tapered")]
+    by_budget = [point for point in summaries if point.method == "tapered+budget"]
     strong = knee(by_strength, rate)
     bounded = knee([*prompted, *by_budget], rate) if by_budget else strong
     best = bounded if worth(bounded, rate) > worth(strong, rate) else strong

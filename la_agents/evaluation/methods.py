@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from la_agents.engine.sequence import Alignment, Sampling
 from la_agents.errors import ConfigurationError
 from la_agents.guidance import Rule
-from la_agents.prompting import Compose
+from la_agents.prompting import DEFAULT_PLACEMENT, Compose, Placement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +54,10 @@ class Setting:
         return METHODS[self.method].compose
 
     @property
+    def placement(self) -> Placement:
+        return METHODS[self.method].placement
+
+    @property
     def aligned(self) -> bool:
         """Whether the principles take part at all."""
         return METHODS[self.method].aligned
@@ -81,6 +85,7 @@ class Method:
         compose: One branch for all principles, or one each.
         aligned: Whether the principles take part at all.
         num_samples: Answers that are drawn for one to be picked.
+        placement: Where the prompt names the principles.
     """
 
     name: str
@@ -90,6 +95,7 @@ class Method:
     compose: Compose = "joint"
     aligned: bool = True
     num_samples: int = 1
+    placement: Placement = DEFAULT_PLACEMENT
 
     def points(self, strengths: Sequence[float] = (1.0,), budgets: Sequence[float] = (0.5,)) -> list[Setting]:
         """The settings to run, in ascending order.
@@ -115,9 +121,12 @@ METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
         Method("base", "the model without the principles", aligned=False),
-        Method("prompt", "the principles in the prompt (s = 1)"),
+        Method("prompt", "the principles in the prompt (s = 1), in the system text and the user's turn"),
+        Method("prompt-system", "the principles in the system text alone", placement="system"),
+        Method("prompt-user", "the principles in the user's turn alone", placement="user"),
         Method("tapered", "Linear Alignment, each token by its plausibility", "strength", "tapered"),
-        Method("linear", "Linear Alignment", "strength"),
+        Method("tapered+budget", "the same with at most a given divergence a token", "budget", "tapered"),
+        Method("linear", "Linear Alignment as published", "strength"),
         Method("linear+budget", "Linear Alignment with at most a given divergence a token", "budget"),
         Method("linear-sum", "Linear Alignment with a branch for each principle", "strength", compose="sum"),
         Method("amulet", "Amulet: online learning of each token, alpha times the strength", "strength", "amulet"),

@@ -25,10 +25,21 @@ if TYPE_CHECKING:
 
 __all__ = ["BUDGETS", "METHODS", "STRENGTHS", "Plan", "measure", "settings_of"]
 
-METHODS = ("base", "prompt", "linear", "linear+budget", "amulet", "cfg", "best-of-n")
+METHODS = (
+    "base",
+    "prompt",
+    "prompt-system",
+    "prompt-user",
+    "tapered",
+    "tapered+budget",
+    "linear",
+    "amulet",
+    "cfg",
+    "best-of-n",
+)
 """Compared by default. With a single principle, `linear-sum` is `linear`."""
 
-STRENGTHS = (0.5, 1.0, 2.0, 3.0)
+STRENGTHS = (1.0, 2.0, 4.0)
 BUDGETS = (0.25, 1.0)
 
 
