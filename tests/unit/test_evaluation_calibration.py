@@ -93,51 +93,50 @@ def test_answers_to_one_question_count_once_in_the_interval() -> None:
 def test_the_knee_is_the_last_step_that_pays() -> None:
     points = summarise(
         swept(
-            ("linear strength=0", 0.20, 2.0),
-            ("linear strength=1", 0.50, 4.0),  # a doubling for 0.30
-            ("linear strength=2", 0.65, 8.0),  # a doubling for 0.15
-            ("linear strength=3", 0.70, 16.0),  # a doubling for 0.05
+            ("prompt", 0.20, 2.0),
+            ("tapered strength=1", 0.50, 4.0),  # a doubling for 0.30
+            ("tapered strength=2", 0.65, 8.0),  # a doubling for 0.15
+            ("tapered strength=3", 0.70, 16.0),  # a doubling for 0.05
         )
     )
     assert knee(points, rate=0.1).strength == 2.0
     assert knee(points, rate=0.2).strength == 1.0
-    assert knee(points, rate=0.4).strength == 0.0
+    assert knee(points, rate=0.4).setting == "prompt"
     assert knee(points, rate=0.01).strength == 3.0
     assert [round(worth(point, 0.1), 6) for point in points] == [0.1, 0.3, 0.35, 0.3]
 
 
 def test_a_sweep_that_gains_nothing_recommends_prompting() -> None:
-    rows = swept(("linear strength=0", 0.5, 2.0), ("linear strength=1", 0.5, 2.0), ("linear strength=2", 0.5, 2.0))
+    rows = swept(("prompt", 0.5, 2.0), ("tapered strength=1", 0.5, 2.0), ("tapered strength=2", 0.5, 2.0))
     found = recommend(rows)
-    assert (found.strength, found.max_divergence, found.best.setting) == (0.0, None, "linear strength=0")
+    assert (found.strength, found.max_divergence, found.best.setting) == (0.0, None, "prompt")
 
 
 def test_a_free_gain_is_always_taken() -> None:
-    points = summarise(swept(("linear strength=0", 0.5, 4.0), ("linear strength=1", 0.5, 3.0)))
+    points = summarise(swept(("prompt", 0.5, 4.0), ("tapered strength=1", 0.5, 3.0)))
     assert knee(points).strength == 1.0
 
 
 def test_a_budget_is_recommended_with_the_cap_it_was_tried_with() -> None:
     rows = swept(
         ("prompt", 0.2, 2.0),
-        ("linear strength=0", 0.2, 2.0),
-        ("linear strength=3", 0.8, 64.0),
-        ("linear+budget strength=3 budget=0.5", 0.6, 4.0),
-        ("linear+budget strength=3 budget=1", 0.65, 16.0),
+        ("tapered strength=3", 0.8, 64.0),
+        ("tapered+budget strength=3 budget=0.5", 0.6, 4.0),
+        ("tapered+budget strength=3 budget=1", 0.65, 16.0),
     )
     found = recommend(rows)
     assert (found.strength, found.max_divergence, found.cap) == (3.0, 0.5, 3.0)
-    assert found.best.setting == "linear+budget strength=3 budget=0.5"
+    assert found.best.setting == "tapered+budget strength=3 budget=0.5"
 
 
 def test_a_sweep_starts_at_prompting_and_is_refused_if_it_goes_nowhere() -> None:
     keys = [setting.key for setting in sweep((2.0, 1.0), (0.5,))]
-    assert keys[:2] == ["prompt", "linear strength=0"]
-    assert keys[-1] == "linear+budget strength=2 budget=0.5"
+    assert keys[:2] == ["prompt", "tapered strength=1"]
+    assert keys[-1] == "tapered+budget strength=2 budget=0.5"
     with pytest.raises(ConfigurationError, match="at least one strength above 0"):
         sweep((0.0,), ())
     with pytest.raises(ConfigurationError, match="rate above 0"):
-        knee(summarise(swept(("linear strength=0", 0.5, 2.0))), rate=0.0)
+        knee(summarise(swept(("prompt", 0.5, 2.0))), rate=0.0)
     with pytest.raises(ConfigurationError, match="one or more points"):
         knee([])
 
