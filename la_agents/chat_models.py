@@ -199,8 +199,8 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         """The model with answers that are objects of a schema.
 
         Args:
-            schema: A pydantic class (objects of it come out), a TypedDict or a JSON schema (dicts come out); None: any
-                JSON object, with "json_mode" only.
+            schema: A pydantic class or another type (its objects come out), a TypedDict or a JSON schema (dicts come
+                out); None: any JSON object, with "json_mode" only.
             method: "json_schema" tells the model the schema and decodes by it; "function_calling" makes it the
                 arguments of a call; "json_mode" decodes by it and leaves it to the caller's prompt to explain it.
             include_raw: Whether to give `raw`, `parsed` and `parsing_error` instead.

@@ -197,7 +197,8 @@ def structured(
         llm = model.bind(response_format={"type": "json_object"}, **arguments)
         return _with_parser(llm, JsonOutputParser(), include_raw=include_raw)
     exact = schema_of(schema)
-    shown = {"kwargs": {"method": method}, "schema": {"title": "answer", **exact}}  # what LangSmith shows of the call
+    told = {"title": exact.get("title", "answer"), **without_titles(exact)}
+    shown = {"kwargs": {"method": method}, "schema": told}  # what LangSmith shows of the call
     traced = {"ls_structured_output_format": shown, **arguments}
     if method == "function_calling":
         (tool,) = as_tool_dicts([_named(schema, exact)], strict)

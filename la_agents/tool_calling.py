@@ -95,10 +95,18 @@ def _distinct(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kept: list[tuple[Any, dict[str, Any]]] = []
     for tool in tools:
         function = tool["function"]
-        identity = (function.get("name"), function.get("parameters"))
+        identity = (function.get("name"), _decoded(function))
         if identity not in [known for known, _ in kept]:
             kept.append((identity, tool))
     return [tool for _, tool in kept]
+
+
+def _decoded(function: Mapping[str, Any]) -> Any:
+    """What arguments are decoded by, for comparison; what is no schema stays, to be refused with its tool's name."""
+    try:
+        return _parameters(function)
+    except ConfigurationError:
+        return function.get("parameters")
 
 
 def _as_tool_dict(tool: Any, strict: bool | None) -> dict[str, Any]:

@@ -305,19 +305,19 @@ class StringRule:
         self._patterns = [Pattern(pattern, whole=whole) for pattern in patterns]
         self._least = least
 
-    def completion(self, text: str) -> str | None:
-        """The shortest text that completes this one; None if none is found."""
+    def completion(self, text: str, max_expansions: int = _MAX_EXPANSIONS) -> str | None:
+        """The shortest text that completes this one; None if none is found within so many states."""
         states = [pattern.begin for pattern in self._patterns]
         for character in text:
             states = [p.step(s, character) for p, s in zip(self._patterns, states, strict=True)]
-        return self._search(tuple(states), max(self._least - len(text), 0))
+        return self._search(tuple(states), max(self._least - len(text), 0), max_expansions)
 
-    def _search(self, states: tuple[frozenset[int], ...], missing: int) -> str | None:
+    def _search(self, states: tuple[frozenset[int], ...], missing: int, max_expansions: int) -> str | None:
         """A*: the distances of the single patterns are never too great."""
         numbers = itertools.count()
         queue = [(self._left(states, missing), 0, next(numbers), states, "")]
         seen: set[tuple[tuple[frozenset[int], ...], int]] = set()
-        for _ in range(_MAX_EXPANSIONS):
+        for _ in range(max_expansions):
             if not queue:
                 return None
             left, minus_length, _, states, text = heapq.heappop(queue)

@@ -16,6 +16,10 @@ from la_agents.engine.pattern import StringRule
 __all__ = ["Cursor", "StringRules"]
 
 _MAX_RULES = 32
+_MAX_EXPANSIONS = 2_000
+"""Work for one string, by all rules together: the engine's loop waits for it."""
+
+_LEAST_EXPANSIONS = 100
 _REGEX = re.compile(r"start: /(.*)/", re.DOTALL)
 
 
@@ -65,7 +69,8 @@ class StringRules:
                 out |= {text for rule in self._texts if (text := rule.completion(written))}
             elif cursor.string is not None:
                 written = json.loads(b'"' + cursor.string + b'"', strict=False)
-                found = [rule.completion(written) for rule in self._strings]
+                share = max(_MAX_EXPANSIONS // max(len(self._strings), 1), _LEAST_EXPANSIONS)
+                found = [rule.completion(written, share) for rule in self._strings]
                 out |= {json.dumps(text, ensure_ascii=False)[1:] for text in found if text is not None}
         except ValueError:  # in the middle of a character or an escape
             return []

@@ -98,9 +98,12 @@ def test_a_copy_shares_its_store(tmp_path: Path, way: str) -> None:
 def test_a_pickled_store_opens_the_same_folder(tmp_path: Path) -> None:
     with PreferenceStore(tmp_path, layers=["house"]) as store:
         kept = store.add("alice", "Answer in French.", scope="always")
+        store.shared("house").add("Be polite.", scope="always")
         llm = pickle.loads(pickle.dumps(make(ChatLinearAlignment, preferences=store, user_id="alice")))
         assert llm.preferences is not store
-        assert llm.invoke(QUESTION).response_metadata["alignment"]["principles"][1]["id"] == kept.id
+        found = llm.invoke(QUESTION).response_metadata["alignment"]["principles"]
+        assert {kept.id} < {each["id"] for each in found}
+        assert {each["layer"] for each in found} == {"call", "house", "user"}
         llm.preferences.close()
 
 

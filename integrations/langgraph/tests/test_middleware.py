@@ -249,7 +249,7 @@ def test_no_checkpoint_holds_a_preference(store: PreferenceStore) -> None:
 def test_no_checkpoint_of_an_aligned_agent_holds_a_preference(store: PreferenceStore, own: bool) -> None:
     kept = store.add("alice", "My secret word is swordfish.", scope="always")
     saver = InMemorySaver()
-    llm = ChatLinearAlignment(model=tiny_model("llama"), max_tokens=3, preferences=store if own else None)
+    llm = tiny(max_tokens=3, preferences=store if own else None)
     agent = create_agent(llm, middleware=[] if own else [PreferenceMiddleware(store)], checkpointer=saver)
     result = agent.invoke(ask("Hello"), user("alice"))
     assert used(last(result)) == [kept.id]
