@@ -197,6 +197,7 @@ def structured(
         llm = model.bind(response_format={"type": "json_object"}, **arguments)
         return _with_parser(llm, JsonOutputParser(), include_raw=include_raw)
     exact = schema_of(schema)
+    Narrowed.of(exact)  # before anything walks through it
     told = {"title": exact.get("title", "answer"), **without_titles(exact)}
     shown = {"kwargs": {"method": method}, "schema": told}  # what LangSmith shows of the call
     traced = {"ls_structured_output_format": shown, **arguments}

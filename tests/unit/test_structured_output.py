@@ -240,6 +240,23 @@ def test_unusable_schemas_are_refused_at_once(schema: Any, method: Any, reason: 
         ChatLinearAlignment(model="no/such/model").with_structured_output(schema, method=method)
 
 
+def test_a_schema_that_is_nested_too_deeply_is_refused_wherever_it_comes_from() -> None:
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(250):
+        schema = {"type": "object", "properties": {"a": schema}}
+    llm = ChatLinearAlignment(model="no/such/model")
+    tool_ = {"name": "deep", "parameters": schema}
+    for method in ("json_schema", "json_mode", "function_calling"):
+        with pytest.raises(ConfigurationError, match="levels"):
+            llm.with_structured_output({"title": "deep", **schema}, method=method)
+    with pytest.raises(ConfigurationError, match=r"'deep'.*levels"):
+        llm.bind_tools([tool_])
+    with pytest.raises(ConfigurationError):
+        llm.bind_tools([tool_], strict=True)
+    with pytest.raises(ConfigurationError, match="levels"):
+        llm.invoke("Hi", response_format={"type": "json_object", "schema": schema})
+
+
 @pytest.mark.parametrize("response_format", [{"type": "xml"}, "json", {}, {"type": "regex"}, {"type": "json_schema"}])
 def test_unknown_formats_are_refused_before_any_work(response_format: Any) -> None:
     with pytest.raises(ConfigurationError):
