@@ -32,7 +32,7 @@ class FolderLocks:
         lock, count = self._held.get(folder, (None, 0))
         if lock is None:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / _NAME, timeout=0)
+            lock = FileLock(folder / _NAME, timeout=0, thread_local=False)  # whichever thread closes the store
             try:
                 lock.acquire()
             except Timeout as error:

@@ -123,7 +123,7 @@ def test_keywords_that_exclude_nothing_are_no_reason_to_refuse(
 
 
 def test_what_is_dropped_is_noted(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, "la_agents.json_schema"):
+    with caplog.at_level(logging.DEBUG, "la_agents.schema_narrower"):
         narrowed({"type": "string", "x-noted-here": 1})
     assert "x-noted-here" in caplog.text
 

@@ -266,3 +266,13 @@ def test_reads_of_one_user_know_the_dimension_while_others_look_the_settings_up(
             done.set()
         for other in others:
             other.result()
+
+
+def test_a_folder_that_one_thread_opened_is_free_after_another_closed_it(tmp_path: Path) -> None:
+    store = PreferenceStore(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(store.add, "alice", "I ski.").result()
+        code = f"from la_agents import PreferenceStore; print(PreferenceStore({str(tmp_path)!r}).count('alice'))"
+        store.close()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n", done.stderr
