@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ def is_converted(folder: Path) -> bool:
     """Whether `folder` holds a finished conversion, by this version of the code, whose files are as written."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return bool(manifest["format"] == _FORMAT and manifest["files"] == _fingerprints(folder))
+        return bool(manifest["made_by"] == _made_by() and manifest["files"] == _fingerprints(folder))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -79,11 +80,19 @@ def _convert(gguf: Path, folder: Path, report: Progress) -> None:
     report("writing", 0.9)
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
-    manifest = {"format": _FORMAT, "source": gguf.name, "files": _fingerprints(partial)}
+    manifest = {"made_by": _made_by(), "source": gguf.name, "files": _fingerprints(partial)}
     (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     _flush(partial)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
+
+
+def _made_by() -> list[str]:
+    """What a conversion depends on beside its file; where it changed, the file is converted anew.
+
+    transformers reads the file's tokenizer, and another release may read it otherwise.
+    """
+    return [str(_FORMAT), ".".join(version("transformers").split(".")[:2])]
 
 
 def _gigabytes(gguf: Path) -> float:

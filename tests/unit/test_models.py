@@ -321,6 +321,17 @@ def test_a_gguf_file_is_converted_once_and_anew_when_it_changes(gguf, cache):
     assert len(copies(cache)) == 2
 
 
+def test_a_conversion_by_another_release_of_transformers_is_made_anew(gguf, cache):
+    folder = Path(find_model(gguf).source)
+    manifest = folder / "conversion.json"
+    made = json.loads(manifest.read_text(encoding="utf-8"))
+    older = {**made, "made_by": [made["made_by"][0], "4.0"]}
+    manifest.write_text(json.dumps(older), encoding="utf-8")
+    assert not is_converted(folder)
+    convert(gguf, folder)
+    assert json.loads(manifest.read_text(encoding="utf-8"))["made_by"] == made["made_by"]
+
+
 def _truncate(file: Path) -> None:
     os.truncate(file, file.stat().st_size - 1)
 
