@@ -15,7 +15,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = PreferenceStore(path=folder)
         agent = create_agent(
-            ChatLinearAlignment(strength=1.0, max_tokens=48),
+            ChatLinearAlignment(max_tokens=48),
             middleware=[PreferenceMiddleware(store, learner=PreferenceLearner(store))],
             checkpointer=InMemorySaver(),
         )

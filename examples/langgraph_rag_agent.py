@@ -54,7 +54,7 @@ def main() -> None:
         store.preferences.add("bob", "Answer in one short sentence.", scope="always")
 
         agent = create_agent(
-            ChatLinearAlignment(strength=2.0, max_tokens=48),
+            ChatLinearAlignment(max_tokens=48),
             tools=[retrieval_tool(store)],
             middleware=[look_up_first, PreferenceMiddleware(store.preferences)],
         )

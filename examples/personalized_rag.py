@@ -40,7 +40,7 @@ def main() -> None:
         store.add("bob", "Answer in one short sentence.", scope="always")
 
         prompt = ChatPromptTemplate.from_template("{facts}\n\n{question}")
-        llm = ChatLinearAlignment(preferences=store, strength=2.0, max_tokens=48)
+        llm = ChatLinearAlignment(preferences=store, max_tokens=48)
         facts = documents.as_retriever(search_kwargs={"k": 1}) | join
         chain = {"facts": facts, "question": RunnablePassthrough()} | prompt | llm | StrOutputParser()
 

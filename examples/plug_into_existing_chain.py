@@ -18,7 +18,7 @@ def main() -> None:
         store.add("bob", "Answer in one short sentence.", scope="always")
 
         prompt = ChatPromptTemplate([("system", "You are a guide in a small harbour town."), ("human", "{question}")])
-        llm = ChatLinearAlignment(preferences=store, strength=1.0, max_tokens=48)  # the one line that changed
+        llm = ChatLinearAlignment(preferences=store, max_tokens=48)  # the one line that changed
         chain = prompt | llm | StrOutputParser()
 
         for user in ("alice", "bob"):

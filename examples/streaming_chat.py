@@ -14,7 +14,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = PreferenceStore(path=folder)
         store.add("alice", "Talk like a pirate: say arr, ye and matey.", scope="always")
-        llm = ChatLinearAlignment(preferences=store, strength=1.0, max_tokens=48)
+        llm = ChatLinearAlignment(preferences=store, max_tokens=48)
 
         history: list[BaseMessage] = []
         for question in QUESTIONS:

@@ -146,6 +146,7 @@ class PromptBuilder:
         _check("placement", placement, get_args(Placement))
         other = copy.copy(self)
         other._placement = placement
+        other.__dict__.pop("frame", None)
         return other
 
     def build(
