@@ -9,7 +9,7 @@ from la_agents.errors import ConfigurationError
 
 __all__ = ["PACKAGES", "REMEDY", "missing_local", "require_local"]
 
-PACKAGES = ("gguf", "jinja2", "jsonschema", "llguidance", "torch", "transformers")
+PACKAGES = ("gguf", "jinja2", "llguidance", "torch", "transformers")
 """As they are imported; `pyproject.toml` has their versions."""
 
 REMEDY = 'pip install "la-agents[local]"'

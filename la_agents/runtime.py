@@ -62,9 +62,9 @@ class Setup:
 
     def make(self, progress: Callable[[str, float], None] | None) -> Ready:
         """All that a call needs."""
+        loaded = self.load(progress)
         from la_agents.engine.engine import engine_for
 
-        loaded = self.load(progress)
         builder = PromptBuilder(
             loaded.tokenizer,
             placement=self.placement,
@@ -102,12 +102,12 @@ class Runtime:
         return ready
 
     def _find(self, setup: Setup) -> Ready | None:
-        from la_agents.engine.engine import engine_for
-
         with self._lock:
             ready = self._ready.pop(setup, None)
             if ready is None:
                 return None
+            from la_agents.engine.engine import engine_for
+
             if ready.engine.closed:
                 ready = ready._replace(engine=engine_for(ready.engine.loaded))
             self._ready[setup] = ready  # the one used last goes last

@@ -198,8 +198,9 @@ def structured(
         return _with_parser(llm, JsonOutputParser(), include_raw=include_raw)
     exact = schema_of(schema)
     Narrowed.of(exact)  # before anything walks through it
-    told = {"title": exact.get("title", "answer"), **without_titles(exact)}
-    shown = {"kwargs": {"method": method}, "schema": told}  # what LangSmith shows of the call
+    inner = exact if isinstance(schema, Mapping) else without_titles(exact)
+    told = {"title": "answer", **inner, **({"title": exact["title"]} if "title" in exact else {})}
+    shown = {"kwargs": {"method": method}, "schema": told}  # what LangSmith shows of the call, in LangChain's form
     traced = {"ls_structured_output_format": shown, **arguments}
     if method == "function_calling":
         (tool,) = as_tool_dicts([_named(schema, exact)], strict)

@@ -80,13 +80,16 @@ def test_the_prompt_is_the_one_smollm2_was_trained_on(bundled_model):
     prompts = PromptBuilder(bundled_model.tokenizer).build(
         [HumanMessage("Hi"), AIMessage("Hello!"), HumanMessage("What is 2+2?")], as_principles(["Be brief."])
     )
-    turns = (
-        "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
-        "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"
-    )
-    principle = "\n\nBe brief."
-    assert prompts.reference.text == f"<|im_start|>system\n{PERSONA}{turns}"
-    assert prompts.branches[0].text == f"<|im_start|>system\n{PERSONA}{principle}{turns}"
+
+    def prompt(principle: str) -> str:
+        return (
+            f"<|im_start|>system\n{PERSONA}{principle}<|im_end|>\n"
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
+            f"<|im_start|>user\nWhat is 2+2?{principle}<|im_end|>\n<|im_start|>assistant\n"
+        )
+
+    assert prompts.reference.text == prompt("")
+    assert prompts.branches[0].text == prompt("\n\nBe brief.")
 
 
 @pytest.mark.parametrize("text", TRICKY[:-1])
