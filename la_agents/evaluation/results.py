@@ -221,7 +221,7 @@ def _wordings(rows: Sequence[Row], line: str) -> Iterator[str]:
 
 def _calibration(rows: Sequence[Row], line: str) -> Iterator[str]:
     yield "## Calibration\n"
-    yield "What `la-agents calibrate` says about the bundled model; the library's defaults come from here.\n"
+    yield "What `la-agents calibrate` says about the bundled model.\n"
     yield recommendation_text(recommend(rows, RATE), RATE)
     cells: list[list[Cell]] = [
         [s.setting, str(s.adherence), gained(s.gain), s.divergence, s.perplexity, worth(s, RATE)]
