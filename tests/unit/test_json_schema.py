@@ -180,6 +180,11 @@ def test_numbers_are_written_as_they_are_meant(schema: Any, allowed: list[Any], 
         ({"type": "string", "pattern": "^(?!x)[a-z]+$"}, ["ab"], ["xb"]),
         ({"type": "string", "format": "date"}, ["2024-02-29"], ["2023-02-29", "0000-01-01", "2023-04-31"]),
         ({"type": "string", "format": "email"}, ["a.b@c.de"], ["a@b", "a"]),
+        ({"enum": ["a", "b", "ab"], "pattern": "^a"}, ["a", "ab"], ["b"]),
+        ({"enum": [1, 2, 3, 4], "multipleOf": 2, "exclusiveMinimum": 2}, [4], [1, 2, 3]),
+        ({"enum": [{"a": 1}, {"a": 2}], "properties": {"a": {"const": 1}}}, [{"a": 1}], [{"a": 2}]),
+        ({"enum": [[1], [1, 2]], "maxItems": 1.0}, [[1]], [[1, 2]]),
+        ({"type": "string", "minLength": 1.0, "maxLength": 2.0}, ["a"], ["", "abc"]),
     ],
 )
 def test_what_can_be_said_otherwise_is(schema: dict[str, Any], allowed: list[Any], refused: list[Any]) -> None:
@@ -221,6 +226,11 @@ def test_what_cannot_be_said_is_checked(schema: dict[str, Any], keyword: str, go
         ({"type": "object", "properties": {"me": {"$ref": "#"}}, "required": ["me"]}, "asks for itself"),
         ({"enum": [object()]}, "not JSON"),
         ({"properties": {"a": 7}}, "int"),
+        ({"properties": ["a"]}, "one whose properties is of another kind"),
+        ({"type": "array", "minItems": "1"}, "one whose minItems is of another kind"),
+        ({"const": "b", "pattern": "^a"}, "allows nothing"),
+        ({"type": "object", "additionalProperties": {"$ref": "#"}, "minProperties": 1}, "asks for itself"),
+        ({"type": "array", "contains": {"$ref": "#"}}, "asks for itself"),
         ([], "dict"),
     ],
 )
