@@ -142,10 +142,26 @@ def _without_look_around(pattern: str) -> Iterator[str | None]:
         yield f"^(?:{inner.removeprefix('^')})" if positive else _not_ahead(inner)
     if rest != pattern and "|" in re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]|\([^()]*\)", "", rest):
         yield None  # an alternative that the anchor does not reach
-    elif re.search(r"(?<!\\)\(\?<?[=!]", rest):
+    elif (free := _without_assertions(rest)) != rest:
         yield None
+        yield free
     elif rest not in ("^", "^.*", "^.*$"):
         yield rest
+
+
+def _without_assertions(pattern: str) -> str:
+    """What is left of a pattern without what looks around or at a word's edge: it matches all that the pattern does."""
+    out, at, in_class = "", 0, False
+    while at < len(pattern):
+        group = None if in_class else re.match(r"\(\?<?[=!]|\\[bB]", pattern[at:])
+        if group:
+            at = at + 2 if group[0][0] == "\\" else _end_of_group(pattern, at)
+            continue
+        step = 2 if pattern[at] == "\\" else 1
+        in_class = (in_class or pattern[at] == "[") and pattern[at] != "]"
+        out += pattern[at : at + step]
+        at += step
+    return out
 
 
 def _not_ahead(inner: str) -> str | None:

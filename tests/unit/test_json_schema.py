@@ -210,6 +210,21 @@ def test_what_cannot_be_said_is_checked(schema: dict[str, Any], keyword: str, go
 
 
 @pytest.mark.parametrize(
+    ("pattern", "kept", "left"),
+    [
+        (r"^(?!-)[a-z-]+(?<!-)$", "a-b", "A"),
+        (r"^[a-z](?:[a-z]|-(?=[a-z])){0,8}$", "a-b", "-a"),
+        (r"\bword\b", "a word", "a wor"),
+        (r"^[(?=]\(\?[a-z](?!x)$", "((?a", "((?1"),
+    ],
+)
+def test_a_pattern_holds_but_for_its_assertions(pattern: str, kept: str, left: str) -> None:
+    schema = {"type": "string", "pattern": pattern}
+    assert Narrowed.of(schema).unkept == {"pattern"}
+    _check(schema, [kept], [left])
+
+
+@pytest.mark.parametrize(
     ("schema", "reason"),
     [
         ({"const": 1234567890123456789}, "written exactly"),
