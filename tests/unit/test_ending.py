@@ -35,6 +35,7 @@ PATTERNS = [
     '^"[a-z]"$',
     r"^(?=.*[A-Z])(?=.*\d)[A-Za-z\d]{8,}$",
     r"^\\d+$",
+    r"^[^\w\s]{3}\W$",
 ]
 NODE = {
     "type": "object",
