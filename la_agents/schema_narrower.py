@@ -280,7 +280,7 @@ class Narrower:
         if out.keys() & set(_OF_TYPE["object"]):
             self._object(out, part=part, alone=alone)
         if out.keys() & set(_OF_TYPE["array"]):
-            self._array(out, part=part)
+            self._array(out, part=part, alone=alone)
         if out:
             yield out
         yield from more
@@ -382,7 +382,7 @@ class Narrower:
         if not out.get("properties", True):
             out.pop("properties")
 
-    def _array(self, out: dict[str, Any], *, part: bool) -> None:
+    def _array(self, out: dict[str, Any], *, part: bool, alone: bool) -> None:
         items = out.get("items")
         if isinstance(items, (list, tuple)):  # before draft 2020-12
             out["prefixItems"] = list(items)
@@ -392,7 +392,8 @@ class Narrower:
         out.pop("additionalItems", None)
         unevaluated = out.pop("unevaluatedItems", None)
         if unevaluated is False and "items" not in out:
-            out["items"] = False
+            self._left_to_check("unevaluatedItems", alone)  # the items that other parts are about are evaluated
+            out.update({"items": False} if alone else {})
         if "prefixItems" in out:
             out["prefixItems"] = [self.narrow(item) for item in as_list(out["prefixItems"])]
             if "items" not in out and not part and out.get("minItems", 0) <= len(out["prefixItems"]):

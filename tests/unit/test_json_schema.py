@@ -203,11 +203,18 @@ def test_what_can_be_said_otherwise_is(schema: dict[str, Any], allowed: list[Any
         ({"type": "string", "pattern": r"^([ab])\1$"}, "pattern", "aa", "ab"),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf", 1.5, 1),
         ({"type": "string", "not": {"pattern": "^a"}}, "not", "b", "a"),
+        (
+            {"type": "array", "allOf": [{"prefixItems": [{"type": "null"}]}], "unevaluatedItems": False},
+            "unevaluatedItems",
+            [None],
+            [None, 1],
+        ),
     ],
 )
 def test_what_cannot_be_said_is_checked(schema: dict[str, Any], keyword: str, good: Any, bad: Any) -> None:
     exact = Narrowed.of(schema)
     assert exact.unkept == {keyword}
+    assert accepts(schema, good)
     assert exact.broken(json.dumps(good)) == ""
     assert exact.broken(json.dumps(bad)) == keyword
 
