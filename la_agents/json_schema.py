@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jsonschema.exceptions import SchemaError
 from jsonschema.validators import Draft202012Validator, validator_for
 from referencing.exceptions import Unresolvable
 
@@ -55,8 +56,8 @@ class Narrowed:
         except RecursionError as error:
             msg = "Expected references that lead to a schema, got some in a circle, or parts nested too deeply."
             raise ConfigurationError(msg) from error
-        except (TypeError, ValueError) as error:
-            msg = f"Expected a JSON schema, got a value that is not JSON: {error}."
+        except (TypeError, ValueError, AttributeError) as error:
+            msg = f"Expected a JSON schema, got {_invalid(schema) or f'a value that is not JSON: {error}'}."
             raise ConfigurationError(msg) from error
 
     def broken(self, text: str) -> str:
@@ -68,6 +69,17 @@ class Narrowed:
             return next((str(error.validator) for error in kind(self.given).iter_errors(json.loads(text))), "")
         except (re.error, Unresolvable):  # beyond this check, too
             return ""
+
+
+def _invalid(schema: Mapping[str, Any]) -> str:
+    """What the schema of schemas says of a schema; "" if nothing."""
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        return f"one whose {error.json_path[2:] or 'value'} is of another kind: {error.message}"
+    except (TypeError, ValueError):
+        return ""
+    return ""
 
 
 @functools.lru_cache(maxsize=256)  # every call of a bound model asks for the same ones

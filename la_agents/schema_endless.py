@@ -42,20 +42,26 @@ def _ends(schema: Any, ending: set[str]) -> bool:
     """Whether a value of a schema can be finished, given the definitions of which one can."""
     parts = list(_parts(schema))
     required = {name for part in parts if isinstance(part, Mapping) for name in as_list(part.get("required"))}
-    return all(_part_ends(part, required, ending) for part in parts)
+    kinds = [set(as_list(p["type"]) or [p["type"]]) for p in parts if isinstance(p, Mapping) and "type" in p]
+    types = set.intersection(*kinds) if kinds else set()
+    return all(_part_ends(part, types, required, ending) for part in parts)
 
 
-def _part_ends(part: Any, required: set[str], ending: set[str]) -> bool:
+def _part_ends(part: Any, types: set[str], required: set[str], ending: set[str]) -> bool:
     if not isinstance(part, Mapping):
         return part is not False
     if "$ref" in part and part["$ref"].rsplit("/", 1)[-1] not in ending:
         return False
     if "anyOf" in part and not any(_ends(option, ending) for option in part["anyOf"]):
         return False
-    types = as_list(part.get("type")) or [part.get("type")]
-    if types == ["object"]:
-        return all(_ends(inner, ending) for name, inner in (part.get("properties") or {}).items() if name in required)
-    if types == ["array"] and part.get("minItems"):
+    if types == {"object"}:
+        properties = part.get("properties") or {}
+        if not all(_ends(inner, ending) for name, inner in properties.items() if name in required):
+            return False
+        others = [part.get("additionalProperties", True), *(part.get("patternProperties") or {}).values()]
+        enough = part.get("minProperties", 0) <= len(required)
+        return enough or any(_ends(inner, ending) for inner in [*others, *properties.values()])
+    if types == {"array"} and part.get("minItems"):
         first = as_list(part.get("prefixItems"))[: part["minItems"]]
         rest = [part.get("items", True)] if len(first) < part["minItems"] else []
         return all(_ends(inner, ending) for inner in [*first, *rest])

@@ -39,8 +39,16 @@ _SIMPLE = ("enum", "type", "minimum", "maximum", "minLength", "maxLength")
 SCHEMA_KEYWORDS = frozenset({*_KNOWN, "$defs", "definitions", "$schema", "$id", "$dynamicRef"})
 """A dict with none of these is no schema."""
 
+_COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains",
+                     "maxContains"})  # fmt: skip
+
 _ORDERED_AT_MOST = 4
 """Constants whose every order is written out, for lists without repetition."""
+
+
+def _whole(count: Any) -> Any:
+    """A count as an integer: 1.0 is one, too."""
+    return int(count) if isinstance(count, float) and count.is_integer() else count
 
 
 class Narrower:
@@ -160,7 +168,7 @@ class Narrower:
 
     def _plain(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """The schema in the keywords that grammars know."""
-        given = {key: value for key, value in schema.items() if key in _KNOWN}
+        given = {key: _whole(value) if key in _COUNTS else value for key, value in schema.items() if key in _KNOWN}
         dropped = schema.keys() - given.keys() - {*_SAID, "title", "$defs", "definitions", "$schema", "$id", "id"}
         if "$dynamicRef" in dropped or "$recursiveRef" in dropped:
             given["$ref"] = given.get("$ref", schema.get("$dynamicRef", schema.get("$recursiveRef")))
@@ -272,7 +280,7 @@ class Narrower:
         if out.keys() & set(_OF_TYPE["object"]):
             self._object(out, part=part, alone=alone)
         if out.keys() & set(_OF_TYPE["array"]):
-            self._array(out, part=part)
+            self._array(out, part=part, alone=alone)
         if out:
             yield out
         yield from more
@@ -280,8 +288,8 @@ class Narrower:
     def _constants_of(self, out: dict[str, Any]) -> dict[str, Any] | bool:
         """The constants that the schema's other keywords allow and that are written as they are."""
         values = [out["const"]] if "const" in out else as_list(out["enum"])
-        check = Draft202012Validator({key: value for key, value in out.items() if key in _SIMPLE})
-        allowed = [value for value in values if check.is_valid(value)]
+        rest = {key: value for key, value in out.items() if key != "const"}
+        allowed = [value for value in values if self._references.allows(rest, value)]
         kept = [value for value in allowed if writable(value)]
         if allowed and not kept:
             msg = (
@@ -374,7 +382,7 @@ class Narrower:
         if not out.get("properties", True):
             out.pop("properties")
 
-    def _array(self, out: dict[str, Any], *, part: bool) -> None:
+    def _array(self, out: dict[str, Any], *, part: bool, alone: bool) -> None:
         items = out.get("items")
         if isinstance(items, (list, tuple)):  # before draft 2020-12
             out["prefixItems"] = list(items)
@@ -384,7 +392,8 @@ class Narrower:
         out.pop("additionalItems", None)
         unevaluated = out.pop("unevaluatedItems", None)
         if unevaluated is False and "items" not in out:
-            out["items"] = False
+            self._left_to_check("unevaluatedItems", alone)  # the items that other parts are about are evaluated
+            out.update({"items": False} if alone else {})
         if "prefixItems" in out:
             out["prefixItems"] = [self.narrow(item) for item in as_list(out["prefixItems"])]
             if "items" not in out and not part and out.get("minItems", 0) <= len(out["prefixItems"]):

@@ -16,7 +16,7 @@ _KEYS = {
 
 
 class ReadableSchema(GenerateJsonSchema):
-    """Decimals as numbers without exponents, since not every text is one; keys of dicts as their type is written."""
+    """Decimals and finite floats as numbers without exponents; keys of dicts as their type is written."""
 
     def decimal_schema(self, schema: Any) -> JsonSchemaValue:
         described = super().decimal_schema(schema)
@@ -24,6 +24,7 @@ class ReadableSchema(GenerateJsonSchema):
         if not options:
             return described
         places, digits = schema.get("decimal_places"), schema.get("max_digits")
+        places = 0 if places is None and digits is not None else places  # the digits of a fraction count, too
         most = 10 ** min(15 if digits is None else digits - (places or 0), 15) - 1
         number = dict(options[0])
         if not number.keys() & {"minimum", "exclusiveMinimum"}:
@@ -31,6 +32,13 @@ class ReadableSchema(GenerateJsonSchema):
         if not number.keys() & {"maximum", "exclusiveMaximum"}:
             number["maximum"] = most
         return number if places is None else {**number, "multipleOf": 10**-places if places else 1}
+
+    def float_schema(self, schema: Any) -> JsonSchemaValue:
+        described = super().float_schema(schema)
+        if schema.get("allow_inf_nan", True):
+            return described
+        bounded = described.keys() & {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+        return described if bounded else {**described, "minimum": -(10**15), "maximum": 10**15}  # without exponents
 
     def dict_schema(self, schema: Any) -> JsonSchemaValue:
         described = super().dict_schema(schema)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
+
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import Draft202012Validator, validator_for
+from referencing.exceptions import Unresolvable
 
 from la_agents.errors import ConfigurationError
 
@@ -95,6 +100,15 @@ class References:
             if as_list(schema.get(key)):
                 out &= frozenset().union(*(self.types(part, seen) for part in as_list(schema[key])))
         return out
+
+    def allows(self, schema: Mapping[str, Any], value: Any) -> bool:
+        """Whether a value is of a schema in this document; yes if that cannot be told."""
+        kind = validator_for(self._root, default=Draft202012Validator)
+        definitions = {key: self._root[key] for key in ("$defs", "definitions", "components") if key in self._root}
+        try:
+            return bool(kind({**definitions, **schema}).is_valid(value))
+        except (ValidationError, SchemaError, Unresolvable, re.error, TypeError, ValueError, RecursionError):
+            return True
 
     def _lookup(self, reference: Any) -> Any:
         if not isinstance(reference, str):

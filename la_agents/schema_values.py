@@ -20,6 +20,7 @@ _LIMIT = 2**53 - 1
 _COARSE = 10**9
 """Size from which bounds are whole numbers: what remains of 53 bits is too little for fractions."""
 
+_NO_WORD = r" -/:-@\[-\^`{-~"
 _LARGEST_FACTOR = 2**32 - 1
 _CHARACTER = r"(\[\^?(?:\\.|[^\]\\])+\]|\\[sdwSDW]|\\[^a-zA-Z0-9]|[^\\\[\](){}.*+?^$|])"
 _ONLY = re.compile(rf"\^?{_CHARACTER}([*+])\$")
@@ -116,7 +117,7 @@ def narrow_strings(schema: dict[str, Any]) -> tuple[list[str], bool]:
     """Take format and pattern out of a schema, as patterns without look-around, and whether these say it all."""
     given, patterns = schema.pop("pattern", None), []
     if isinstance(given, str):
-        patterns = list(_without_look_around(given))
+        patterns = list(_without_look_around(_with_common_words(given)))
     kept = [pattern for pattern in patterns if pattern is not None and not _refused(pattern)]
     format_ = schema.pop("format", None)
     own = [FORMATS[format_]] if isinstance(format_, str) and format_ in FORMATS else []
@@ -142,10 +143,45 @@ def _without_look_around(pattern: str) -> Iterator[str | None]:
         yield f"^(?:{inner.removeprefix('^')})" if positive else _not_ahead(inner)
     if rest != pattern and "|" in re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]|\([^()]*\)", "", rest):
         yield None  # an alternative that the anchor does not reach
-    elif re.search(r"(?<!\\)\(\?<?[=!]", rest):
+    elif (free := _without_assertions(rest)) != rest:
         yield None
+        yield free
     elif rest not in ("^", "^.*", "^.*$"):
         yield rest
+
+
+def _with_common_words(pattern: str) -> str:
+    """What is no character of a word in ASCII is one elsewhere: what validators do not agree on is left out."""
+    out, at, negated = "", 0, None
+    while at < len(pattern):
+        step = 2 if pattern[at] == "\\" else 1
+        part = pattern[at : at + step]
+        at += step
+        if negated is None and part == "[":
+            negated = pattern[at : at + 1] == "^"
+        elif negated is not None and part == "]":
+            negated = None
+        elif part == "\\W" and not negated:
+            part = _NO_WORD if negated is False else f"[{_NO_WORD}]"
+        elif part == "\\w" and negated:
+            part = f"{part}\x80-\U0010ffff"
+        out += part
+    return out
+
+
+def _without_assertions(pattern: str) -> str:
+    """What is left of a pattern without what looks around or at a word's edge: it matches all that the pattern does."""
+    out, at, in_class = "", 0, False
+    while at < len(pattern):
+        group = None if in_class else re.match(r"\(\?<?[=!]|\\[bB]", pattern[at:])
+        if group:
+            at = at + 2 if group[0][0] == "\\" else _end_of_group(pattern, at)
+            continue
+        step = 2 if pattern[at] == "\\" else 1
+        in_class = (in_class or pattern[at] == "[") and pattern[at] != "]"
+        out += pattern[at : at + step]
+        at += step
+    return out
 
 
 def _not_ahead(inner: str) -> str | None:

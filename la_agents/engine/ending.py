@@ -73,6 +73,16 @@ class Ending:
             cursor: Where the text is.
             num_tries: Steps to look for, those that the grammar forces not counted.
         """
+        # Turns between the options of a recursive value may open as much as they close; the same option may not.
+        for steady in (False, True):
+            plan = self._find(matcher, limit, rules, cursor, num_tries, steady=steady)
+            if plan is not None:
+                return plan
+        return None
+
+    def _find(
+        self, matcher: LLMatcher, limit: int, rules: StringRules, cursor: Cursor, num_tries: int, *, steady: bool
+    ) -> list[int] | None:
         plan: list[int] = []
         trial = matcher.deep_copy()
         tried, before = np.zeros(256, dtype=np.int64), np.ones(256, dtype=np.bool_)
@@ -89,7 +99,7 @@ class Ending:
                     return None
                 now = np.zeros(256, dtype=np.bool_)
                 now[self._first_byte[allowed]] = True
-                step = [self._choose(allowed, tried, now & ~before)]
+                step = [self._choose(allowed, tried, now & ~before, steady=steady)]
                 before = now
             plan += step
             if len(plan) > limit or not trial.consume_tokens(step):
@@ -131,7 +141,9 @@ class Ending:
         bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
         return np.flatnonzero(np.unpackbits(bits, bitorder="little")[: len(self._longest)])
 
-    def _choose(self, allowed: NDArray[np.int64], tried: NDArray[np.int64], new: NDArray[np.bool_]) -> int:
+    def _choose(
+        self, allowed: NDArray[np.int64], tried: NDArray[np.int64], new: NDArray[np.bool_], *, steady: bool
+    ) -> int:
         closing = self._closing[allowed]
         if len(self._inside_string) and np.isin(self._inside_string, allowed, assume_unique=True).all():
             closing = np.where(np.isin(allowed, self._closing_in_string), closing, 0)
@@ -140,6 +152,9 @@ class Ending:
         first = self._first_byte[allowed]
         if len(np.unique(first)) > _ANYTHING:
             return int(allowed[self._longest[allowed].argmax()])
+        if steady:
+            same = allowed[first == first.max()]
+            return int(same[self._longest[same].argmax()])
         untried = tried[first] == tried[first].min()
         allowed, first = allowed[untried], first[untried]
         if new[first].any():

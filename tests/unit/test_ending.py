@@ -35,11 +35,21 @@ PATTERNS = [
     '^"[a-z]"$',
     r"^(?=.*[A-Z])(?=.*\d)[A-Za-z\d]{8,}$",
     r"^\\d+$",
+    r"^[^\w\s]{3}\W$",
 ]
 NODE = {
     "type": "object",
     "properties": {"n": {"anyOf": [{"$ref": "#/$defs/N"}, {"type": "string", "pattern": "^x{5}$"}]}},
     "required": ["n"],
+}
+TERM = {"type": "object", "properties": {"e": {"anyOf": [{"$ref": "#/$defs/Add"}, {"$ref": "#/$defs/Lit"}]}}}
+TERMS = {  # an option of which each opens two more
+    "Term": {**TERM, "required": ["e"]},
+    "Lit": {"properties": {"op": {"const": "lit"}, "v": {"type": "number"}}, "required": ["op", "v"]},
+    "Add": {
+        "properties": {"op": {"const": "add"}, "l": {"$ref": "#/$defs/Term"}, "r": {"$ref": "#/$defs/Term"}},
+        "required": ["op", "l", "r"],
+    },
 }
 SCHEMAS: dict[str, Any] = {
     **{name: {"type": "string", "format": name} for name in FORMATS},
@@ -56,6 +66,7 @@ SCHEMAS: dict[str, Any] = {
         "additionalProperties": {"type": "string", "format": "email"},
     },
     "list": {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 2, "maxItems": 3},
+    "a tree of terms": {"$defs": TERMS, "$ref": "#/$defs/Term"},
     "a chain": {"$defs": {"N": NODE}, "$ref": "#/$defs/N"},
 }
 

@@ -180,6 +180,14 @@ def test_numbers_are_written_as_they_are_meant(schema: Any, allowed: list[Any], 
         ({"type": "string", "pattern": "^(?!x)[a-z]+$"}, ["ab"], ["xb"]),
         ({"type": "string", "format": "date"}, ["2024-02-29"], ["2023-02-29", "0000-01-01", "2023-04-31"]),
         ({"type": "string", "format": "email"}, ["a.b@c.de"], ["a@b", "a"]),
+        ({"enum": ["a", "b", "ab"], "pattern": "^a"}, ["a", "ab"], ["b"]),
+        ({"enum": [1, 2, 3, 4], "multipleOf": 2, "exclusiveMinimum": 2}, [4], [1, 2, 3]),
+        ({"enum": [{"a": 1}, {"a": 2}], "properties": {"a": {"const": 1}}}, [{"a": 1}], [{"a": 2}]),
+        ({"enum": [[1], [1, 2]], "maxItems": 1.0}, [[1]], [[1, 2]]),
+        ({"type": "string", "pattern": r"^\W$"}, ["!", "^", " "], ["é", "ª", "a", "_"]),
+        ({"type": "string", "pattern": r"^[\Wx]+$"}, ["x-"], ["é", "a"]),
+        ({"type": "string", "pattern": r"^[^\w\s]$"}, ["-"], ["é", "a", " "]),
+        ({"type": "string", "minLength": 1.0, "maxLength": 2.0}, ["a"], ["", "abc"]),
     ],
 )
 def test_what_can_be_said_otherwise_is(schema: dict[str, Any], allowed: list[Any], refused: list[Any]) -> None:
@@ -195,13 +203,35 @@ def test_what_can_be_said_otherwise_is(schema: dict[str, Any], allowed: list[Any
         ({"type": "string", "pattern": r"^([ab])\1$"}, "pattern", "aa", "ab"),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf", 1.5, 1),
         ({"type": "string", "not": {"pattern": "^a"}}, "not", "b", "a"),
+        (
+            {"type": "array", "allOf": [{"prefixItems": [{"type": "null"}]}], "unevaluatedItems": False},
+            "unevaluatedItems",
+            [None],
+            [None, 1],
+        ),
     ],
 )
 def test_what_cannot_be_said_is_checked(schema: dict[str, Any], keyword: str, good: Any, bad: Any) -> None:
     exact = Narrowed.of(schema)
     assert exact.unkept == {keyword}
+    assert accepts(schema, good)
     assert exact.broken(json.dumps(good)) == ""
     assert exact.broken(json.dumps(bad)) == keyword
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept", "left"),
+    [
+        (r"^(?!-)[a-z-]+(?<!-)$", "a-b", "A"),
+        (r"^[a-z](?:[a-z]|-(?=[a-z])){0,8}$", "a-b", "-a"),
+        (r"\bword\b", "a word", "a wor"),
+        (r"^[(?=]\(\?[a-z](?!x)$", "((?a", "((?1"),
+    ],
+)
+def test_a_pattern_holds_but_for_its_assertions(pattern: str, kept: str, left: str) -> None:
+    schema = {"type": "string", "pattern": pattern}
+    assert Narrowed.of(schema).unkept == {"pattern"}
+    _check(schema, [kept], [left])
 
 
 @pytest.mark.parametrize(
@@ -221,6 +251,11 @@ def test_what_cannot_be_said_is_checked(schema: dict[str, Any], keyword: str, go
         ({"type": "object", "properties": {"me": {"$ref": "#"}}, "required": ["me"]}, "asks for itself"),
         ({"enum": [object()]}, "not JSON"),
         ({"properties": {"a": 7}}, "int"),
+        ({"properties": ["a"]}, "one whose properties is of another kind"),
+        ({"type": "array", "minItems": "1"}, "one whose minItems is of another kind"),
+        ({"const": "b", "pattern": "^a"}, "allows nothing"),
+        ({"type": "object", "additionalProperties": {"$ref": "#"}, "minProperties": 1}, "asks for itself"),
+        ({"type": "array", "contains": {"$ref": "#"}}, "asks for itself"),
         ([], "dict"),
     ],
 )

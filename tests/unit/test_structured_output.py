@@ -17,12 +17,15 @@ from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import tool
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter
 from typing_extensions import TypedDict
 
 from la_agents import ChatLinearAlignment
+from la_agents.engine.grammar import Grammar
 from la_agents.errors import ConfigurationError, GenerationError, RequestTooLargeError
+from la_agents.json_schema import narrowed
 from la_agents.structured_output import schema_of
+from tests.grammar_walks import walks
 from tests.tiny import tiny_model
 
 
@@ -306,6 +309,14 @@ def test_openais_form_gives_its_objects(method: Any) -> None:
 def test_other_types_give_their_values(type_: Any, check: Any) -> None:
     for seed in range(3):
         assert check(chat(seed=seed, max_tokens=120).with_structured_output(type_).invoke("Hi"))
+
+
+@pytest.mark.parametrize("type_", [FiniteFloat, Annotated[Decimal, Field(max_digits=2)]])
+def test_numbers_are_of_the_types_that_pydantic_reads(type_: Any) -> None:
+    texts = list(walks(Grammar.json_schema(narrowed(schema_of(type_))), 200))
+    assert len(texts) > 100
+    for text in texts:
+        TypeAdapter(type_).validate_json(text)
 
 
 def test_a_dataclass_may_be_called() -> None:
