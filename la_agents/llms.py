@@ -200,7 +200,7 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
     def _asked(self, prompts: list[str], run_manager: Any, arguments: dict[str, Any]) -> deque[_Asked]:
         """What is to be asked; takes the internal arguments out."""
         users = arguments.pop(_USERS, None) or [None] * len(prompts)
-        managers = arguments.pop(_MANAGERS, None) or [run_manager, *[None] * (len(prompts) - 1)]
+        managers = arguments.pop(_MANAGERS, None) or [run_manager, *[None] * len(prompts)][: len(prompts)]
         return deque(
             _Asked(
                 prompt, self.named_user(None, arguments if user is None else {**arguments, "user_id": user}), manager

@@ -92,9 +92,9 @@ def find_model(model: str | Path, *, revision: str | None = None, progress: Prog
     if not text:
         msg = f"Expected model to be an alias, a folder, a .gguf file or a hub id, got {str(model)!r}."
         raise ConfigurationError(msg)
-    path = Path(text).expanduser()
     if model == DEFAULT_MODEL:
         return _find_default(revision, progress)
+    path = _readable(text)
     is_gguf = _is_gguf(path)
     is_local = isinstance(model, Path) or is_gguf or path.exists() or not _HUB_ID.fullmatch(text)
     if not is_local:
@@ -103,6 +103,17 @@ def find_model(model: str | Path, *, revision: str | None = None, progress: Prog
         msg = f"Expected no revision for the local model {text!r}, got {revision!r}; revisions are for hub ids."
         raise ConfigurationError(msg)
     return _find_gguf(path, progress) if is_gguf else _find_folder(path)
+
+
+def _readable(text: str) -> Path:
+    """The path of this name, which the system can look at: not too long, in a folder that may be read."""
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # RuntimeError: "~name" of nobody
+        shown = text if len(text) <= 80 else f"{text[:80]}..."
+        raise _not_found(shown, (f"{shown} ({getattr(error, 'strerror', None) or error})",)) from None
+    return path
 
 
 def _find_default(revision: str | None, progress: Progress | None) -> ModelFiles:

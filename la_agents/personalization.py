@@ -322,14 +322,15 @@ class Personalized(BaseModel):
 
     def _setup(self, settings: Mapping[str, Any]) -> Setup:
         variables = self._argument(settings, "template_variables") or {}
+        ends = self._own("end_token_ids")
         return Setup(
             model=self._argument(settings, "model"),
-            device=self.device,
-            dtype=self.dtype,
-            quantize=self.quantize,
-            end_token_ids=None if self.end_token_ids is None else tuple(self.end_token_ids),
-            placement=self.placement,
-            wording=self.wording,
+            device=self._own("device"),
+            dtype=self._own("dtype"),
+            quantize=self._own("quantize"),
+            end_token_ids=None if ends is None else tuple(ends),
+            placement=self._own("placement"),
+            wording=self._own("wording"),
             variables=json.dumps(variables),
         )
 
@@ -343,20 +344,21 @@ class Personalized(BaseModel):
         check_text(query)
         given = arguments.get("principles")
         fixed = as_principles(self.principles if given is None else given)
-        if self.preferences is None:
+        if self._own("preferences") is None:
             return fixed
         named = find_user(arguments.get("user_id"), None, self.user_id)
-        if named is None and self.allow_anonymous:
+        if named is None and self._own("allow_anonymous"):
             return fixed
         user = resolve_user(named)
         # The store takes None for "any relevance", so its default has to be left to it.
-        limit: dict[str, Any] = {} if self.min_relevance is None else {"min_relevance": self.min_relevance}
-        if self.max_principle_tokens is not None:
+        relevance, max_tokens = self._own("min_relevance"), self._own("max_principle_tokens")
+        limit: dict[str, Any] = {} if relevance is None else {"min_relevance": relevance}
+        if max_tokens is not None:
             limit |= {
-                "max_tokens": self.max_principle_tokens,
+                "max_tokens": max_tokens,
                 "count_tokens": lambda text: len(self.get_token_ids(text)),
             }
-        found = self.preferences.retrieve(user, query, k=self.max_principles, **limit)
+        found = self.preferences.retrieve(user, query, k=self._own("max_principles"), **limit)
         return (*fixed, *(_principle(scored) for scored in found))
 
     def make_call(
@@ -436,6 +438,10 @@ class Personalized(BaseModel):
         value = settings.get(name)
         return getattr(self, name) if value is None else value
 
+    def _own(self, name: str) -> Any:
+        """A setting of this object alone, checked: it may have been changed, or come with a copy."""
+        return self._checked(name, getattr(self, name))
+
     def _settings(self, arguments: Mapping[str, Any], stop: Sequence[str] | None = None) -> dict[str, Any]:
         """All settings of a call, whoever gave them, checked: a copy of this object may hold anything.
 
@@ -486,7 +492,7 @@ class Personalized(BaseModel):
     def lc_attributes(self) -> dict[str, Any]:
         """What LangChain's `dumps` cannot write by itself, as plain values that the constructor reads."""
         plain: dict[str, Any] = {"principles": [principle.plain for principle in as_principles(self.principles)]}
-        if self.wording is not None:
+        if isinstance(self.wording, Wording):
             plain["wording"] = asdict(self.wording)
         if isinstance(self.model, os.PathLike):
             plain["model"] = str(self.model)

@@ -5,6 +5,7 @@ Pure values; imports neither torch nor chromadb. What is stored is a `Preference
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -62,11 +63,14 @@ def as_principles(principles: Iterable[str | Mapping[str, Any] | Principle]) -> 
     Raises:
         ConfigurationError: no list was given, or an item is none of these.
     """
-    if isinstance(principles, (str, bytes, Mapping)) or not isinstance(principles, Iterable):
-        what = "a single string" if isinstance(principles, str) else type(principles).__name__
-        msg = f"Expected principles to be a list of strings, got {what}; wrap one in a list, and pass [] for none."
-        raise ConfigurationError(msg)
-    return tuple(_as_principle(item) for item in principles)
+    items = None
+    with contextlib.suppress(TypeError):  # arrays of no dimension have the method, and refuse
+        items = None if isinstance(principles, (str, bytes, Mapping)) else iter(principles)
+    if items is not None:
+        return tuple(_as_principle(item) for item in items)
+    what = "a single string" if isinstance(principles, str) else type(principles).__name__
+    msg = f"Expected principles to be a list of strings, got {what}; wrap one in a list, and pass [] for none."
+    raise ConfigurationError(msg)
 
 
 def _as_principle(item: object) -> Principle:

@@ -145,7 +145,9 @@ def _in_known_form(tool: Any) -> Any:
 def as_tool_name(choice: Any) -> Any:
     """A tool choice as a keyword or a name: OpenAI's and Anthropic's dicts say it in other words."""
     if isinstance(choice, Mapping):
-        return choice.get("name") or (choice.get("function") or {}).get("name") or choice.get("type")
+        function = choice.get("function")
+        named = function.get("name") if isinstance(function, Mapping) else function
+        return choice.get("name") or named or choice.get("type")
     return choice
 
 

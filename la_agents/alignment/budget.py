@@ -18,12 +18,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from la_agents.alignment.line import NEG_INF, all_finite, dot, per_row, policy, probabilities
+from la_agents.alignment.line import NEG_INF, all_finite, dot, per_row, policy, probabilities, relative_entropy
 
 __all__ = ["within_budget"]
 
 _MAX_ITERATIONS = 60
 _ROUNDING = 1e-6  # nats; of float32, so that branches that say the same are not taken to diverge
+_COLD = 1e-2
+"""Temperature below which float32's rounding of a logit, divided by it, is seen in the divergence."""
 
 
 def within_budget(
@@ -48,7 +50,7 @@ def within_budget(
     f_0, delta = reference.float(), per_row(budget, reference).double()
     log_pi_0 = policy(f_0, temperature)
     cost = -log_pi_0.masked_fill(~allowed, NEG_INF).logsumexp(dim=-1).clamp_max(0.0).double()
-    affordable = cost <= delta
+    affordable = (cost <= delta) & (delta > 0)  # a cost that float32 rounds to 0 is one
     inside = allowed | ~affordable.unsqueeze(-1)
     h = pushed - f_0
     possible = torch.isfinite(h)
@@ -59,7 +61,13 @@ def within_budget(
     t = torch.where(delta > 0, t, 0.0)  # exactly, though float32 may not see a small divergence
     moved = torch.where((t == 1).unsqueeze(-1), pushed, f_0 + t.unsqueeze(-1) * h)
     moved = torch.where((t == 0).unsqueeze(-1), f_0, moved)
-    return t, moved.masked_fill(~inside, NEG_INF)
+    moved = moved.masked_fill(~inside, NEG_INF)
+    if bool((per_row(temperature, reference) < _COLD).any()):
+        # There the divergence jumps where the likeliest token changes, and a rounded t may stand beyond the jump.
+        beyond = relative_entropy(policy(moved, temperature), log_pi_0) > delta * (1 + 1e-3) + 1e-4
+        t = torch.where(beyond, 0.0, t)
+        moved = torch.where(beyond.unsqueeze(-1), f_0.masked_fill(~inside, NEG_INF), moved)
+    return t, moved
 
 
 def _largest_fraction(

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM, PreferenceStore, Principle
-from la_agents.errors import ConfigurationError, LaAgentsError, PromptError, UserNotSpecifiedError
+from la_agents.errors import ConfigurationError, LaAgentsError, ModelNotFoundError, PromptError, UserNotSpecifiedError
 from la_agents.models import LoadedModel
 from la_agents.prompting import Wording
 from tests.engine_tools import fresh_model
@@ -70,6 +71,9 @@ BAD_IN_CONSTRUCTORS: dict[str, list[Any]] = {
 }
 
 
+BAD_ANYWHERE["principles"].append(torch.tensor(0.5))
+
+
 def make(face: type[Face], **settings: Any) -> Face:
     return face(**{"model": tiny_model("llama"), "max_tokens": 4, **settings})
 
@@ -114,6 +118,39 @@ async def test_a_call_names_the_bad_argument(face: type[Face], name: str, value:
         with pytest.raises(ConfigurationError, match=named(name)):
             changed.invoke(QUESTION)
     assert llm.engine.stats().num_generated_tokens == before
+
+
+CHANGED = {name: BAD_IN_CONSTRUCTORS[name] for name in ("device", "dtype", "placement", "preferences", "wording")}
+CHANGED["end_token_ids"] = [5, "x", ["x"]]
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize(("name", "value"), pairs(CHANGED))
+def test_a_setting_changed_for_a_bad_one_is_refused_by_name(face: type[Face], name: str, value: Any) -> None:
+    changed = make(face)
+    changed.invoke(QUESTION)
+    setattr(changed, name, value)
+    for llm in (changed, make(face).model_copy(update={name: value})):
+        with pytest.raises(ConfigurationError, match=named(name)):
+            llm.invoke(QUESTION)
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("name", ["allow_anonymous", "max_principles", "min_relevance", "max_principle_tokens"])
+def test_a_bad_limit_is_refused_where_the_store_is_asked(face: type[Face], name: str, tmp_path: Path) -> None:
+    with PreferenceStore(tmp_path) as store:
+        user = None if name == "allow_anonymous" else "alice"
+        llm = make(face, preferences=store, user_id=user).model_copy(update={name: "x"})
+        with pytest.raises(ConfigurationError, match=name):
+            llm.invoke(QUESTION)
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 10_000, "b/" * 3000, "~nobody-of-this-name/model"])
+def test_a_models_name_that_no_file_can_have_is_not_found(face: type[Face], name: str) -> None:
+    with pytest.raises(ModelNotFoundError) as raised:
+        face(model=name).invoke(QUESTION)
+    assert len(str(raised.value)) < 500
 
 
 @pytest.mark.parametrize("face", FACES)

@@ -225,3 +225,11 @@ def test_errors_of_a_batch_are_of_this_library(face: type[Face]) -> None:
         make(face).batch([QUESTION] * 3, temperature="hot")
     with pytest.raises(LaAgentsError):
         make(face).batch([QUESTION, "  "] if face is LinearAlignmentLLM else [QUESTION, []])
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_no_inputs_give_no_answers(face: type[Face]) -> None:
+    llm = make(face)
+    assert llm.generate([]).generations == []
+    assert (await llm.agenerate([])).generations == []
+    assert llm.batch([]) == await llm.abatch([]) == []

@@ -146,6 +146,8 @@ def test_none_offers_no_tools() -> None:
         ([weather, {"name": "weather", "parameters": {"type": "object"}}], {}, "different names"),
         (TOOLS, {"tool_choice": "rain"}, "rain"),
         (TOOLS, {"tool_choice": {"type": "function", "function": {"name": "rain"}}}, "rain"),
+        (TOOLS, {"tool_choice": {"type": "function", "function": "rain"}}, "rain"),
+        (TOOLS, {"tool_choice": {"type": "function", "function": ["rain"]}}, "rain"),
         ([], {"tool_choice": "any"}, "got none"),
         (["weather"], {}, "Expected a tool"),
         ("weather", {}, "list"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import log_softmax
@@ -63,6 +63,7 @@ def test_what_is_decoded_meets_the_budget_and_goes_as_far_as_it_allows(
 
 @examples
 @given(seed=SEEDS, push=PUSHES, support=SUPPORTS, temperature=st.sampled_from([0.3, 1.0]), k=st.integers(1, 3))
+@example(seed=17, push=(0.0, False), support="nucleus", temperature=0.3, k=2)
 def test_a_budget_of_nothing_is_the_unaligned_policy(
     seed: int, push: tuple[float, bool], support: str, temperature: float, k: int
 ) -> None:
@@ -121,3 +122,20 @@ def test_on_the_line_it_is_the_largest_scale(seed: int, budget: float, cap: floa
     assert (kl(f_0, f, weights, s) <= budget + 1e-4).all()
     beyond = kl(f_0, f, weights, s * 1.05 + 1e-6)
     assert ((t == 1) | (beyond > budget - 1e-5)).all()
+
+
+@examples
+@given(
+    seed=SEEDS,
+    budget=st.sampled_from([1e-3, 0.05, 1.0]),
+    temperature=st.sampled_from([1e-10, 1e-8, 1e-6, 1e-4, 5e-3]),
+    support=SUPPORTS,
+)
+def test_a_budget_holds_where_the_policy_is_almost_one_token(
+    seed: int, budget: float, temperature: float, support: str
+) -> None:
+    f_0, f, weights = branches_of(seed, batch=5, magnitude=3.0)
+    allowed = allowed_by(support, alignment.prompted(f_0, f, weights))
+    z, _ = alignment.pushed(f_0, f, weights, 3.0, 0.0, adaptive=False)
+    _, logits = alignment.within_budget(f_0, z, allowed, budget, temperature)
+    assert (alignment.divergence(logits, f_0, temperature) <= budget * 1.001 + 2e-4).all()
