@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
 import threading
 import time
@@ -67,7 +68,11 @@ def random_call(number: int) -> Call:
         seed=number,
         max_tokens=rng.choice([1, 10, 60, 150]),
         timeout=rng.choice([None] * 8 + [0.05, 1.0]),
-        alignment={"strength": rng.uniform(-1, 4), "max_divergence": rng.choice([None, 0.1, 1.0])},
+        alignment={
+            "method": rng.choice(["tapered", "linear"]),
+            "strength": rng.uniform(-1, 4),
+            "max_divergence": rng.choice([None, 0.1, 1.0]),
+        },
     )
     if rng.random() < 0.15:
         request = replace(request, reference=(*request.reference[:-1], rng.choice([*FAILURES])))
@@ -102,12 +107,15 @@ async def _read_async(engine: Engine, call: Call) -> Completion:
 
 
 def turns_on_rounding(call: Call, said: list[int]) -> bool:
-    """Whether a greedy step after `said` hangs on the last bits of a float: the nucleus ends within 1e-5 of p."""
+    """Whether a greedy step after `said` hangs on the last bits of a float: the support ends within 1e-5 of its edge."""
     request, runner = call.request, Runner(fresh_model())
     if request.sampling.temperature:
         return False
     f_0, *branches = (runner.score([*prompt, *said])[-1:] for prompt in request.prompts)
     f_1 = alignment.line(f_0, torch.stack(branches, dim=1), torch.tensor([request.weights]), 1.0)
+    if request.alignment.chosen_support == "plausible":
+        ratio = (f_1 - f_1.amax(dim=-1, keepdim=True)).double().exp()
+        return bool(((ratio - math.exp(request.alignment.log_plausibility)).abs() < 1e-5).any())
     mass = torch.softmax(f_1.double() / 0.5, dim=-1).sort(descending=True).values.cumsum(dim=-1)
     return bool(((mass - request.alignment.support_p).abs() < 1e-5).any())
 
