@@ -107,7 +107,7 @@ async def _read_async(engine: Engine, call: Call) -> Completion:
 
 
 def turns_on_rounding(call: Call, said: list[int]) -> bool:
-    """Whether a greedy step after `said` hangs on the last bits of a float: the support ends within 1e-5 of its edge."""
+    """Whether a greedy step after `said` hangs on the last bits of a float: a support that ends within 1e-5."""
     request, runner = call.request, Runner(fresh_model())
     if request.sampling.temperature:
         return False
