@@ -14,7 +14,7 @@ from jsonschema.validators import Draft202012Validator
 from la_agents.errors import ConfigurationError
 from la_agents.schema_endless import without_endless
 from la_agents.schema_exclusion import exclusive_options
-from la_agents.schema_logic import complement, conditional, containing, dependencies
+from la_agents.schema_logic import complement, conditional, containing, dependencies, most_distinct
 from la_agents.schema_references import References, as_list
 from la_agents.schema_values import NothingLeftError, narrow_numbers, narrow_strings, writable
 
@@ -49,6 +49,11 @@ _ORDERED_AT_MOST = 4
 def _whole(count: Any) -> Any:
     """A count as an integer: 1.0 is one, too."""
     return int(count) if isinstance(count, float) and count.is_integer() else count
+
+
+def _equal_form(value: Any) -> str:
+    """A text that equal values share: 1.0 is 1, true is not."""
+    return json.dumps(json.loads(json.dumps(value), parse_float=lambda digits: _whole(float(digits))), sort_keys=True)
 
 
 class Narrower:
@@ -202,6 +207,11 @@ class Narrower:
 
     def _one_of(self, given: Mapping[str, Any]) -> list[Any]:
         options = [self._with_tag(option, given.get("discriminator")) for option in as_list(given["oneOf"])]
+        meant = [self._meant(option) for option in options]
+        options = [option for option, one in zip(options, meant, strict=True) if meant.count(one) == 1]
+        if not options and meant:
+            msg = "Expected options of oneOf of which a value can be of exactly one, got only such as are there twice."
+            raise NothingLeftError(msg)
         rest = {key: value for key, value in given.items() if key != "oneOf"}
         types = self._references.types(rest)
         assumed = "properties" in given and "type" not in given and "object" in self._references.types(given)
@@ -210,6 +220,14 @@ class Narrower:
         exclusive = exclusive_options(options, self._references, self._root, types)
         self._left_to_check("oneOf", exclusive is not None)
         return [{"anyOf": options if exclusive is None else exclusive}, *([{"type": "object"}] if assumed else [])]
+
+    def _meant(self, option: Any) -> str:
+        """A text that options share which say the same: a value of both is never of exactly one."""
+        schema = self._references.resolved(option)
+        said = (
+            {k: v for k, v in schema.items() if k not in (*_SAID, "title")} if isinstance(schema, Mapping) else schema
+        )
+        return _equal_form(said)
 
     def _with_tag(self, option: Any, discriminator: Any) -> Any:
         """An option that has the property which tells it from the others: in JSON Schema a discriminator is a note."""
@@ -232,7 +250,15 @@ class Narrower:
         least, most = given.get("minItems", 0), given.get("maxItems")
         if isinstance(most, int) and most <= 1:
             return []
-        constants = self._constants(given.get("items", True)) if "prefixItems" not in given else None
+        if "prefixItems" in given:
+            columns = [self._constants(item) for item in as_list(given["prefixItems"])]
+            length = most_distinct([None if c is None else [*map(_equal_form, c)] for c in columns])
+            if least > length:
+                msg = f"Expected uniqueItems beside items of which {least} can differ, got such of which {length} can."
+                raise NothingLeftError(msg)
+            self.unkept.add("uniqueItems")
+            return [{"maxItems": length}] if length < len(columns) else []
+        constants = self._constants(given.get("items", True))
         if constants is not None and least > len(constants):
             msg = (
                 f"Expected uniqueItems to ask for at most {len(constants)} items, all there are, got minItems {least}."
@@ -255,7 +281,7 @@ class Narrower:
             return None
         if "const" in schema or isinstance(schema.get("enum"), (list, tuple)):
             values = [schema["const"]] if "const" in schema else list(schema["enum"])
-            return list({json.dumps(value, sort_keys=True): value for value in values if writable(value)}.values())
+            return list({_equal_form(value): value for value in values if writable(value)}.values())
         return [True, False] if schema.get("type") == "boolean" else None
 
     # -- objects, arrays, strings, numbers -------------------------------------------------------------------------

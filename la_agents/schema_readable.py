@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_core.utils.function_calling import convert_to_json_schema
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-__all__ = ["ReadableSchema"]
+__all__ = ["ReadableSchema", "typed_dict_schema"]
 
 _KEYS = {
     "int": "^(0|-?[1-9][0-9]{0,14})$",
@@ -44,3 +46,11 @@ class ReadableSchema(GenerateJsonSchema):
         described = super().dict_schema(schema)
         pattern = _KEYS.get(schema.get("keys_schema", {}).get("type"))
         return described if pattern is None else {**described, "propertyNames": {"pattern": pattern}}
+
+
+def typed_dict_schema(type_: Any) -> dict[str, Any]:
+    """LangChain's schema of a TypedDict, with what `Annotated` describes; pydantic's where its qualifiers need that."""
+    try:
+        return convert_to_json_schema(type_)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return TypeAdapter(type_).json_schema(schema_generator=ReadableSchema)

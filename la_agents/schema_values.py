@@ -74,7 +74,9 @@ def _bound(schema: dict[str, Any], inclusive: str, exclusive: str, sign: int) ->
     if isinstance(excluded, bool):  # draft 4
         included, excluded = (None, included) if excluded else (included, None)
     bounds = [
-        (sign * _fraction(value), not out) for value, out in ((included, False), (excluded, True)) if value is not None
+        (sign * _fraction(value), not out)
+        for value, out in ((included, False), (excluded, True))
+        if value is not None and value != sign * math.inf  # which excludes nothing
     ]
     if not bounds:
         return None, False
