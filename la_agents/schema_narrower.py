@@ -11,6 +11,7 @@ from typing import Any
 
 from jsonschema.validators import Draft202012Validator
 
+from la_agents.engine.grammar import json_problem
 from la_agents.errors import ConfigurationError
 from la_agents.schema_endless import without_endless
 from la_agents.schema_exclusion import exclusive_options
@@ -340,7 +341,8 @@ class Narrower:
             out["additionalProperties"] = self.narrow(out["additionalProperties"])
         if "patternProperties" in out:
             out.update({} if part else {"additionalProperties": out.get("additionalProperties", False)})
-            out["patternProperties"] = {key: self.narrow(value) for key, value in out["patternProperties"].items()}
+            kept = self._disjoint(out["patternProperties"])
+            out["patternProperties"] = {key: self.narrow(value) for key, value in kept.items()}
         if out.pop("unevaluatedProperties", None) is False and "additionalProperties" not in out and alone:
             out["additionalProperties"] = False
         self._property_names(out)
@@ -348,6 +350,23 @@ class Narrower:
             out["additionalProperties"] = False
             out["properties"] = {**out["properties"], **{n: {} for n in required if n not in out["properties"]}}
         self._count_properties(out, required)
+
+    def _disjoint(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Patterns of names of which no name is of two: as one where their values are alike, else without the later."""
+        out: dict[str, Any] = {}
+        for pattern, schema in given.items():
+            shared = [
+                other
+                for other in out
+                if "not disjoint" in json_problem({"patternProperties": {other: {}, pattern: {}}})
+            ]
+            if shared and any(_equal_form(out[other]) != _equal_form(schema) for other in shared):
+                self.unkept.add("patternProperties")
+                continue
+            for other in shared:
+                del out[other]
+            out["|".join(f"(?:{name})" for name in (*shared, pattern)) if shared else pattern] = schema
+        return out
 
     def _property(self, name: str, schema: Any, required: bool) -> dict[str, Any] | bool:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -190,6 +191,33 @@ def test_numbers_are_written_as_they_are_meant(schema: Any, allowed: list[Any], 
         ({"type": "string", "pattern": r"^\W$"}, ["!", "^", " "], ["é", "ª", "a", "_"]),
         ({"type": "string", "pattern": r"^[\Wx]+$"}, ["x-"], ["é", "a"]),
         ({"type": "string", "pattern": r"^[^\w\s]$"}, ["-"], ["é", "a", " "]),
+        ({"type": "string", "pattern": r"^\D+$"}, ["ä-b c", "日本", "\t"], ["٣", "5", "\uff15"]),
+        ({"type": "string", "pattern": r"^[^\d]$"}, ["ä", "語"], ["٣", "5"]),
+        ({"type": "string", "pattern": r"^[\D]$"}, ["ä"], ["٣", "5"]),
+        ({"type": "string", "pattern": r"^\S+$"}, ["ä-9", "日本"], ["\x1c", "\u3000", " "]),
+        ({"type": "string", "pattern": r"^[^\s]$"}, ["ä", "9"], ["\x1c", "\u3000", "\x85"]),
+        ({"type": "string", "pattern": r"^[^\\]$"}, ["a", "\n", '"'], ["\\"]),
+        ({"type": "string", "pattern": '^[^"]+$'}, ["a\n", "\\"], ['"', 'a"']),
+        ({"type": "string", "pattern": "^[\x00-\x1f]$"}, ["\n", "\x01"], ['"', "\\", "a"]),
+        ({"type": "string", "pattern": r"^[^\x20-\x7e]$"}, ["\n", "ä"], ['"', "\\", "a"]),
+        ({"type": "string", "format": "uri"}, ["https://a.de/b?c#d"], ["ftp://a.de", "mailto:a@b.de"]),
+        ({"type": "string", "format": "uri", "pattern": "^ftp://"}, ["ftp://a.de/b"], ["http://a.de", "ftp://"]),
+        ({"type": "string", "format": "uri", "pattern": "^mailto:"}, ["mailto:a@b.de"], ["mailto:", "http://a.de"]),
+        ({"type": "string", "format": "email", "maxLength": 5}, ["a@b.c", "a@b"], ["ab.c", "a@b.de", "@b"]),
+        ({"type": "string", "format": "idn-email"}, ["a@b.de"], ["a"]),
+        ({"type": "string", "format": "json-pointer"}, ["", "/a/~0b/0"], ["a", "/~2"]),
+        ({"type": "string", "format": "relative-json-pointer"}, ["0#", "1/a"], ["a", "01"]),
+        ({"type": "string", "format": "uri-reference"}, ["/a", "https://a.de"], ["//", "\\"]),
+        (
+            {"patternProperties": {"^a": {"type": "null"}, "b$": {"type": "null"}, "^c$": {"const": 1}}},
+            [{"ab": None, "a": None, "xb": None, "c": 1}],
+            [{"ab": 1}, {"xb": 1}, {"c": None}],
+        ),
+        (
+            {"type": "object", "properties": {"ab": {"type": "integer"}}, "patternProperties": {"^a": {"minimum": 4}}},
+            [{"ab": 5}, {"ax": 4}],
+            [{"ab": 2}, {"ax": 3}],
+        ),
         ({"type": "string", "minLength": 1.0, "maxLength": 2.0}, ["a"], ["", "abc"]),
     ],
 )
@@ -315,6 +343,27 @@ def test_the_model_is_told_the_schema_without_titles() -> None:
         "items": [{"title": "x"}],
     }
     assert without_titles(schema) == {"properties": {"title": {"enum": [{"title": "kept"}]}}, "items": [{}]}
+
+
+def test_patterns_of_names_that_may_share_a_name_are_checked() -> None:
+    exact = Narrowed.of({"type": "object", "patternProperties": {"^a": {"type": "integer"}, "b$": {"minimum": 3}}})
+    assert exact.unkept == {"patternProperties"}
+    assert exact.broken('{"ab": 3, "ac": 1}') == ""
+    assert exact.broken('{"ab": 2}') == "minimum"
+    assert all(list(json.loads(text)) == [] or '{"a' in text for text in walks(Grammar.json_schema(exact.schema), 20))
+
+
+def test_regular_expressions_compile() -> None:
+    texts = list(walks(Grammar.json_schema(narrowed({"type": "string", "format": "regex"})), 200))
+    assert len(texts) > 100
+    for text in texts:
+        re.compile(json.loads(text))
+
+
+@pytest.mark.parametrize("beside", [{"maxLength": 5}, {"pattern": "x"}])
+def test_a_format_that_nothing_beside_it_allows_is_refused(beside: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="Unsatisfiable"):
+        Grammar.json_schema(narrowed({"type": "string", "format": "uuid", **beside}))
 
 
 def _check(schema: dict[str, Any], allowed: list[Any], refused: list[Any]) -> None:

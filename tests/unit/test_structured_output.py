@@ -340,8 +340,23 @@ def test_other_types_give_their_values(type_: Any, check: Any) -> None:
         assert check(chat(seed=seed, max_tokens=120).with_structured_output(type_).invoke("Hi"))
 
 
-@pytest.mark.parametrize("type_", [FiniteFloat, Annotated[Decimal, Field(max_digits=2)]])
-def test_numbers_are_of_the_types_that_pydantic_reads(type_: Any) -> None:
+@pytest.mark.parametrize(
+    "type_",
+    [
+        FiniteFloat,
+        Annotated[Decimal, Field(max_digits=2)],
+        Annotated[Decimal, Field(max_digits=3, decimal_places=3)],
+        Annotated[Decimal, Field(max_digits=2, decimal_places=3, ge=0)],
+        Annotated[Decimal, Field(max_digits=3, decimal_places=3, lt=0.25)],
+        pydantic.AnyUrl,
+        pydantic.FtpUrl,
+        pydantic.FileUrl,
+        pydantic.WebsocketUrl,
+        pydantic.PostgresDsn,
+        pydantic.MongoDsn,
+    ],
+)
+def test_texts_are_of_the_types_that_pydantic_reads(type_: Any) -> None:
     texts = list(walks(Grammar.json_schema(narrowed(schema_of(type_))), 200))
     assert len(texts) > 100
     for text in texts:
