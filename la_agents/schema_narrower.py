@@ -57,6 +57,14 @@ def _equal_form(value: Any) -> str:
     return json.dumps(json.loads(json.dumps(value), parse_float=lambda digits: _whole(float(digits))), sort_keys=True)
 
 
+def _of_name(name: str, patterns: Mapping[str, Any]) -> list[Any]:
+    """The schemas of the patterns that a property's name matches."""
+    try:
+        return [schema for pattern, schema in patterns.items() if re.search(pattern, name)]
+    except re.error:
+        return []
+
+
 class Narrower:
     """Walks one document; `part` says that a schema is about a value that other schemas are about, too."""
 
@@ -332,16 +340,21 @@ class Narrower:
 
     def _object(self, out: dict[str, Any], *, part: bool, alone: bool) -> None:
         required = [name for name in as_list(out.get("required")) if isinstance(name, str)]
-        properties = {
-            name: self._property(name, value, name in required) for name, value in (out.get("properties") or {}).items()
-        }
+        named = out.get("patternProperties") or {}
+        kept = self._disjoint(named)
+        listed = dict(out.get("properties") or {})
+        closed = part or out.get("additionalProperties", out.get("unevaluatedProperties")) is not None
+        for name in required if named else ():  # what has to be there may be of a pattern that is left out, or of none
+            found = _of_name(name, named)
+            if name not in listed and (len(kept) < len(named) if found else not closed):
+                listed[name] = {"allOf": found} if found else {}
+        properties = {name: self._property(name, value, name in required) for name, value in listed.items()}
         if properties or "properties" in out:
             out["properties"] = properties
         if "additionalProperties" in out:
             out["additionalProperties"] = self.narrow(out["additionalProperties"])
         if "patternProperties" in out:
             out.update({} if part else {"additionalProperties": out.get("additionalProperties", False)})
-            kept = self._disjoint(out["patternProperties"])
             out["patternProperties"] = {key: self.narrow(value) for key, value in kept.items()}
         if out.pop("unevaluatedProperties", None) is False and "additionalProperties" not in out and alone:
             out["additionalProperties"] = False

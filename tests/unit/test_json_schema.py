@@ -353,6 +353,16 @@ def test_patterns_of_names_that_may_share_a_name_are_checked() -> None:
     assert all(list(json.loads(text)) == [] or '{"a' in text for text in walks(Grammar.json_schema(exact.schema), 20))
 
 
+def test_what_has_to_be_there_is_there_whatever_patterns_share_it() -> None:
+    named = {"^a": {"type": "integer"}, "b$": {"type": "string"}}
+    schema = {"type": "object", "patternProperties": named, "required": ["xb", "ac"]}
+    _check(schema, [{"xb": "", "ac": 1}], [{"xb": 1, "ac": 1}, {"ac": 1}])
+    for required in ({"required": ["ab"]}, {"required": ["z"], "additionalProperties": False}):
+        with pytest.raises(ConfigurationError):
+            Grammar.json_schema(narrowed({**schema, **required}))
+    _check({"patternProperties": {"^a": {"type": "null"}}, "required": ["z"]}, [{"z": 1}, {"z": 1, "a": None}], [{}])
+
+
 def test_regular_expressions_compile() -> None:
     texts = list(walks(Grammar.json_schema(narrowed({"type": "string", "format": "regex"})), 200))
     assert len(texts) > 100
