@@ -1,12 +1,15 @@
 """Formats: the strings that a JSON schema's `format` means, as regular expressions.
 
 Each allows a part of its format that every validator accepts: no 30th of February, no domain without a dot, only web
-addresses. What is no format here is an annotation.
+addresses. Wider parts are for schemas that ask for what is beyond the first. What is no format here is an annotation.
 """
 
 from __future__ import annotations
 
-__all__ = ["FORMATS"]
+import re
+from collections.abc import Iterable
+
+__all__ = ["FORMATS", "address_pattern"]
 
 
 def _ipv6() -> str:
@@ -37,17 +40,29 @@ def _uuid(version: str) -> str:
     return f"{_HEX}{{8}}-{_HEX}{{4}}-{version}{_HEX}{{3}}-[89abAB]{_HEX}{{3}}-{_HEX}{{12}}"
 
 
+_AUTHORITY = rf"{_DOMAIN}(?::[1-9][0-9]{{0,3}})?"
+_PATH = rf"(?:/{_IN_URI}*)*(?:\?{_IN_URI}*)?(?:#{_IN_URI}*)?"
+_URI = f"https?://{_AUTHORITY}{_PATH}"
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*(?::[1-9][0-9]{{0,3}})?"
+_POINTER = "(?:/(?:[a-zA-Z0-9 ._-]|~[01])*)*"
+_CLASS = r"\[\^?(?:a-z|A-Z|0-9|[a-zA-Z0-9_.])+\]"
+_PIECE = rf"(?:[a-zA-Z0-9 _,:;@/-]|\.|\\[dDsSwW.*+?()]|{_CLASS})(?:[*+?]|\{{[1-9]\}})?"
+
 _BODIES = {
     "date": _DATE,
     "time": _TIME,
     "date-time": f"{_DATE}T{_TIME}",
     "duration": f"P(?:{_DAYS}(?:{_HOURS})?|{_HOURS}|[0-9]{{1,6}}W)",
-    "email": rf"{_ATOM}(?:\.{_ATOM}){{0,2}}@{_DOMAIN}",
-    "hostname": rf"{_LABEL}(?:\.{_LABEL}){{0,7}}",
+    **dict.fromkeys(("email", "idn-email"), rf"{_ATOM}(?:\.{_ATOM}){{0,2}}@{_DOMAIN}"),
+    **dict.fromkeys(("hostname", "idn-hostname"), rf"{_LABEL}(?:\.{_LABEL}){{0,7}}"),
     "ipv4": _IPV4,
     "ipv6": _ipv6(),
     "uuid": f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}",
-    "uri": rf"https?://{_DOMAIN}(?::[1-9][0-9]{{0,3}})?(?:/{_IN_URI}*)*(?:\?{_IN_URI}*)?(?:#{_IN_URI}*)?",
+    **dict.fromkeys(("uri", "iri", "uri-template"), _URI),
+    **dict.fromkeys(("uri-reference", "iri-reference"), f"{_URI}|/[a-zA-Z0-9]{_IN_URI}*{_PATH}"),
+    "json-pointer": _POINTER,
+    "relative-json-pointer": f"(?:0|[1-9][0-9]{{0,2}})(?:#|{_POINTER})",
+    "regex": rf"\^?(?:{_PIECE}|\((?:{_PIECE})+(?:\|(?:{_PIECE})+)*\)[*+?]?)+\$?",
     # Pydantic's own.
     **{f"uuid{version}": _uuid(version) for version in "1345678"},
     **dict.fromkeys(("ipvanyaddress", "ipv4network", "ipvanynetwork", "ipv4interface", "ipvanyinterface"), _IPV4),
@@ -56,5 +71,15 @@ _BODIES = {
     "base64": "(?:[A-Za-z0-9+/]{4})*",
     "base64url": "(?:[A-Za-z0-9_-]{4})*",
 }
-FORMATS = {name: f"^(?:{body})$" for name, body in _BODIES.items()}
-"""Patterns by format."""
+_WIDER = {
+    **dict.fromkeys(("email", "idn-email"), rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*"),
+    **dict.fromkeys(("uri", "iri"), f"[a-zA-Z][a-zA-Z0-9+.-]*:(?://{_HOST}|(?:/(?://)?)?{_IN_URI}+){_PATH}"),
+    **dict.fromkeys(("ipvanyaddress", "ipvanynetwork", "ipvanyinterface"), _ipv6()),
+}
+FORMATS = {name: tuple(f"^(?:{part})$" for part in (body, _WIDER.get(name)) if part) for name, body in _BODIES.items()}
+"""Patterns by format, the one to be preferred first."""
+
+
+def address_pattern(schemes: Iterable[str]) -> str:
+    """Addresses of these schemes, as a pattern that pydantic's types of addresses read."""
+    return f"^(?:{'|'.join(map(re.escape, schemes))})://[a-z0-9]{{1,30}}\\.[a-z]{{2,12}}(?:/[a-zA-Z0-9._-]{{1,30}})?$"

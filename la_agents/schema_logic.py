@@ -5,12 +5,12 @@ Each function gives schemas that hold together only where the keyword does; None
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from la_agents.schema_references import ALL_TYPES, References, as_list, type_of
 
-__all__ = ["complement", "conditional", "containing", "dependencies"]
+__all__ = ["complement", "conditional", "containing", "dependencies", "most_distinct"]
 
 _OPPOSITE = {
     "minimum": "exclusiveMaximum",
@@ -146,3 +146,22 @@ def containing(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     items = schema.get("items", True)
     first = schema["contains"] if items is True else {"allOf": [items, schema["contains"]]}
     return {"prefixItems": [first] * least, "minItems": max(least, schema.get("minItems", 0))}
+
+
+def most_distinct(columns: Sequence[Sequence[str] | None]) -> int:
+    """How many places, from the first, can hold values that all differ; None: a place of any value."""
+    holder: dict[str, int] = {}
+
+    def place(at: int, tried: set[str]) -> bool:  # moves others, as in a bipartite matching
+        for value in columns[at] or ():
+            if value not in tried:
+                tried.add(value)
+                if value not in holder or place(holder[value], tried):
+                    holder[value] = at
+                    return True
+        return False
+
+    for at, column in enumerate(columns):
+        if column is not None and not place(at, set()):
+            return at
+    return len(columns)

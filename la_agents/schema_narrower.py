@@ -11,10 +11,11 @@ from typing import Any
 
 from jsonschema.validators import Draft202012Validator
 
+from la_agents.engine.grammar import json_problem
 from la_agents.errors import ConfigurationError
 from la_agents.schema_endless import without_endless
 from la_agents.schema_exclusion import exclusive_options
-from la_agents.schema_logic import complement, conditional, containing, dependencies
+from la_agents.schema_logic import complement, conditional, containing, dependencies, most_distinct
 from la_agents.schema_references import References, as_list
 from la_agents.schema_values import NothingLeftError, narrow_numbers, narrow_strings, writable
 
@@ -49,6 +50,19 @@ _ORDERED_AT_MOST = 4
 def _whole(count: Any) -> Any:
     """A count as an integer: 1.0 is one, too."""
     return int(count) if isinstance(count, float) and count.is_integer() else count
+
+
+def _equal_form(value: Any) -> str:
+    """A text that equal values share: 1.0 is 1, true is not."""
+    return json.dumps(json.loads(json.dumps(value), parse_float=lambda digits: _whole(float(digits))), sort_keys=True)
+
+
+def _of_name(name: str, patterns: Mapping[str, Any]) -> list[Any]:
+    """The schemas of the patterns that a property's name matches."""
+    try:
+        return [schema for pattern, schema in patterns.items() if re.search(pattern, name)]
+    except re.error:
+        return []
 
 
 class Narrower:
@@ -202,6 +216,11 @@ class Narrower:
 
     def _one_of(self, given: Mapping[str, Any]) -> list[Any]:
         options = [self._with_tag(option, given.get("discriminator")) for option in as_list(given["oneOf"])]
+        meant = [self._meant(option) for option in options]
+        options = [option for option, one in zip(options, meant, strict=True) if meant.count(one) == 1]
+        if not options and meant:
+            msg = "Expected options of oneOf of which a value can be of exactly one, got only such as are there twice."
+            raise NothingLeftError(msg)
         rest = {key: value for key, value in given.items() if key != "oneOf"}
         types = self._references.types(rest)
         assumed = "properties" in given and "type" not in given and "object" in self._references.types(given)
@@ -210,6 +229,14 @@ class Narrower:
         exclusive = exclusive_options(options, self._references, self._root, types)
         self._left_to_check("oneOf", exclusive is not None)
         return [{"anyOf": options if exclusive is None else exclusive}, *([{"type": "object"}] if assumed else [])]
+
+    def _meant(self, option: Any) -> str:
+        """A text that options share which say the same: a value of both is never of exactly one."""
+        schema = self._references.resolved(option)
+        said = (
+            {k: v for k, v in schema.items() if k not in (*_SAID, "title")} if isinstance(schema, Mapping) else schema
+        )
+        return _equal_form(said)
 
     def _with_tag(self, option: Any, discriminator: Any) -> Any:
         """An option that has the property which tells it from the others: in JSON Schema a discriminator is a note."""
@@ -232,7 +259,15 @@ class Narrower:
         least, most = given.get("minItems", 0), given.get("maxItems")
         if isinstance(most, int) and most <= 1:
             return []
-        constants = self._constants(given.get("items", True)) if "prefixItems" not in given else None
+        if "prefixItems" in given:
+            columns = [self._constants(item) for item in as_list(given["prefixItems"])]
+            length = most_distinct([None if c is None else [*map(_equal_form, c)] for c in columns])
+            if least > length:
+                msg = f"Expected uniqueItems beside items of which {least} can differ, got such of which {length} can."
+                raise NothingLeftError(msg)
+            self.unkept.add("uniqueItems")
+            return [{"maxItems": length}] if length < len(columns) else []
+        constants = self._constants(given.get("items", True))
         if constants is not None and least > len(constants):
             msg = (
                 f"Expected uniqueItems to ask for at most {len(constants)} items, all there are, got minItems {least}."
@@ -255,7 +290,7 @@ class Narrower:
             return None
         if "const" in schema or isinstance(schema.get("enum"), (list, tuple)):
             values = [schema["const"]] if "const" in schema else list(schema["enum"])
-            return list({json.dumps(value, sort_keys=True): value for value in values if writable(value)}.values())
+            return list({_equal_form(value): value for value in values if writable(value)}.values())
         return [True, False] if schema.get("type") == "boolean" else None
 
     # -- objects, arrays, strings, numbers -------------------------------------------------------------------------
@@ -305,16 +340,22 @@ class Narrower:
 
     def _object(self, out: dict[str, Any], *, part: bool, alone: bool) -> None:
         required = [name for name in as_list(out.get("required")) if isinstance(name, str)]
-        properties = {
-            name: self._property(name, value, name in required) for name, value in (out.get("properties") or {}).items()
-        }
+        named = out.get("patternProperties") or {}
+        kept = self._disjoint(named)
+        listed = dict(out.get("properties") or {})
+        closed = part or out.get("additionalProperties", out.get("unevaluatedProperties")) is not None
+        for name in required if named else ():  # what has to be there may be of a pattern that is left out, or of none
+            found = _of_name(name, named)
+            if name not in listed and (len(kept) < len(named) if found else not closed):
+                listed[name] = {"allOf": found} if found else {}
+        properties = {name: self._property(name, value, name in required) for name, value in listed.items()}
         if properties or "properties" in out:
             out["properties"] = properties
         if "additionalProperties" in out:
             out["additionalProperties"] = self.narrow(out["additionalProperties"])
         if "patternProperties" in out:
             out.update({} if part else {"additionalProperties": out.get("additionalProperties", False)})
-            out["patternProperties"] = {key: self.narrow(value) for key, value in out["patternProperties"].items()}
+            out["patternProperties"] = {key: self.narrow(value) for key, value in kept.items()}
         if out.pop("unevaluatedProperties", None) is False and "additionalProperties" not in out and alone:
             out["additionalProperties"] = False
         self._property_names(out)
@@ -322,6 +363,23 @@ class Narrower:
             out["additionalProperties"] = False
             out["properties"] = {**out["properties"], **{n: {} for n in required if n not in out["properties"]}}
         self._count_properties(out, required)
+
+    def _disjoint(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Patterns of names of which no name is of two: as one where their values are alike, else without the later."""
+        out: dict[str, Any] = {}
+        for pattern, schema in given.items():
+            shared = [
+                other
+                for other in out
+                if "not disjoint" in json_problem({"patternProperties": {other: {}, pattern: {}}})
+            ]
+            if shared and any(_equal_form(out[other]) != _equal_form(schema) for other in shared):
+                self.unkept.add("patternProperties")
+                continue
+            for other in shared:
+                del out[other]
+            out["|".join(f"(?:{name})" for name in (*shared, pattern)) if shared else pattern] = schema
+        return out
 
     def _property(self, name: str, schema: Any, required: bool) -> dict[str, Any] | bool:
         try:

@@ -20,7 +20,16 @@ _LIMIT = 2**53 - 1
 _COARSE = 10**9
 """Size from which bounds are whole numbers: what remains of 53 bits is too little for fractions."""
 
-_NO_WORD = r" -/:-@\[-\^`{-~"
+_OTHERS = {
+    "\\W": r" -/:-@\[-\^`{-~",
+    "\\D": r"\t\n\r -/:-~\xa0-\u065f\u3000-\ua61f",
+    "\\S": r"!-~\xa1-\u167f\u1681-\u1fff\u2010-\u2027\u2030-\u205e\u2060-\u2fff\u3001-\ud7ff",
+}
+"""What is of no such class for every validator: digits and letters are ASCII's for some."""
+
+_MORE = {"\\w": r"\x80-\U0010ffff", "\\d": r"\u0660-\u2fff\ua620-\U0010ffff", "\\s": r"\x1c-\x1f\x85\ufeff"}
+"""What is of such a class for some validators."""
+
 _LARGEST_FACTOR = 2**32 - 1
 _CHARACTER = r"(\[\^?(?:\\.|[^\]\\])+\]|\\[sdwSDW]|\\[^a-zA-Z0-9]|[^\\\[\](){}.*+?^$|])"
 _ONLY = re.compile(rf"\^?{_CHARACTER}([*+])\$")
@@ -74,7 +83,9 @@ def _bound(schema: dict[str, Any], inclusive: str, exclusive: str, sign: int) ->
     if isinstance(excluded, bool):  # draft 4
         included, excluded = (None, included) if excluded else (included, None)
     bounds = [
-        (sign * _fraction(value), not out) for value, out in ((included, False), (excluded, True)) if value is not None
+        (sign * _fraction(value), not out)
+        for value, out in ((included, False), (excluded, True))
+        if value is not None and value != sign * math.inf  # which excludes nothing
     ]
     if not bounds:
         return None, False
@@ -117,17 +128,27 @@ def narrow_strings(schema: dict[str, Any]) -> tuple[list[str], bool]:
     """Take format and pattern out of a schema, as patterns without look-around, and whether these say it all."""
     given, patterns = schema.pop("pattern", None), []
     if isinstance(given, str):
-        patterns = list(_without_look_around(_with_common_words(given)))
-    kept = [pattern for pattern in patterns if pattern is not None and not _refused(pattern)]
+        patterns = list(_without_look_around(_with_common_classes(given)))
+    kept = [pattern for pattern in patterns if pattern is not None and not _refused(pattern, given)]
     format_ = schema.pop("format", None)
-    own = [FORMATS[format_]] if isinstance(format_, str) and format_ in FORMATS else []
+    ways = FORMATS.get(format_, ()) if isinstance(format_, str) else ()
+    bounds: dict[str, Any] = {key: schema[key] for key in ("minLength", "maxLength") if key in schema}
+    fitting = [
+        way for way in ways[1:] if _impossible([ways[0], *kept], bounds) and not _impossible([way, *kept], bounds)
+    ]
+    own = [*fitting, *ways][:1]
     return [*dict.fromkeys([*own, *kept])], len(kept) == len(patterns)
 
 
-def _refused(pattern: str) -> bool:
-    """Whether a valid pattern is beyond the grammar, which knows no back-references, say."""
+def _impossible(patterns: list[str], bounds: Mapping[str, Any]) -> bool:
+    parts = [{"pattern": pattern} for pattern in patterns]
+    return "nsatisfiable" in json_problem({"type": "string", **bounds, "allOf": parts})
+
+
+def _refused(pattern: str, given: str) -> bool:
+    """Whether a valid pattern, of a given one, is beyond the grammar, which knows no back-references, say."""
     try:
-        re.compile(pattern)
+        re.compile(given)
     except re.error:
         return False  # the grammar's own message says what is wrong
     problem = json_problem({"type": "string", "pattern": pattern})
@@ -150,23 +171,35 @@ def _without_look_around(pattern: str) -> Iterator[str | None]:
         yield rest
 
 
-def _with_common_words(pattern: str) -> str:
-    """What is no character of a word in ASCII is one elsewhere: what validators do not agree on is left out."""
-    out, at, negated = "", 0, None
+def _with_common_classes(pattern: str) -> str:
+    """A pattern without the characters on whose class validators, or the grammar and JSON's escapes, disagree."""
+    out, at, start = "", 0, None
     while at < len(pattern):
         step = 2 if pattern[at] == "\\" else 1
         part = pattern[at : at + step]
         at += step
-        if negated is None and part == "[":
-            negated = pattern[at : at + 1] == "^"
-        elif negated is not None and part == "]":
-            negated = None
-        elif part == "\\W" and not negated:
-            part = _NO_WORD if negated is False else f"[{_NO_WORD}]"
-        elif part == "\\w" and negated:
-            part = f"{part}\x80-\U0010ffff"
+        negated = start is not None and out[start : start + 2] == "[^"
+        if start is None and part == "[":
+            start = len(out)
+        elif start is not None and part == "]":
+            without = (r"\x00" if negated else r"&&[^\x00]") if _misread(out[start:] + "]") else ""
+            part = without + "]"
+            start = None
+        elif part in _OTHERS and not negated:
+            part = f"[{_OTHERS[part]}]" if start is None else _OTHERS[part]
+        elif part in _MORE and negated:
+            part += _MORE[part]
         out += part
     return out
+
+
+def _misread(class_: str) -> bool:
+    """Whether the grammar takes a class for one with JSON's quote and backslash: where no control is missing."""
+    try:
+        missing = [chr(code) for code in (*range(32), 34, 92) if not re.match(class_, chr(code))]
+    except re.error:
+        return False
+    return bool(missing) and not any(character < " " for character in missing)
 
 
 def _without_assertions(pattern: str) -> str:

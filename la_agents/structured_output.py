@@ -23,7 +23,7 @@ from typing_extensions import TypeAliasType, is_typeddict
 from la_agents.engine.grammar import Grammar, first_lines
 from la_agents.errors import ConfigurationError, GenerationError
 from la_agents.json_schema import SCHEMA_KEYWORDS, Narrowed, without_titles
-from la_agents.schema_readable import ReadableSchema
+from la_agents.schema_readable import ReadableSchema, typed_dict_schema
 from la_agents.schema_references import References
 from la_agents.tool_calling import as_tool_dicts, is_tool
 
@@ -122,7 +122,9 @@ def schema_of(schema: Any) -> dict[str, Any]:
         if issubclass(schema, BaseModel):
             return dict(_described(schema, lambda: schema.model_json_schema(schema_generator=ReadableSchema)))
         return dict(_described(schema, schema.schema))  # type: ignore[attr-defined]
-    if is_typeddict(schema) or isinstance(schema, BaseTool) or inspect.isroutine(schema):
+    if is_typeddict(schema):
+        return dict(_described(schema, lambda: typed_dict_schema(schema)))
+    if isinstance(schema, BaseTool) or inspect.isroutine(schema):
         return _converted(schema)
     if _is_type(schema):
         return dict(_described(schema, lambda: TypeAdapter(schema).json_schema(schema_generator=ReadableSchema)))

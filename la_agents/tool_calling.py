@@ -9,11 +9,14 @@ from typing import Any
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import PydanticUserError
+from typing_extensions import is_typeddict
 
 from la_agents.call_format import HERMES, CallFormat
 from la_agents.engine.grammar import Grammar, json_rule
 from la_agents.errors import ConfigurationError
 from la_agents.json_schema import narrowed
+from la_agents.schema_readable import typed_dict_schema
 from la_agents.schema_references import References
 
 __all__ = ["MAX_PARALLEL_CALLS", "ToolBox", "as_tool_dicts", "as_tool_name", "is_tool"]
@@ -112,7 +115,7 @@ def _decoded(function: Mapping[str, Any]) -> Any:
 def _as_tool_dict(tool: Any, strict: bool | None) -> dict[str, Any]:
     try:
         converted = convert_to_openai_tool(_in_known_form(tool), strict=strict)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PydanticUserError) as error:
         msg = (
             f"Expected a tool (a function, a BaseTool, a pydantic model or a dict), got {type(tool).__name__}: {error}"
         )
@@ -130,7 +133,11 @@ def is_tool(value: Mapping[str, Any]) -> bool:
 
 
 def _in_known_form(tool: Any) -> Any:
-    """A tool in the forms that LangChain does not convert: of OpenAI's Responses, of MCP, or without its `type`."""
+    """A tool in forms that LangChain does not convert: of OpenAI's Responses, of MCP, no `type`, TypedDicts."""
+    if is_typeddict(tool):
+        schema = typed_dict_schema(tool)
+        parameters = {key: value for key, value in schema.items() if key not in ("title", "description")}
+        return {"name": tool.__name__, "description": schema.get("description", ""), "parameters": parameters}
     if not isinstance(tool, Mapping):
         return tool
     if isinstance(tool.get("function"), Mapping):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -110,6 +111,8 @@ def test_a_discriminator_asks_for_the_tag_that_pydantic_gives_a_default() -> Non
         ({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, [-7, 2**53 - 1], ["7"]),
         ({"type": "integer", "minimum": -1e19, "maximum": 1e19}, [5], [0.5]),
         ({"type": "number", "maximum": 1e300}, [-5, 2**53 - 1], []),
+        ({"type": "number", "minimum": float("-inf"), "exclusiveMaximum": float("inf")}, [-5, 0.5], []),
+        ({"type": "integer", "exclusiveMinimum": float("-inf"), "maximum": 3}, [-5], [4]),
         ({"type": "string", "format": "int32", "nullable": True, "x-order": 1, "xml": {}}, ["a"], [None]),
         ({"type": "string", "if": True, "not": False, "dependentRequired": {}}, ["a"], []),
         ({"anyOf": [{"type": "number"}, {"type": "string", "pattern": DECIMAL}]}, [1.5, "1.5", "+.0"], ["+", "", "."]),
@@ -184,9 +187,37 @@ def test_numbers_are_written_as_they_are_meant(schema: Any, allowed: list[Any], 
         ({"enum": [1, 2, 3, 4], "multipleOf": 2, "exclusiveMinimum": 2}, [4], [1, 2, 3]),
         ({"enum": [{"a": 1}, {"a": 2}], "properties": {"a": {"const": 1}}}, [{"a": 1}], [{"a": 2}]),
         ({"enum": [[1], [1, 2]], "maxItems": 1.0}, [[1]], [[1, 2]]),
+        ({"oneOf": [A, {"type": "null"}, A, {"type": "string"}]}, [None, "a"], [{"a": 1}]),
         ({"type": "string", "pattern": r"^\W$"}, ["!", "^", " "], ["é", "ª", "a", "_"]),
         ({"type": "string", "pattern": r"^[\Wx]+$"}, ["x-"], ["é", "a"]),
         ({"type": "string", "pattern": r"^[^\w\s]$"}, ["-"], ["é", "a", " "]),
+        ({"type": "string", "pattern": r"^\D+$"}, ["ä-b c", "日本", "\t"], ["٣", "5", "\uff15"]),
+        ({"type": "string", "pattern": r"^[^\d]$"}, ["ä", "語"], ["٣", "5"]),
+        ({"type": "string", "pattern": r"^[\D]$"}, ["ä"], ["٣", "5"]),
+        ({"type": "string", "pattern": r"^\S+$"}, ["ä-9", "日本"], ["\x1c", "\u3000", " "]),
+        ({"type": "string", "pattern": r"^[^\s]$"}, ["ä", "9"], ["\x1c", "\u3000", "\x85"]),
+        ({"type": "string", "pattern": r"^[^\\]$"}, ["a", "\n", '"'], ["\\"]),
+        ({"type": "string", "pattern": '^[^"]+$'}, ["a\n", "\\"], ['"', 'a"']),
+        ({"type": "string", "pattern": "^[\x00-\x1f]$"}, ["\n", "\x01"], ['"', "\\", "a"]),
+        ({"type": "string", "pattern": r"^[^\x20-\x7e]$"}, ["\n", "ä"], ['"', "\\", "a"]),
+        ({"type": "string", "format": "uri"}, ["https://a.de/b?c#d"], ["ftp://a.de", "mailto:a@b.de"]),
+        ({"type": "string", "format": "uri", "pattern": "^ftp://"}, ["ftp://a.de/b"], ["http://a.de", "ftp://"]),
+        ({"type": "string", "format": "uri", "pattern": "^mailto:"}, ["mailto:a@b.de"], ["mailto:", "http://a.de"]),
+        ({"type": "string", "format": "email", "maxLength": 5}, ["a@b.c", "a@b"], ["ab.c", "a@b.de", "@b"]),
+        ({"type": "string", "format": "idn-email"}, ["a@b.de"], ["a"]),
+        ({"type": "string", "format": "json-pointer"}, ["", "/a/~0b/0"], ["a", "/~2"]),
+        ({"type": "string", "format": "relative-json-pointer"}, ["0#", "1/a"], ["a", "01"]),
+        ({"type": "string", "format": "uri-reference"}, ["/a", "https://a.de"], ["//", "\\"]),
+        (
+            {"patternProperties": {"^a": {"type": "null"}, "b$": {"type": "null"}, "^c$": {"const": 1}}},
+            [{"ab": None, "a": None, "xb": None, "c": 1}],
+            [{"ab": 1}, {"xb": 1}, {"c": None}],
+        ),
+        (
+            {"type": "object", "properties": {"ab": {"type": "integer"}}, "patternProperties": {"^a": {"minimum": 4}}},
+            [{"ab": 5}, {"ax": 4}],
+            [{"ab": 2}, {"ax": 3}],
+        ),
         ({"type": "string", "minLength": 1.0, "maxLength": 2.0}, ["a"], ["", "abc"]),
     ],
 )
@@ -208,6 +239,12 @@ def test_what_can_be_said_otherwise_is(schema: dict[str, Any], allowed: list[Any
             "unevaluatedItems",
             [None],
             [None, 1],
+        ),
+        (
+            {"prefixItems": [{"enum": [1, 2]}, {"const": 2}, {"const": 2}], "uniqueItems": True},
+            "uniqueItems",
+            [1, 2],
+            [2, 2],
         ),
     ],
 )
@@ -256,6 +293,11 @@ def test_a_pattern_holds_but_for_its_assertions(pattern: str, kept: str, left: s
         ({"const": "b", "pattern": "^a"}, "allows nothing"),
         ({"type": "object", "additionalProperties": {"$ref": "#"}, "minProperties": 1}, "asks for itself"),
         ({"type": "array", "contains": {"$ref": "#"}}, "asks for itself"),
+        ({"prefixItems": [{"const": 1}, {}, {"const": 1.0}], "minItems": 3, "uniqueItems": True}, "uniqueItems"),
+        ({"prefixItems": [{"enum": [1, 2]}] * 3, "minItems": 3, "uniqueItems": True}, "uniqueItems"),
+        ({"oneOf": [{"type": "string"}, {"type": "string", "title": "T"}]}, "oneOf"),
+        ({"$defs": DEFS, "oneOf": [{"$ref": "#/$defs/A"}, A]}, "oneOf"),
+        ({"type": "number", "minimum": float("inf")}, "inf"),
         ([], "dict"),
     ],
 )
@@ -301,6 +343,37 @@ def test_the_model_is_told_the_schema_without_titles() -> None:
         "items": [{"title": "x"}],
     }
     assert without_titles(schema) == {"properties": {"title": {"enum": [{"title": "kept"}]}}, "items": [{}]}
+
+
+def test_patterns_of_names_that_may_share_a_name_are_checked() -> None:
+    exact = Narrowed.of({"type": "object", "patternProperties": {"^a": {"type": "integer"}, "b$": {"minimum": 3}}})
+    assert exact.unkept == {"patternProperties"}
+    assert exact.broken('{"ab": 3, "ac": 1}') == ""
+    assert exact.broken('{"ab": 2}') == "minimum"
+    assert all(list(json.loads(text)) == [] or '{"a' in text for text in walks(Grammar.json_schema(exact.schema), 20))
+
+
+def test_what_has_to_be_there_is_there_whatever_patterns_share_it() -> None:
+    named = {"^a": {"type": "integer"}, "b$": {"type": "string"}}
+    schema = {"type": "object", "patternProperties": named, "required": ["xb", "ac"]}
+    _check(schema, [{"xb": "", "ac": 1}], [{"xb": 1, "ac": 1}, {"ac": 1}])
+    for required in ({"required": ["ab"]}, {"required": ["z"], "additionalProperties": False}):
+        with pytest.raises(ConfigurationError):
+            Grammar.json_schema(narrowed({**schema, **required}))
+    _check({"patternProperties": {"^a": {"type": "null"}}, "required": ["z"]}, [{"z": 1}, {"z": 1, "a": None}], [{}])
+
+
+def test_regular_expressions_compile() -> None:
+    texts = list(walks(Grammar.json_schema(narrowed({"type": "string", "format": "regex"})), 200))
+    assert len(texts) > 100
+    for text in texts:
+        re.compile(json.loads(text))
+
+
+@pytest.mark.parametrize("beside", [{"maxLength": 5}, {"pattern": "x"}])
+def test_a_format_that_nothing_beside_it_allows_is_refused(beside: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="Unsatisfiable"):
+        Grammar.json_schema(narrowed({"type": "string", "format": "uuid", **beside}))
 
 
 def _check(schema: dict[str, Any], allowed: list[Any], refused: list[Any]) -> None:

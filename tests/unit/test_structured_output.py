@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, ReadOnly, Required, TypedDict
 
 from la_agents import ChatLinearAlignment
 from la_agents.engine.grammar import Grammar
@@ -74,6 +74,19 @@ class Trip(TypedDict):
     days: Annotated[int, ..., "how long"]
 
 
+class Parcel(TypedDict, total=False):
+    """A parcel."""
+
+    weight: Required[Annotated[int, Field(ge=1, le=9)]]
+    fragile: NotRequired[bool]
+    sender: Annotated[Literal["me"], "who"]
+
+
+class Address(TypedDict):
+    number: ReadOnly[Literal[7]]
+    parcels: Annotated[list[Parcel], Field(max_length=1)]
+
+
 JSON_SCHEMA = {
     "title": "answer",
     "type": "object",
@@ -104,6 +117,22 @@ def test_typed_dicts_and_schemas_give_dicts(method: Any) -> None:
     assert set(trip) == {"city", "days"}
     answer = llm.with_structured_output(JSON_SCHEMA, method=method).invoke("Yes?")
     jsonschema.validate(answer, {**JSON_SCHEMA, "additionalProperties": False})
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("type_", [Parcel, Address])
+@pytest.mark.filterwarnings("ignore:.*ReadOnly")
+def test_typed_dicts_with_qualifiers_give_their_dicts(type_: Any, method: Any) -> None:
+    for seed in range(3):
+        answer = chat(seed=seed).with_structured_output(type_, method=method).invoke("What?")
+        assert TypeAdapter(type_).validate_python(answer, strict=True) == answer
+
+
+def test_typed_dicts_with_qualifiers_are_tools() -> None:
+    llm = chat(seed=1, principles=[]).bind_tools([Parcel], tool_choice="Parcel")
+    (call,) = llm.invoke("What?").tool_calls
+    assert call["name"] == "Parcel"
+    assert TypeAdapter(Parcel).validate_python(call["args"], strict=True)["weight"] in range(1, 10)
 
 
 def test_a_prompt_that_fills_the_context_is_told_from_a_grammar_that_does() -> None:
@@ -311,8 +340,23 @@ def test_other_types_give_their_values(type_: Any, check: Any) -> None:
         assert check(chat(seed=seed, max_tokens=120).with_structured_output(type_).invoke("Hi"))
 
 
-@pytest.mark.parametrize("type_", [FiniteFloat, Annotated[Decimal, Field(max_digits=2)]])
-def test_numbers_are_of_the_types_that_pydantic_reads(type_: Any) -> None:
+@pytest.mark.parametrize(
+    "type_",
+    [
+        FiniteFloat,
+        Annotated[Decimal, Field(max_digits=2)],
+        Annotated[Decimal, Field(max_digits=3, decimal_places=3)],
+        Annotated[Decimal, Field(max_digits=2, decimal_places=3, ge=0)],
+        Annotated[Decimal, Field(max_digits=3, decimal_places=3, lt=0.25)],
+        pydantic.AnyUrl,
+        pydantic.FtpUrl,
+        pydantic.FileUrl,
+        pydantic.WebsocketUrl,
+        pydantic.PostgresDsn,
+        pydantic.MongoDsn,
+    ],
+)
+def test_texts_are_of_the_types_that_pydantic_reads(type_: Any) -> None:
     texts = list(walks(Grammar.json_schema(narrowed(schema_of(type_))), 200))
     assert len(texts) > 100
     for text in texts:
