@@ -43,6 +43,8 @@ FALLBACK = (
 FALLBACK_LABELS = ("System:", "User:", "Assistant:")
 OPENING = "Hello."  # the user's, where the assistant opens the conversation and the template forbids that
 
+_GENERATION_TAG = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
+
 _SYSTEM: Turn = {"role": "system", "content": "Qsystemq"}
 _USER: Turn = {"role": "user", "content": "Quserq"}
 _ASSISTANT: Turn = {"role": "assistant", "content": "Qassistantq"}
@@ -123,11 +125,12 @@ class ChatTemplate:
     def _known(self, variables: Mapping[str, Any]) -> Mapping[str, Any]:
         """`variables`, if the template reads them all; what it would pass over in silence is refused."""
         own = {"messages", *inspect.signature(self._tokenizer.apply_chat_template).parameters}
+        read = _variables(self._tokenizer.chat_template) if variables else set()
         for name in variables:
             if name in own:
                 msg = f"Expected template_variables of the template's own, got {name!r}, which is set by the call."
                 raise ConfigurationError(msg)
-            if self.is_fallback or not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", self.source):
+            if self.is_fallback or name not in read:
                 msg = f"Expected template_variables that the model's chat template reads, it has none named {name!r}."
                 raise ConfigurationError(msg)
         return variables
@@ -199,6 +202,21 @@ def _tell(turns: list[Turn], text: str) -> list[Turn]:
 
 def _source(template: str | dict[str, str]) -> str:
     return template if isinstance(template, str) else "\n".join(template.values())
+
+
+def _variables(template: str | dict[str, str] | None) -> set[str]:
+    """What a template reads without having set it: words of its text, its roles and fields are none of it."""
+    from jinja2 import Environment, TemplateError, meta
+
+    environment = Environment(extensions=["jinja2.ext.loopcontrols"])  # for parsing alone
+    found: set[str] = set()
+    for source in template.values() if isinstance(template, dict) else [template or ""]:
+        try:
+            # Transformers' own tags, which mark what the assistant wrote.
+            found |= meta.find_undeclared_variables(environment.parse(_GENERATION_TAG.sub("", source)))
+        except TemplateError:  # rendering will say so
+            continue
+    return found - {"raise_exception", "strftime_now"}
 
 
 def _leading_bos(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -19,7 +19,7 @@ from typing_extensions import override
 from la_agents.batches import MAX_IN_FLIGHT, bounded, together
 from la_agents.errors import ConfigurationError
 from la_agents.personalization import AlignedCall, Personalized, Rendering
-from la_agents.principles import Principle, as_principles
+from la_agents.principles import Principle, as_principles, digest
 
 if TYPE_CHECKING:
     from la_agents.engine.generation import Generation as Running
@@ -32,6 +32,12 @@ _CACHE = "_cache"
 """Internal call argument: the cache in use. LangChain has one key for all prompts of a call; here each has its own."""
 _MANAGERS = "_run_managers"
 """Internal call argument: one a prompt. LangChain passes on the first alone, which would hear of everybody's tokens."""
+
+
+class _Told(str):
+    """Principles of a call as traces show them: a digest. LangChain tells tracers all arguments of a streamed call."""
+
+    principles: tuple[Principle, ...]
 
 
 @dataclass
@@ -114,13 +120,13 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
 
     @override
     def stream(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[str]:
-        yield from super().stream(input, config, **self.named_user(config, kwargs))
+        yield from super().stream(input, config, **_discreet(self.named_user(config, kwargs)))
 
     @override
     async def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[str]:
-        async for text in super().astream(input, config, **self.named_user(config, kwargs)):
+        async for text in super().astream(input, config, **_discreet(self.named_user(config, kwargs))):
             yield text
 
     @override
@@ -200,6 +206,8 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
     def _asked(self, prompts: list[str], run_manager: Any, arguments: dict[str, Any]) -> deque[_Asked]:
         """What is to be asked; takes the internal arguments out."""
         users = arguments.pop(_USERS, None) or [None] * len(prompts)
+        if isinstance(told := arguments.get("principles"), _Told):
+            arguments["principles"] = told.principles
         managers = arguments.pop(_MANAGERS, None) or [run_manager, *[None] * len(prompts)][: len(prompts)]
         return deque(
             _Asked(
@@ -318,6 +326,15 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
             yield GenerationChunk(text="", generation_info=call.metadata(running.completion))
         finally:
             running.cancel()
+
+
+def _discreet(arguments: dict[str, Any]) -> dict[str, Any]:
+    if arguments.get("principles") is None:
+        return arguments
+    principles = as_principles(arguments["principles"])
+    told = _Told(digest(principles))
+    told.principles = principles
+    return {**arguments, "principles": told}
 
 
 def _texts(running: Running | None) -> Iterator[str]:

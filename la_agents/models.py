@@ -349,7 +349,7 @@ def _eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 def _ids(source: Any) -> tuple[int, ...]:
     """The end-of-sequence ids that a configuration or a tokenizer names."""
     ids = getattr(source, "eos_token_id", None)
-    return tuple(i for i in (ids if isinstance(ids, (list, tuple)) else [ids]) if isinstance(i, int))
+    return tuple(i for i in (ids if isinstance(ids, (list, tuple)) else [ids]) if type(i) is int)
 
 
 def _max_positions(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:

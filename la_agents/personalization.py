@@ -561,7 +561,7 @@ def _refusals(values: Mapping[str, Any], name: str | None = None) -> Iterator[No
     shown = type(value).__name__ if argument in _UNTOLD else repr(value)[:80]
     reason = first["msg"][:1].lower() + first["msg"][1:]
     msg = f"Expected a valid {argument}, got {shown}: {reason}."
-    raise ConfigurationError(msg)  # out here, because pydantic's error repeats all that it was given
+    raise ConfigurationError(msg) from None  # pydantic's error repeats all that it was given
 
 
 def _plain(value: Any) -> Any:

@@ -154,7 +154,8 @@ def as_tool_name(choice: Any) -> Any:
     if isinstance(choice, Mapping):
         function = choice.get("function")
         named = function.get("name") if isinstance(function, Mapping) else function
-        return choice.get("name") or named or choice.get("type")
+        name = choice.get("name") or named or choice.get("type")
+        return name if isinstance(name, str) else choice  # what names nothing is refused as it was given
     return choice
 
 

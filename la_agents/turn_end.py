@@ -52,7 +52,7 @@ def template_errors() -> tuple[type[Exception], ...]:
     """What a template raises: on purpose, or by tripping over content it did not expect."""
     from jinja2 import TemplateError
 
-    return (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
+    return (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 def _after(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], content: str) -> str:

@@ -79,8 +79,8 @@ class Generation:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Chunks as they come; raises the request's error, if it fails."""
-        self._check_process()
         while self._completion is None:
+            self._check_process()
             with self._arrived:
                 self._arrived.wait_for(lambda: self._events)
             yield from self._take()
@@ -107,6 +107,7 @@ class Generation:
     def _take(self) -> Iterator[Chunk]:
         """What has arrived; never waits. The last event stays, so that a second reader learns of it too."""
         while True:
+            self._check_process()  # each time: the fork may have been made while the answer was read
             with self._arrived:
                 event = self._events[0] if self._events else None
                 if isinstance(event, Chunk):

@@ -376,11 +376,26 @@ async def test_template_variables_are_rendered(face: type[Face]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["enable_thinkin", "thinking", "messages", "tools", "add_generation_prompt", "tokenize"]
+    "name",
+    ["enable_thinkin", "thinking", "messages", "tools", "add_generation_prompt", "tokenize", "role", "m", "if", "name"],
 )
 def test_a_variable_that_is_not_the_templates_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         make(ChatLinearAlignment, model=with_template(THINKING)).invoke(QUESTION, template_variables={name: True})
+
+
+def test_variables_are_found_however_a_template_reads_them() -> None:
+    template = (
+        "{% macro shown(m) %}{% generation %}{{ m.content }}{% endgeneration %}{{ mark }}{% endmacro %}"
+        "{% if not date is defined %}{% set date = 'today' %}{% endif %}{% set fixed = 'x' %}"
+        "{% for m in messages %}{{ shown(m) }}{% if tone and loop.last %}{% break %}{% endif %}{% endfor %}{{ date }}"
+        "{% set ns = namespace(style=style | default('plain')) %}{{ ns.style }}{{ fixed }}"
+    )
+    llm = make(ChatLinearAlignment, model=with_template(template))
+    given = {"mark": "!", "date": "now", "tone": 1, "style": "bold"}
+    assert llm.render(QUESTION, template_variables=given).reference.endswith(f"{QUESTION}!nowboldx")
+    with pytest.raises(ConfigurationError, match="fixed"):
+        llm.render(QUESTION, template_variables={"fixed": "y"})
 
 
 def test_a_model_without_a_template_has_no_variables() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import BaseModel, create_model
@@ -152,6 +154,31 @@ async def test_traces_hold_no_preference_that_a_call_gave(face: type[Face]) -> N
     llm = make(face)
     told = llm._get_invocation_params(principles=[SECRET]) if isinstance(llm, ChatLinearAlignment) else {}
     assert "swordfish" not in repr([told, make(face, principles=[SECRET])._identifying_params])
+
+
+class _Listener(BaseCallbackHandler):
+    """What a tracer is told about calls."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def on_llm_start(self, *args: Any, **kwargs: Any) -> None:
+        self.told.append((args, kwargs))
+
+    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
+        self.told.append((args, kwargs))
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_tracers_are_not_told_the_principles_of_a_call(face: type[Face]) -> None:
+    llm, listener = make(face), _Listener()
+    asked: Any = {"config": {"callbacks": [listener]}, "principles": [SECRET]}
+    plain = text_of(llm.invoke(QUESTION, **asked))
+    assert text_of(await llm.ainvoke(QUESTION, **asked)) == plain
+    assert "".join(text_of(piece) for piece in llm.stream(QUESTION, **asked)) == plain
+    assert "".join([text_of(piece) async for piece in llm.astream(QUESTION, **asked)]) == plain
+    assert len(listener.told) == 4
+    assert "swordfish" not in repr(listener.told) + json.dumps(listener.told, default=repr)
 
 
 @pytest.mark.parametrize("face", FACES)

@@ -81,6 +81,7 @@ def told_at_once():
     refused(lambda: engine.submit_all([request(2)]))
     refused(lambda: generation.completion)
     refused(lambda: next(iter(generation)))
+    refused(lambda: list(begun))
     assert engine.closed
     engine.close()
 
@@ -97,13 +98,15 @@ loaded = held.engine.loaded
 engine = held.engine
 choose(engine)
 generation = engine.submit(request(60))  # under way while the process forks
+begun = iter(generation)
+next(begun)
 for work in (own_model_and_a_childs, told_at_once, with_the_parents_model):
     assert forked(work) == 0, work
 with models._lock, engines._engines_lock, held._runtime._making, held._runtime._lock:  # as if threads were loading
     assert forked(lambda: answer(held)) == 0
 assert len(generation.completion.records) == 60
 assert engine_for(loaded) is engine and not engine.closed, "the parent goes on"
-del generation, engine, loaded, held
+del begun, generation, engine, loaded, held
 gc.collect()
 assert forked(lambda: answer(face())) == 0, "the parent let its model go"
 print("done", flush=True)

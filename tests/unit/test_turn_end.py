@@ -96,7 +96,7 @@ def test_the_default_of_a_configurations_class_does_not_end_answers_at_a_letter(
 
 
 def test_an_id_beyond_the_vocabulary_is_none(tmp_path: Path) -> None:
-    folder = save_lying("llama", tmp_path / "m", generation=[10**6, -1], model=10**6, tokenizer="<|endoftext|>")
+    folder = save_lying("llama", tmp_path / "m", generation=[10**6, -1, True], model=10**6, tokenizer="<|endoftext|>")
     assert load_model(folder, device="cpu").eos_token_ids == {
         id_of("llama", "<|endoftext|>"),
         id_of("llama", "<|im_end|>"),
@@ -208,7 +208,9 @@ def test_templates_in_the_style_of_known_families(template: str, end: str, speci
     assert turn_end(tokenizer) == TurnEnd(tokenizer.convert_tokens_to_ids(end))
 
 
-@pytest.mark.parametrize("template", [None, "{{ raise_exception('no') }}", "{{ messages[7].content }}", "fixed text"])
+@pytest.mark.parametrize(
+    "template", [None, "{{ raise_exception('no') }}", "{{ messages[7].content }}", "fixed text", "{{ 1 / 0 }}"]
+)
 def test_a_template_that_shows_no_answer_says_nothing(template: str | None) -> None:
     assert turn_end(with_template(template)) == TurnEnd()
 
