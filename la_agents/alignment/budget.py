@@ -24,6 +24,8 @@ __all__ = ["within_budget"]
 
 _MAX_ITERATIONS = 60
 _ROUNDING = 1e-6  # nats; of float32, so that branches that say the same are not taken to diverge
+_UNSEEN = 1e-5
+"""Nats below which a divergence in float32 is mostly rounding."""
 _COLD = 1e-2
 """Temperature below which float32's rounding of a logit, divided by it, is seen in the divergence."""
 
@@ -108,7 +110,8 @@ def _largest_fraction(
 
 def _newton_step(t: Tensor, kl: Tensor, variance: Tensor, goal: Tensor) -> Tensor:
     """Where sqrt(KL) reaches `goal` if it goes on as steeply as at t: its derivative there is t Var / (2 sqrt(KL))."""
-    root = kl.clamp_min(1e-30).sqrt()
+    # Near 0 float32 does not see KL, which is t^2 Var / 2 there.
+    root = torch.where(kl > _UNSEEN, kl, 0.5 * t.square() * variance).clamp_min(1e-30).sqrt()
     return t + 2 * root * (goal - root) / (t * variance).clamp_min(1e-30)
 
 

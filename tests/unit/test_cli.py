@@ -200,6 +200,7 @@ def test_doctor_names_versions_model_and_store_without_making_one(store: Path) -
 
 
 def test_doctor_names_the_command_that_mends_what_is_missing() -> None:
+    pytest.importorskip("torch", reason="doctor loads a model")
     result = CliRunner().invoke(app, ["--store", "http://127.0.0.1:9", "doctor"])
     assert result.exit_code == 1
     assert "Missing: store. Run: chroma run" in result.stdout

@@ -43,6 +43,7 @@ def allowed_by(support: str, f_1: Tensor) -> Tensor:
     push=PUSHES,
     support=SUPPORTS,
 )
+@example(seed=315, budget=2**-10, gamma=9.125, temperature=0.5, magnitude=0.3, push=(0.0, False), support="all")
 def test_what_is_decoded_meets_the_budget_and_goes_as_far_as_it_allows(
     seed: int, budget: float, gamma: float, temperature: float, magnitude: float, push: tuple[float, bool], support: str
 ) -> None:
