@@ -1,0 +1,9 @@
+"""The routes: each reads a request, asks one of the rooms below, and writes the answer."""
+
+from __future__ import annotations
+
+from la_agents_server.routers import chat, health, models
+
+__all__ = ["ROUTERS"]
+
+ROUTERS = (chat.router, models.router, health.router)
