@@ -1,26 +1,29 @@
-"""Answering: one question, whichever wire it came by, to the chat model and back; whole, or as it is written."""
+"""Answering: one question, whichever wire it came by, to the model and back; whole, or as it is written."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import Generation, LLMResult
 from starlette.concurrency import run_in_threadpool
 
-from la_agents import ChatLinearAlignment, Principle
+from la_agents import Principle
 from la_agents_server.errors import ApiError
+from la_agents_server.merging import merged
 from la_agents_server.services import Services
 from la_agents_server.wire.options import Options
 
-__all__ = ["Question", "remember", "streamed", "whole"]
+__all__ = ["Question", "complete", "remember", "streamed", "streamed_completions", "whole"]
 
-Piece = tuple[int, AIMessageChunk]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Question:
     """What to answer, and for whom.
 
     Attributes:
-        messages: The conversation.
+        source: The conversation, or a text to complete.
         user: Whose preferences count.
         options: The object `la_agents`.
         arguments: Further arguments of the call, None where the model's own count.
@@ -38,7 +41,7 @@ class Question:
         created: When it was asked, in seconds since 1970.
     """
 
-    messages: list[BaseMessage]
+    source: Sequence[BaseMessage] | str
     user: str
     options: Options
     arguments: dict[str, Any]
@@ -50,32 +53,62 @@ class Question:
     @property
     def query(self) -> str:
         """What the user said last."""
-        return next((str(m.text) for m in reversed(self.messages) if isinstance(m, HumanMessage)), "")
+        if isinstance(self.source, str):
+            return self.source
+        return next((str(m.text) for m in reversed(self.source) if isinstance(m, HumanMessage)), "")
 
 
 async def whole(services: Services, question: Question) -> list[AIMessage]:
     """The finished answers, one a choice; a wait that is cancelled cancels them."""
-    face, calls = await _calls(services, question)
-    running = [asyncio.create_task(face.ainvoke(question.messages, **call)) for call in calls]
-    try:
-        return [*await asyncio.gather(*running)]
-    finally:
-        for task in running:
-            task.cancel()
+    chat = services.chat if _uses_memory(question) else services.plain_chat
+    calls = await _calls(services, question)
+    return await _together([chat.ainvoke([*question.source], **call) for call in calls])
 
 
-async def streamed(services: Services, question: Question) -> AsyncGenerator[Piece]:
+async def streamed(services: Services, question: Question) -> AsyncGenerator[tuple[int, AIMessageChunk]]:
     """Pieces of the answers with their choice's index, as they are written."""
-    face, calls = await _calls(services, question)
-    streams = [face.astream(question.messages, **call) for call in calls]
-    if len(streams) == 1:
-        async with aclosing(streams[0]) as stream:  # type: ignore[type-var]
-            async for piece in stream:
-                yield 0, piece
-        return
-    async with aclosing(_merged(streams)) as pieces:
-        async for choice in pieces:
-            yield choice
+    chat = services.chat if _uses_memory(question) else services.plain_chat
+    calls = await _calls(services, question)
+    async with aclosing(merged([chat.astream([*question.source], **call) for call in calls])) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+async def complete(services: Services, questions: Sequence[Question]) -> list[Generation]:
+    """Finished completions: all choices of the first question, then those of the next."""
+    running = []
+    for question in questions:
+        llm = services.completion if _uses_memory(question) else services.plain_completion
+        running += [llm.agenerate([str(question.source)], **call) for call in await _calls(services, question)]
+    return [result.generations[0][0] for result in await _together(running)]  # type: ignore[misc]
+
+
+async def streamed_completions(
+    services: Services, questions: Sequence[Question]
+) -> AsyncGenerator[tuple[int, str | Generation]]:
+    """Texts of completions with their place among all choices, and at the end of each what `complete` gives."""
+
+    async def follow(question: Question, call: dict[str, Any]) -> AsyncIterator[str | Generation]:
+        llm = services.completion if _uses_memory(question) else services.plain_completion
+        ended = _Ended()
+        async for text in llm.astream(str(question.source), {"callbacks": [ended]}, **call):
+            yield text
+        if ended.generation is not None:
+            yield ended.generation
+
+    streams = [follow(question, call) for question in questions for call in await _calls(services, question)]
+    async with aclosing(merged(streams)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+class _Ended(AsyncCallbackHandler):
+    """Catches what a streamed completion ends with: LangChain streams its text alone."""
+
+    generation: Generation | None = None
+
+    async def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
+        self.generation = response.generations[0][0]  # type: ignore[assignment]
 
 
 async def remember(services: Services, question: Question, id: str, report: dict[str, Any]) -> None:
@@ -85,22 +118,33 @@ async def remember(services: Services, question: Question, id: str, report: dict
         await run_in_threadpool(services.learner.submit, [HumanMessage(question.query)], user_id=question.user)
 
 
-async def _calls(services: Services, question: Question) -> tuple[ChatLinearAlignment, list[dict[str, Any]]]:
-    """The model, and the arguments of each choice's call."""
+async def _together(running: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results; when one fails, or the wait is cancelled, so are the others."""
+    tasks = [asyncio.create_task(each) for each in running]
+    try:
+        return [*await asyncio.gather(*tasks)]
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _uses_memory(question: Question) -> bool:
+    """Whether the model itself is to look preferences up; where some are left out, `_calls` has done so."""
+    return question.options.memory and not question.options.without
+
+
+async def _calls(services: Services, question: Question) -> list[dict[str, Any]]:
+    """The arguments of each choice's call."""
     most = services.settings.max_choices
     if question.num_choices > most:
         raise ApiError(400, f"Expected n to be at most {most}, got {question.num_choices}.", param="n")
     given = {name: value for name, value in question.arguments.items() if value is not None}
     arguments = {**question.options.arguments(), **given, "user_id": question.user}
-    face = services.chat if question.options.memory else services.plain_chat
     if question.options.memory and question.options.without:
-        face = services.plain_chat
         arguments["principles"] = await _principles(services, question)
-    calls = [dict(arguments) for _ in range(question.num_choices)]
-    if "seed" in arguments:
-        for place, call in enumerate(calls):
-            call["seed"] += place  # each choice its own
-    return face, calls
+    seed = arguments.pop("seed", None)
+    seeds = [{} if seed is None else {"seed": seed + place} for place in range(question.num_choices)]
+    return [arguments | own for own in seeds]
 
 
 async def _principles(services: Services, question: Question) -> list[str | Principle]:
@@ -111,32 +155,3 @@ async def _principles(services: Services, question: Question) -> list[str | Prin
         *(question.options.principles or ()),
         *(Principle(s.preference.text, s.weight, s.preference.id, s.relevance, s.layer) for s in kept),
     ]
-
-
-async def _merged(streams: list[AsyncIterator[AIMessageChunk]]) -> AsyncGenerator[Piece]:
-    """The pieces of several streams as they come."""
-    queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue(maxsize=len(streams) * 4)
-
-    async def follow(index: int, stream: AsyncIterator[AIMessageChunk]) -> None:
-        try:
-            async for piece in stream:
-                await queue.put((index, piece))
-            await queue.put(None)
-        except Exception as error:  # noqa: BLE001 - raised again by whoever reads the queue
-            await queue.put(error)
-
-    running = [asyncio.create_task(follow(index, stream)) for index, stream in enumerate(streams)]
-    try:
-        open_streams = len(running)
-        while open_streams:
-            item = await queue.get()
-            if item is None:
-                open_streams -= 1
-            elif isinstance(item, BaseException):
-                raise item
-            else:
-                yield item
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)

@@ -52,6 +52,7 @@ def create_app(
         chat=ChatLinearAlignment(preferences=store, **arguments),
         plain_chat=ChatLinearAlignment(**arguments),
         completion=LinearAlignmentLLM(preferences=store, **arguments),
+        plain_completion=LinearAlignmentLLM(**arguments),
         database=Database(settings.database),
         layers=tuple(layers),
     )

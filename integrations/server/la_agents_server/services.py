@@ -34,6 +34,7 @@ class Services:
         chat: Answers with the preferences of the call's user.
         plain_chat: The same model, which looks nothing up.
         completion: As `chat`, for plain text.
+        plain_completion: As `plain_chat`, for plain text.
         database: Keys, sessions and uses.
         stopping: Whether no more requests are taken.
     """
@@ -43,6 +44,7 @@ class Services:
     chat: ChatLinearAlignment
     plain_chat: ChatLinearAlignment
     completion: LinearAlignmentLLM
+    plain_completion: LinearAlignmentLLM
     database: Database
     layers: tuple[str, ...] = ()
     stopping: bool = False

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from la_agents_server.routers import chat, health, models
+from la_agents_server.routers import chat, completions, embeddings, health, models, responses
 
 __all__ = ["ROUTERS"]
 
-ROUTERS = (chat.router, models.router, health.router)
+ROUTERS = (
+    chat.router,
+    completions.router,
+    responses.router,
+    embeddings.router,
+    models.router,
+    health.router,
+)
