@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
+from benchmarks.research.consolidation import judge_pairs, read_pairs
 from la_agents.errors import ConfigurationError, GenerationError, InvalidPreferenceError, PreferenceNotFoundError
-from la_agents.evaluation.consolidation import judge_pairs, read_pairs
 from la_agents.preferences.chat_consolidation import ChatModelConsolidator
 from la_agents.preferences.consolidation import Judgement, KnownPreference, RuleConsolidator
 from la_agents.preferences.embeddings import BundledEmbeddings

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.research.page import at_equal_divergence, results_page, verdicts
+from benchmarks.research.suites import RESEARCH
 from benchmarks.results import FULL, QUICK
 from la_agents.evaluation.provenance import Provenance
-from la_agents.evaluation.results import at_equal_divergence, results_page, verdicts
 from la_agents.evaluation.runs import Run
 from la_agents.evaluation.suites import SUITES, Options, check
 from la_agents.evaluation.summary import summarise
@@ -109,6 +110,6 @@ def test_suites_without_rows_have_no_section(page: str, tmp_path: Path) -> None:
 def test_what_make_results_runs_is_possible(sizes: dict[str, Options], tmp_path: Path) -> None:
     topic = [{"preference": "p", "question": "q", "classification_task_options": ["a", "b", "c", "d"]}]
     (tmp_path / "topic.json").write_text(json.dumps(topic))
-    assert set(sizes) == set(SUITES)
+    assert set(sizes) == {*SUITES, *RESEARCH}
     for name, options in sizes.items():
-        check(name, replace(options, data=tmp_path) if name == "prefeval-mcq" else options)
+        check(name, replace(options, data=tmp_path) if name == "prefeval-mcq" else options, RESEARCH.get(name))

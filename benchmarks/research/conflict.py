@@ -10,15 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from la_agents.evaluation.adherence import MEASURED, MeasuredPrinciple
 from la_agents.evaluation.intervals import Interval, mean_interval
 from la_agents.evaluation.methods import Setting
+from la_agents.evaluation.plots import Panel, Point
+from la_agents.evaluation.provenance import provenance_line
 from la_agents.evaluation.questions import OpenQuestion
+from la_agents.evaluation.reports import gained, write_report
 from la_agents.evaluation.runs import Row
 from la_agents.evaluation.summary import grouped
+from la_agents.evaluation.tables import Cell, markdown_table
 from la_agents.evaluation.unaligned import Unaligned
 from la_agents.evaluation.units import Unit, can_measure, measure_units
 
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Run
     from la_agents.evaluation.subject import Subject
 
-__all__ = ["METHODS", "Lean", "Plan", "leans", "measure"]
+__all__ = ["METHODS", "Lean", "Plan", "conflict_table", "leans", "measure", "report"]
 
 METHODS = ("linear", "linear-sum")
 PAIRS = (("french", "german"), ("verbose", "concise"))
@@ -123,3 +128,37 @@ def _lean(pair: str, setting: str, rows: Sequence[Row], seed: int) -> Lean:
     shift = mean_interval([first[question] - last[question] for question in first], seed=seed)
     means = {weights: fmean(values.values()) for weights, values in by_weights.items()}
     return Lean(pair, setting, len(first), means, shift)
+
+
+def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
+    """Where each setting lets a pair of principles end up, by their weights."""
+    line = provenance_line(header)
+    panels = []
+    for pair in grouped(rows, "pair"):
+        own = [lean for lean in leans(rows) if lean.pair == pair]
+        curves = {lean.setting: [Point(i, y) for i, y in enumerate(lean.by_weights.values())] for lean in own}
+        ticks = list(own[0].by_weights)
+        panels.append(Panel(pair, "weights, first:second", "lean to the first", curves, (-1.1, 1.1), ticks=ticks))
+    return write_report(folder, "conflict", "Principles at odds", [conflict_table(rows, line)], panels, line)
+
+
+def conflict_table(rows: Sequence[Row], line: str) -> str:
+    """A row a pair and setting: the lean under each weights, and how far it moved with them."""
+    found = leans(rows)
+    weights = list(found[0].by_weights) if found else []
+    cells: list[list[Cell]] = [
+        [
+            lean.pair,
+            lean.setting,
+            lean.num_questions,
+            *(f"{lean.by_weights[w]:+.2f}" for w in weights),
+            gained(lean.shift),
+        ]
+        for lean in found
+    ]
+    legend = (
+        "lean: adherence to the first principle less that to the second, from -1 to 1, by the weights first:second. "
+        "shift: the lean under the first weights less that under the last; above 0, it follows them.\n\n"
+    )
+    columns = ["pair", "setting", "questions", *(f"lean {ratio}" for ratio in weights), "shift"]
+    return legend + markdown_table(columns, cells, line)

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from la_agents.evaluation.adherence import MeasuredPrinciple
 from la_agents.evaluation.methods import Setting
+from la_agents.evaluation.plots import Panel
+from la_agents.evaluation.provenance import provenance_line
 from la_agents.evaluation.questions import OpenQuestion
+from la_agents.evaluation.reports import ADHERENCE, COSTS, LEGEND, cost_cells, point, write_report
+from la_agents.evaluation.runs import Row
+from la_agents.evaluation.summary import grouped, summarise
+from la_agents.evaluation.tables import Cell, markdown_table
 from la_agents.evaluation.unaligned import Unaligned
 from la_agents.evaluation.units import Unit, can_measure, measure_units
 from la_agents.prompting import Wording
 
 if TYPE_CHECKING:
-    from la_agents.evaluation.runs import Report, Row, Run
+    from la_agents.evaluation.runs import Report, Run
     from la_agents.evaluation.subject import Subject
 
-__all__ = ["SETTINGS", "WORDINGS", "Plan", "measure"]
+__all__ = ["SETTINGS", "WORDINGS", "Plan", "measure", "report", "wordings_table"]
 
 SETTINGS = (Setting("prompt"), Setting("linear", 1.0))
 
@@ -72,3 +79,29 @@ def _unit(plan: Plan, name: str, principle: MeasuredPrinciple, setting: Setting,
     key = f"{name} {principle.id}/{setting.key}/{question.index}"
     fields = {"wording": name, "principle": principle.id}
     return Unit(key, question, ((principle, 1.0),), setting, fields, plan.wordings[name])
+
+
+def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
+    """How well principles are followed in each wording."""
+    line = provenance_line(header)
+    panels = [
+        Panel(
+            setting,
+            "divergence, nats a token",
+            "adherence",
+            {name: [point(summary)] for name, own in grouped(part, "wording").items() for summary in summarise(own)},
+            ADHERENCE,
+        )
+        for setting, part in grouped(rows, "setting").items()
+    ]
+    return write_report(folder, "wordings", "Wordings", [LEGEND, wordings_table(rows, line)], panels, line)
+
+
+def wordings_table(rows: Sequence[Row], line: str) -> str:
+    """A row a wording and setting."""
+    cells: list[list[Cell]] = [
+        [name, *cost_cells(summary)[:3], *cost_cells(summary)[4:]]
+        for name, own in grouped(rows, "wording").items()
+        for summary in summarise(own)
+    ]
+    return markdown_table(["wording", "setting", "answers", "adherence", *COSTS], cells, line)

@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from benchmarks.research.conflict import conflict_table
+from benchmarks.research.wordings import wordings_table
 from la_agents.evaluation.calibration import RATE, recommend, worth
 from la_agents.evaluation.choice_tables import choice_tables
 from la_agents.evaluation.provenance import provenance_line
 from la_agents.evaluation.reports import (
     LEGEND,
-    conflict_table,
     costs_table,
     gained,
     principles_table,
     recommendation_text,
-    wordings_table,
 )
 from la_agents.evaluation.runs import Row, read_run
 from la_agents.evaluation.summary import PROMPT, SettingSummary, gain, grouped, summarise, summarise_setting
