@@ -82,8 +82,8 @@ def consolidation(
 ) -> None:
     """How often what is said again, restated or contradicted is recognised, and what is independent left alone."""
     from benchmarks.research.consolidation import judge_pairs, read_pairs
-    from la_agents.preferences.consolidation import RuleConsolidator
-    from la_agents.preferences.embeddings import BundledEmbeddings
+    from la_agents.preferences.consolidation.plan import RuleConsolidator
+    from la_agents.preferences.embedding.bundled import BundledEmbeddings
 
     read = read_pairs(pairs)
     reports = {}
@@ -131,7 +131,7 @@ def retrieval(
         measure,
         read_topics,
     )
-    from la_agents.preferences.embeddings import BundledEmbeddings
+    from la_agents.preferences.embedding.bundled import BundledEmbeddings
     from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE
 
     data = Questions(read_topics(folder), BundledEmbeddings())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.consolidation import Consolidator, KnownPreference
+from la_agents.preferences.consolidation.plan import Consolidator, KnownPreference
 from la_agents.preferences.rules.comparison import Relation
 
 if TYPE_CHECKING:

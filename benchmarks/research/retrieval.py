@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.ranking import Query, floor_among, most_relevant, most_similar
-from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import Preference, ScoredPreference, utc_now
-from la_agents.preferences.vectorizer import Vectorizer
+from la_agents.preferences.embedding.vectorizer import Vectorizer
+from la_agents.preferences.preference import Preference, ScoredPreference, utc_now
+from la_agents.preferences.retrieval.ranking import Query, floor_among, most_relevant, most_similar
+from la_agents.preferences.storage.records import StoredPreference
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings

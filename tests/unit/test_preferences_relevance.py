@@ -19,8 +19,8 @@ from benchmarks.research.retrieval import (
     read_topics,
 )
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.embeddings import BundledEmbeddings
-from la_agents.preferences.ranking import estimate_tokens, floor_among
+from la_agents.preferences.embedding.bundled import BundledEmbeddings
+from la_agents.preferences.retrieval.ranking import estimate_tokens, floor_among
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from tests.data_folder import data_folder
 from tests.unit.test_faces import WordEmbeddings

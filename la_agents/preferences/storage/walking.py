@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from la_agents.preferences.records import record_id
-from la_agents.preferences.slots import windows
+from la_agents.preferences.storage.records import record_id
+from la_agents.preferences.storage.slots import windows
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection

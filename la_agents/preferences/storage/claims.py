@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import StoreUnavailableError
-from la_agents.preferences.records import (
+from la_agents.preferences.storage.records import (
     StoredPreference,
     Vector,
     claim_of,
@@ -23,8 +23,8 @@ from la_agents.preferences.records import (
     record_id,
     slot_of,
 )
-from la_agents.preferences.slots import Places, windows
-from la_agents.preferences.walking import walk
+from la_agents.preferences.storage.slots import Places, windows
+from la_agents.preferences.storage.walking import walk
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from la_agents.preferences import jsonl
 from la_agents.preferences.aio import async_twin
-from la_agents.preferences.foreign import ExportFormat
 from la_agents.preferences.layers import owner_of
 from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.lifecycle import imported
-from la_agents.preferences.pages import Progress
-from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import Preference, utc_now
-from la_agents.preferences.slots import Places
-from la_agents.preferences.spill import Spill
-from la_agents.preferences.writers import writer
+from la_agents.preferences.preference import Preference, utc_now
+from la_agents.preferences.storage.pages import Progress
+from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.storage.slots import Places
+from la_agents.preferences.storage.spill import Spill
+from la_agents.preferences.storage.writers import writer
+from la_agents.preferences.transfer import jsonl
+from la_agents.preferences.transfer.foreign import ExportFormat
 
 __all__ = ["Transfer"]
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.everyday import Common, unit
-from la_agents.preferences.records import StoredPreference, Vector
+from la_agents.preferences.preference import Preference, ScoredPreference
+from la_agents.preferences.retrieval.everyday import Common, unit
 from la_agents.preferences.rules.statements import read_subject
-from la_agents.preferences.schema import Preference, ScoredPreference
+from la_agents.preferences.storage.records import StoredPreference, Vector
 
 __all__ = [
     "Query",

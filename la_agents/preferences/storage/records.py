@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from la_agents.preferences.history import Change
-from la_agents.preferences.schema import Preference
-from la_agents.preferences.slots import ends_window
+from la_agents.preferences.preference import Preference
+from la_agents.preferences.storage.slots import ends_window
 
 __all__ = [
     "ARCHIVE_FIELD",

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from la_agents.errors import ConfigurationError, StoreMismatchError, StoreUnavailableError
-from la_agents.preferences.handles import Handles
-from la_agents.preferences.layout import FORMAT, INDEX, OLDEST_FORMAT, Settings
+from la_agents.preferences.storage.handles import Handles
+from la_agents.preferences.storage.layout import FORMAT, INDEX, OLDEST_FORMAT, Settings
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
 
-    from la_agents.preferences.connection import Connection
+    from la_agents.preferences.storage.connection import Connection
 
 __all__ = ["Shards"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from la_agents.errors import InvalidPreferenceError, StoreUnavailableError
-from la_agents.preferences.claims import are_ours, catch_up, claim, put, stands, tries
-from la_agents.preferences.records import (
+from la_agents.preferences.storage.claims import are_ours, catch_up, claim, put, stands, tries
+from la_agents.preferences.storage.records import (
     ARCHIVE_FIELD,
     CLAIM_FIELD,
     CONTINUED_FIELD,
@@ -22,14 +22,14 @@ from la_agents.preferences.records import (
     record_id,
     slot_of,
 )
-from la_agents.preferences.slots import Places
-from la_agents.preferences.walking import at_once, next_page, walk
+from la_agents.preferences.storage.slots import Places
+from la_agents.preferences.storage.walking import at_once, next_page, walk
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
     from chromadb.api.types import GetResult, Include, Where
 
-    from la_agents.preferences.shards import Shards
+    from la_agents.preferences.storage.shards import Shards
 
 __all__ = ["UserRecords"]
 

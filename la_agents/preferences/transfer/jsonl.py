@@ -14,12 +14,12 @@ from typing import IO, Any, Literal
 from pydantic import AwareDatetime, Field
 
 from la_agents.errors import InvalidPreferenceError
-from la_agents.preferences.foreign import ExportFormat, check_format, owner_in, translated
 from la_agents.preferences.history import Change
 from la_agents.preferences.lifecycle import MAX_CHANGES, added
-from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import Preference, PreferenceDraft, Review, Source, utc_now, validated
-from la_agents.preferences.spill import Spill
+from la_agents.preferences.preference import Preference, PreferenceDraft, Review, Source, utc_now, validated
+from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.storage.spill import Spill
+from la_agents.preferences.transfer.foreign import ExportFormat, check_format, owner_in, translated
 
 __all__ = ["ExportFormat", "PathOrFile", "read_lines", "rereadable", "write_lines"]
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.cleaning import clean, folder_size, last_write, num_writes
-from la_agents.preferences.layout import FORMAT, Settings
-from la_agents.preferences.pages import Page, Progress, pages, stored
-from la_agents.preferences.records import StoredPreference, is_vector, metadata_of, record_id, user_digest
-from la_agents.preferences.spill import Spill
+from la_agents.preferences.storage.cleaning import clean, folder_size, last_write, num_writes
+from la_agents.preferences.storage.layout import FORMAT, Settings
+from la_agents.preferences.storage.pages import Page, Progress, pages, stored
+from la_agents.preferences.storage.records import StoredPreference, is_vector, metadata_of, record_id, user_digest
+from la_agents.preferences.storage.spill import Spill
 
 if TYPE_CHECKING:
-    from la_agents.preferences.shards import Shards
-    from la_agents.preferences.vectorizer import Vectorizer
+    from la_agents.preferences.embedding.vectorizer import Vectorizer
+    from la_agents.preferences.storage.shards import Shards
 
 __all__ = ["Purged", "purge", "purgeable", "rebuild"]
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from chromadb.api.collection_configuration import CreateHNSWConfiguration
     from chromadb.api.models.Collection import Collection
 
-    from la_agents.preferences.connection import Connection
+    from la_agents.preferences.storage.connection import Connection
 
 __all__ = ["Handles"]
 

@@ -113,7 +113,7 @@ def _shared_encoder() -> _Encoder:
 def _load_encoder() -> _Encoder:
     from tokenizers import Tokenizer
 
-    from la_agents.preferences.minilm import load_session
+    from la_agents.preferences.embedding.minilm import load_session
 
     folder = _model_folder()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from la_agents.preferences.records import Vector
+from la_agents.preferences.storage.records import Vector
 
 __all__ = ["PREFERENCES", "QUESTIONS", "Common", "unit"]
 

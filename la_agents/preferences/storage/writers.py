@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.records import user_digest
+from la_agents.preferences.storage.records import user_digest
 
 __all__ = ["everybody", "writer"]
 

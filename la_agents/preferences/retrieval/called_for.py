@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+from la_agents.preferences.embedding.vectorizer import Vectorizer
 from la_agents.preferences.ledger import Ledger
-from la_agents.preferences.ranking import Query, in_order, most_relevant, most_similar
-from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import ScoredPreference
-from la_agents.preferences.vectorizer import Vectorizer
+from la_agents.preferences.preference import ScoredPreference
+from la_agents.preferences.retrieval.ranking import Query, in_order, most_relevant, most_similar
+from la_agents.preferences.storage.records import StoredPreference
 
 __all__ = ["DEFAULT_MIN_RELEVANCE", "Request", "called_for", "similar"]
 

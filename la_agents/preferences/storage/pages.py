@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from la_agents.preferences.records import StoredPreference, from_record, owner_of, slot_of
+from la_agents.preferences.storage.records import StoredPreference, from_record, owner_of, slot_of
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
-    from la_agents.preferences.layout import Settings
-    from la_agents.preferences.shards import Shards
+    from la_agents.preferences.storage.layout import Settings
+    from la_agents.preferences.storage.shards import Shards
 
 __all__ = ["Page", "Progress", "pages", "stored"]
 

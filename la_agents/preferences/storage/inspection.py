@@ -12,10 +12,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import StoreUnavailableError
-from la_agents.preferences.cleaning import folder_size
-from la_agents.preferences.layout import Settings
-from la_agents.preferences.pages import Page, Progress, pages, stored
-from la_agents.preferences.records import (
+from la_agents.preferences.screening import flags
+from la_agents.preferences.storage.cleaning import folder_size
+from la_agents.preferences.storage.layout import Settings
+from la_agents.preferences.storage.pages import Page, Progress, pages, stored
+from la_agents.preferences.storage.records import (
     ARCHIVE_FIELD,
     CLAIM_FIELD,
     CONTINUED_FIELD,
@@ -24,12 +25,11 @@ from la_agents.preferences.records import (
     record_id,
     slot_of,
 )
-from la_agents.preferences.screening import flags
-from la_agents.preferences.slots import ends_window, reachable
-from la_agents.preferences.spill import Spill
+from la_agents.preferences.storage.slots import ends_window, reachable
+from la_agents.preferences.storage.spill import Spill
 
 if TYPE_CHECKING:
-    from la_agents.preferences.shards import Shards
+    from la_agents.preferences.storage.shards import Shards
 
 __all__ = ["Stats", "Verified", "stats", "verify"]
 

@@ -14,10 +14,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from la_agents.preferences.lifecycle import added, refreshed, superseded
-from la_agents.preferences.ranking import cosines
-from la_agents.preferences.records import StoredPreference, Vector
+from la_agents.preferences.preference import Preference
+from la_agents.preferences.retrieval.ranking import cosines
 from la_agents.preferences.rules.comparison import Relation, relate
-from la_agents.preferences.schema import Preference
+from la_agents.preferences.storage.records import StoredPreference, Vector
 
 __all__ = ["Consolidator", "Judgement", "KnownPreference", "RuleConsolidator", "consolidated", "new_record"]
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from la_agents.preferences.lifecycle import refreshed, superseded
-from la_agents.preferences.records import StoredPreference
 from la_agents.preferences.rules.statements import letters
+from la_agents.preferences.storage.records import StoredPreference
 
 __all__ = ["settled"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, get_args
 
 from la_agents.errors import ConfigurationError, GenerationError
-from la_agents.preferences.consolidation import Judgement, KnownPreference
+from la_agents.preferences.consolidation.plan import Judgement, KnownPreference
 from la_agents.preferences.rules.comparison import Relation
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.everyday import PREFERENCES, QUESTIONS, Common
-from la_agents.preferences.records import Vector
+from la_agents.preferences.retrieval.everyday import PREFERENCES, QUESTIONS, Common
+from la_agents.preferences.storage.records import Vector
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
