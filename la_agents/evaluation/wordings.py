@@ -14,7 +14,7 @@ from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.questions import OpenQuestion
 from la_agents.evaluation.unaligned import Unaligned
 from la_agents.evaluation.units import Unit, can_measure, measure_units
-from la_agents.prompting import Wording
+from la_agents.prompts.builder import Wording
 
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Row, Run
