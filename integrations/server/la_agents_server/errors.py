@@ -120,7 +120,9 @@ def add_error_handlers(app: FastAPI) -> None:
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        return error_response(ApiError(400, f"{_reason(first)}.", code="invalid_value", param=_place(first["loc"])))
+        param = _place(first["loc"])
+        message = f"Expected a valid {param or 'body'}: {_reason(first)}."
+        return error_response(ApiError(400, message, code="invalid_value", param=param))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -137,11 +139,13 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def _reason(error: Mapping[str, Any]) -> str:
-    if error["type"] == "json_invalid":
-        return "Expected a body of JSON, got something else"
-    if error["type"] == "missing":
-        return "Expected a value, got none"
-    return str(error["msg"]).removeprefix("Value error, ").replace("Input should", "Expected it to", 1).rstrip(".")
+    reasons = {
+        "json_invalid": "it is no JSON",
+        "missing": "it is missing",
+        "extra_forbidden": "there is no such field",
+    }
+    reason = reasons.get(error["type"], str(error["msg"]).removeprefix("Value error, ").rstrip("."))
+    return reason[:1].lower() + reason[1:]
 
 
 def _place(location: Sequence[str | int]) -> str | None:

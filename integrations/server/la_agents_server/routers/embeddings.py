@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from la_agents.preferences.embeddings import BundledEmbeddings
+from la_agents.preferences.embedding.bundled import BundledEmbeddings
 from la_agents_server.errors import ApiError
 from la_agents_server.json_response import Json
 from la_agents_server.routers.models import EMBEDDINGS_NAME

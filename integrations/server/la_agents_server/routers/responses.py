@@ -32,8 +32,7 @@ async def responses(request: Request, body: ResponseRequest) -> Response:
     output = Output(body, question.id, question.created)
     events = _events(services, question, output)
     if body.stream:
-        encoded = (event(each, each["type"]) async for each in events)
-        return await stream_response(request, encoded, lambda error: event(output.error(error), "error"))
+        return await stream_response(request, _encoded(events), lambda error: event(output.error(error), "error"))
 
     async def finished() -> dict[str, Any]:
         async with aclosing(events):
@@ -41,6 +40,12 @@ async def responses(request: Request, body: ResponseRequest) -> Response:
 
     last = await while_connected(request.receive, finished)
     return Json(last["response"])
+
+
+async def _encoded(events: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for each in events:
+            yield event(each, each["type"])
 
 
 async def _events(services: Services, question: Question, output: Output) -> AsyncGenerator[dict[str, Any]]:
