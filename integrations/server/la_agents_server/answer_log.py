@@ -54,7 +54,11 @@ class AnswerLog:
                 self._answers.popitem(last=False)
         moved = _moved(report or {})
         now = time.time()
-        rows = [(user, p["id"], moved.get(i, 0.0), now) for i, p in enumerate(principles) if p.get("layer") == "user" and p.get("id")]
+        rows = [
+            (user, p["id"], moved.get(i, 0.0), now)
+            for i, p in enumerate(principles)
+            if p.get("layer") == "user" and p.get("id")
+        ]
         if rows:
             sql = (
                 "INSERT INTO uses (user, preference, number, moved, last_at) VALUES (?, ?, 1, ?, ?) "

@@ -80,7 +80,7 @@ async def complete(services: Services, questions: Sequence[Question]) -> list[Ge
     for question in questions:
         llm = services.completion if _uses_memory(question) else services.plain_completion
         running += [llm.agenerate([str(question.source)], **call) for call in await _calls(services, question)]
-    return [result.generations[0][0] for result in await _together(running)]  # type: ignore[misc]
+    return [result.generations[0][0] for result in await _together(running)]
 
 
 async def streamed_completions(
@@ -108,7 +108,7 @@ class _Ended(AsyncCallbackHandler):
     generation: Generation | None = None
 
     async def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
-        self.generation = response.generations[0][0]  # type: ignore[assignment]
+        self.generation = response.generations[0][0]
 
 
 async def remember(services: Services, question: Question, id: str, report: dict[str, Any]) -> None:

@@ -60,6 +60,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "la-agents-server"))
+        await run_in_threadpool(store.check_layers)
         await run_in_threadpool(services.chat.load)
         services.ready = True
         yield

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from la_agents import errors as library
 
-__all__ = ["ApiError", "ErrorBody", "ErrorDetail", "add_error_handlers", "as_api_error", "error_response", "log_failure"]
+__all__ = ["ApiError", "ErrorBody", "add_error_handlers", "as_api_error", "error_response"]
 
 logger = logging.getLogger(__name__)
 
@@ -96,13 +96,15 @@ def as_api_error(error: BaseException) -> ApiError:
     for kind, status, code, headers in _STATUSES:
         if isinstance(error, kind):
             return ApiError(status, str(error), code=code, headers=headers)
-    log_failure(error)
+    _log_failure(error)
     return ApiError(500, "The server failed on this request; its log has the reason.", code="internal_error")
 
 
-def log_failure(error: BaseException) -> None:
+def _log_failure(error: BaseException) -> None:
     """Log where an exception came from; its message may hold a user's text and is left out."""
-    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]
+    where = [
+        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]
+    ]
     logger.error("%s at %s", type(error).__name__, " < ".join(reversed(where)))
 
 

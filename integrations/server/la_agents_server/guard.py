@@ -81,7 +81,9 @@ class Guard:
         settings, path = self._services.settings, scope["path"]
         self._check_host(headers)
         if self._services.stopping and path not in ("/health", "/ready"):
-            raise ApiError(503, "The server is stopping; ask again soon.", code="stopping", headers={"Retry-After": "5"})
+            raise ApiError(
+                503, "The server is stopping; ask again soon.", code="stopping", headers={"Retry-After": "5"}
+            )
         most = settings.max_import_bytes if path.endswith("/import") else settings.max_body_bytes
         if path in PUBLIC_PATHS or path.startswith("/static/"):
             _check_origin(scope, headers)

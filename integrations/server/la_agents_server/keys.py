@@ -146,7 +146,9 @@ class Keys:
 
     def revoke(self, id: str) -> bool:
         """Let a key, and the sessions that it began, be accepted no more; return whether there is such a key."""
-        found = self._database.write("UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", [time.time(), id])
+        found = self._database.write(
+            "UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", [time.time(), id]
+        )
         self._database.write("DELETE FROM sessions WHERE key_id = ?", [id])
         return found > 0
 

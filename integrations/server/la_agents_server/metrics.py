@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -22,7 +22,7 @@ class Metrics:
         engine_stats: Gives the engine's figures by name, or None while no model is loaded.
     """
 
-    def __init__(self, engine_stats: Callable[[], dict[str, Any] | None]) -> None:
+    def __init__(self, engine_stats: Callable[[], Mapping[str, Any] | None]) -> None:
         self._registry = CollectorRegistry()
         labels = ("method", "route", "status")
         self._requests = Counter("la_agents_http_requests", "Requests answered.", labels, registry=self._registry)
@@ -62,7 +62,7 @@ class Metrics:
 class _EngineCollector(Collector):
     """The engine's own snapshot, taken when it is asked for."""
 
-    def __init__(self, stats: Callable[[], dict[str, Any] | None]) -> None:
+    def __init__(self, stats: Callable[[], Mapping[str, Any] | None]) -> None:
         self._stats = stats
 
     def collect(self) -> Iterator[Metric]:

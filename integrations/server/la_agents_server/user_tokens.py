@@ -27,7 +27,9 @@ class UserTokens:
         if settings.jwt_secret is not None:
             secret = settings.jwt_secret.get_secret_value()
             if len(secret.encode()) < 32:
-                msg = "Expected a JWT secret of at least 32 bytes, got a shorter one; make one by `openssl rand -hex 32`."
+                msg = (
+                    "Expected a JWT secret of at least 32 bytes, got a shorter one; make one by `openssl rand -hex 32`."
+                )
                 raise ConfigurationError(msg)
             self._keys["HS256"] = secret
         if settings.jwt_public_key is not None:
@@ -59,7 +61,9 @@ class UserTokens:
             )
             user = claims[self._claim]
         except (jwt.PyJWTError, ValueError, TypeError) as error:
-            msg = f"Expected a user token that is signed for this server and has not expired, got {type(error).__name__}."
+            msg = (
+                f"Expected a user token that is signed for this server and has not expired, got {type(error).__name__}."
+            )
             raise ApiError(401, msg, code="invalid_user_token", headers={"WWW-Authenticate": "Bearer"}) from None
         if not isinstance(user, str):
             msg = f"Expected the claim {self._claim!r} of a user token to be text, got {type(user).__name__}."

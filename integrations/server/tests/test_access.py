@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.routing import APIRoute
-from serving import SECRET, Served, served
+from running import SECRET, Served, served
 
 from la_agents.errors import ConfigurationError, UserNotSpecifiedError
 from la_agents_server.database import Database
@@ -34,7 +34,10 @@ def routes() -> list[tuple[str, str]]:
     """Every method and path, with something in the place of each parameter."""
     found = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     assert len(found) > 5
-    paths = {route.path: route.path.replace("{model:path}", "x").replace("{id}", "x").replace("{layer}", "x") for route in found}
+    paths = {
+        route.path: route.path.replace("{model:path}", "x").replace("{id}", "x").replace("{layer}", "x")
+        for route in found
+    }
     assert not any("{" in path for path in paths.values())
     return [(method, paths[route.path]) for route in found for method in sorted(route.methods)]
 
@@ -108,7 +111,9 @@ def test_a_key_that_makes_no_sense_is_not_made(tmp_path: Path, wrong: dict[str, 
     assert keys.list() == []
 
 
-def asked(server: Served, key: str, fields: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
+def asked(
+    server: Served, key: str, fields: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+) -> httpx.Response:
     with server.http(key) as http:
         return http.post("/v1/chat/completions", json=CHAT | (fields or {}), headers=headers or {})
 
@@ -127,7 +132,9 @@ def asked(server: Served, key: str, fields: dict[str, Any] | None = None, header
         ({"user": "alice "}, {}),
     ],
 )
-def test_a_personal_key_speaks_for_nobody_else(tiny_server: Served, fields: dict[str, str], headers: dict[str, str]) -> None:
+def test_a_personal_key_speaks_for_nobody_else(
+    tiny_server: Served, fields: dict[str, str], headers: dict[str, str]
+) -> None:
     key = tiny_server.key("alice")
     answer = asked(tiny_server, key, fields, headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "wrong_user")
@@ -189,7 +196,12 @@ def test_a_user_token_that_proves_nothing_is_refused(tiny_server: Served, bad: s
 
 
 def test_tokens_by_a_public_key_with_issuer_and_audience(tmp_path: Path) -> None:
-    rules = {"jwt_secret": None, "jwt_public_key": PUBLIC_PEM.decode(), "jwt_issuer": "https://id", "jwt_audience": "la"}
+    rules = {
+        "jwt_secret": None,
+        "jwt_public_key": PUBLIC_PEM.decode(),
+        "jwt_issuer": "https://id",
+        "jwt_audience": "la",
+    }
     with served(tmp_path, {"model": tiny_model("llama")}, **rules) as server:
         key = server.application()
         good = {"iss": "https://id", "aud": "la"}
@@ -242,7 +254,10 @@ def test_limits_of_a_key(tmp_path: Path) -> None:
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    with served(tmp_path, {"model": tiny_model("llama")}, max_body_bytes=2_048) as server, server.http(server.key("a")) as http:
+    with (
+        served(tmp_path, {"model": tiny_model("llama")}, max_body_bytes=2_048) as server,
+        server.http(server.key("a")) as http,
+    ):
         small = http.post("/v1/chat/completions", content=b"x" * 2_048)
         large = http.post("/v1/chat/completions", content=b"x" * 2_049)
         chunked = http.post("/v1/chat/completions", content=iter([b"x" * 1_000] * 5))

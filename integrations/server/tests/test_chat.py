@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 from pydantic import BaseModel
-from serving import Served
+from running import Served
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me about the sea."}]
 WEATHER: Any = {
@@ -170,7 +170,10 @@ def test_an_answer_follows_the_preferences_of_its_user(tiny_server: Served) -> N
     [
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0]"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages[0]"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0]",
+        ),
         ({"temperature": "warm"}, "temperature"),
         ({"temperature": 3}, "temperature"),
         ({"top_p": 0}, "top_p"),
@@ -200,10 +203,14 @@ def test_an_answer_follows_the_preferences_of_its_user(tiny_server: Served) -> N
         ({"tools": [WEATHER], "tool_choice": "nothing"}, None),
     ],
 )
-def test_bad_input_is_refused_with_the_field_named(http: httpx.Client, change: dict[str, Any], param: str | None) -> None:
+def test_bad_input_is_refused_with_the_field_named(
+    http: httpx.Client, change: dict[str, Any], param: str | None
+) -> None:
     body = json.dumps({"model": "tiny-llama", "messages": MESSAGES} | change)
     for stream in ("", ',"stream":true'):
-        answer = http.post("/v1/chat/completions", content=body[:-1] + stream + "}", headers={"content-type": "application/json"})
+        answer = http.post(
+            "/v1/chat/completions", content=body[:-1] + stream + "}", headers={"content-type": "application/json"}
+        )
         assert answer.status_code == 400, answer.text
         error = answer.json()["error"]
         assert error["type"] == "invalid_request_error"
@@ -220,7 +227,13 @@ def test_a_body_that_is_no_request_is_refused(http: httpx.Client, body: bytes) -
 
 
 def test_neutral_values_and_unknown_fields_are_taken(http: httpx.Client) -> None:
-    neutral = {"presence_penalty": 0.0, "frequency_penalty": 0, "logit_bias": {}, "store": False, "service_tier": "auto"}
+    neutral = {
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0,
+        "logit_bias": {},
+        "store": False,
+        "service_tier": "auto",
+    }
     asked = {"model": "tiny-llama", "messages": MESSAGES, "stop": None, "metadata": {"a": "b"}, "top_k": 40, **neutral}
     assert http.post("/v1/chat/completions", json=asked).status_code == 200
 
@@ -243,7 +256,9 @@ def test_a_client_that_goes_frees_its_rows(tiny_server: Served, stream: bool) ->
     before = engine.stats().num_cancelled
     body = json.dumps({"model": "tiny-llama", "messages": MESSAGES, "max_tokens": 1_500, "stream": stream, "n": 2})
     key, length = tiny_server.key("alice"), len(body)
-    head = f"Host: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {length}"
+    head = (
+        f"Host: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {length}"
+    )
     with socket.create_connection(("127.0.0.1", httpx.URL(tiny_server.url).port or 0)) as connection:
         connection.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
         wait_until(lambda: engine.stats().num_running == 2)

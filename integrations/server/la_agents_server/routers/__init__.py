@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from la_agents_server.routers import chat, completions, embeddings, health, models, responses
+from la_agents_server.routers import admin, chat, completions, embeddings, health, models, preferences, responses
 
 __all__ = ["ROUTERS"]
 
@@ -12,5 +12,7 @@ ROUTERS = (
     responses.router,
     embeddings.router,
     models.router,
+    preferences.router,
+    admin.router,
     health.router,
 )

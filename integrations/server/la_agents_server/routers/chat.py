@@ -30,7 +30,7 @@ router = APIRouter(tags=["OpenAI"])
 async def chat_completions(request: Request, body: ChatRequest) -> Response:
     """Answer a conversation, aligned with the preferences of its user."""
     services, question = services_of(request), _question(request, body)
-    head = {"id": f"chatcmpl-{question.id}", "created": question.created, "model": body.model}
+    head: dict[str, Any] = {"id": f"chatcmpl-{question.id}", "created": question.created, "model": body.model}
     num_top = (body.top_logprobs or 0) if body.logprobs else None
     explain = question.options.explain
     if body.stream:
@@ -43,9 +43,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
     return Json(chat_answer(head, messages, reports, num_top))
 
 
-async def _events(
-    services: Services, question: Question, chunks: Chunks, *, explain: bool
-) -> AsyncGenerator[bytes]:
+async def _events(services: Services, question: Question, chunks: Chunks, *, explain: bool) -> AsyncGenerator[bytes]:
     async with aclosing(streamed(services, question)) as pieces:
         async for index, piece in pieces:
             report = reported(piece.response_metadata, explain=explain) if piece.response_metadata else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from fastapi import APIRouter, Request
 from langchain_core.outputs import Generation
@@ -29,15 +30,15 @@ router = APIRouter(tags=["OpenAI"])
 async def completions(request: Request, body: CompletionRequest) -> Response:
     """Complete texts, aligned with the preferences of their user."""
     services, questions = services_of(request), _questions(request, body)
-    head = {"id": f"cmpl-{questions[0].id}", "created": questions[0].created, "model": body.model}
-    explain = questions[0].options.explain
+    head: dict[str, Any] = {"id": f"cmpl-{questions[0].id}", "created": questions[0].created, "model": body.model}
+    shape: dict[str, Any] = {"num_choices": questions[0].num_choices, "explain": questions[0].options.explain}
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
-        chunks = CompletionChunks(head, body.logprobs, with_usage=with_usage, explain=explain)
+        chunks = CompletionChunks(head, body.logprobs, with_usage=with_usage, **shape)
         return await stream_response(request, _events(services, questions, chunks, head["id"]))
     generations = await while_connected(request.receive, lambda: complete(services, questions))
     await remember(services, questions[0], head["id"], reported(generations[0].generation_info or {}, explain=False))
-    return Json(completion_answer(head, generations, body.logprobs, explain=explain))
+    return Json(completion_answer(head, generations, body.logprobs, **shape))
 
 
 async def _events(

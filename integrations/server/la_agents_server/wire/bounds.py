@@ -25,7 +25,9 @@ def checked_tools(tools: Sequence[Mapping[str, Any]] | None, settings: Settings)
     _check_size(tools or (), settings, "tools")
     for tool in tools or ():
         if tool.get("type") != "function":
-            raise ApiError(400, "Expected tools of type 'function', got another.", param="tools", code="unsupported_value")
+            raise ApiError(
+                400, "Expected tools of type 'function', got another.", param="tools", code="unsupported_value"
+            )
     return [dict(tool) for tool in tools or ()]
 
 

@@ -152,7 +152,11 @@ class Chunks:
         if text := str(piece.text):
             yield self._chunk(index, {"content": text})
         for call in piece.tool_call_chunks:
-            function = {"name": call["name"], "arguments": call["args"] or ""} if call["name"] else {"arguments": call["args"] or ""}
+            function = (
+                {"name": call["name"], "arguments": call["args"] or ""}
+                if call["name"]
+                else {"arguments": call["args"] or ""}
+            )
             first = {"id": call["id"], "type": "function"} if call["id"] else {}
             yield self._chunk(index, {"tool_calls": [{"index": call["index"], **first, "function": function}]})
         reason = piece.response_metadata.get("finish_reason")

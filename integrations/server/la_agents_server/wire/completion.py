@@ -50,16 +50,23 @@ class CompletionRequest(BaseModel):
     la_agents: Options | None = None
 
 
-def _usage(generations: Sequence[Generation]) -> dict[str, int]:
+def _usage(generations: Sequence[Generation], num_choices: int) -> dict[str, int]:
+    """Of all answers; those to one prompt share it."""
     usages = [(generation.generation_info or {}).get("usage") or {} for generation in generations]
-    prompt, answers = (sum(usage.get(name, 0) for usage in usages) for name in ("input_tokens", "output_tokens"))
+    prompt = sum(usage.get("input_tokens", 0) for usage in usages[::num_choices])
+    answers = sum(usage.get("output_tokens", 0) for usage in usages)
     return {"prompt_tokens": prompt, "completion_tokens": answers, "total_tokens": prompt + answers}
 
 
 def completion_answer(
-    head: Mapping[str, Any], generations: Sequence[Generation], num_top: int | None, *, explain: bool
+    head: Mapping[str, Any],
+    generations: Sequence[Generation],
+    num_top: int | None,
+    *,
+    num_choices: int,
+    explain: bool,
 ) -> dict[str, Any]:
-    """A whole answer; the arguments are as in `chat_answer`."""
+    """A whole answer; `num_choices` is how many each prompt has, the other arguments are as in `chat_answer`."""
     reports = [reported(generation.generation_info or {}, explain=explain) for generation in generations]
     return {
         **head,
@@ -73,26 +80,29 @@ def completion_answer(
             }
             for index, generation in enumerate(generations)
         ],
-        "usage": _usage(generations),
+        "usage": _usage(generations, num_choices),
         "la_agents": {"alignment": reports[0]} if len(reports) == 1 else {"alignments": reports},
     }
 
 
 class CompletionChunks:
-    """The chunks of a streamed answer; the arguments are as in `Chunks`."""
+    """The chunks of a streamed answer; the arguments are as in `Chunks` and `completion_answer`."""
 
-    def __init__(self, head: Mapping[str, Any], num_top: int | None, *, with_usage: bool, explain: bool) -> None:
+    def __init__(
+        self, head: Mapping[str, Any], num_top: int | None, *, with_usage: bool, num_choices: int, explain: bool
+    ) -> None:
         self._head = {**head, "object": "text_completion"}
         self._num_top = num_top
         self._with_usage = with_usage
         self._explain = explain
-        self._ended: list[Generation] = []
+        self._num_choices = num_choices
+        self._ended: dict[int, Generation] = {}
 
     def of(self, index: int, piece: str | Generation) -> dict[str, Any]:
         """What a piece of a choice adds: text, or its end."""
         if isinstance(piece, str):
             return self._chunk(index, piece, None, None)
-        self._ended.append(piece)
+        self._ended[index] = piece
         info = piece.generation_info or {}
         last = self._chunk(index, "", completion_logprobs(info, self._num_top), info["finish_reason"])
         return last | {"la_agents": {"alignment": reported(info, explain=self._explain)}}
@@ -100,7 +110,11 @@ class CompletionChunks:
     def end(self) -> Iterator[dict[str, Any]]:
         """What follows the last piece."""
         if self._with_usage:
-            yield {**self._head, "choices": [], "usage": _usage(self._ended)}
+            yield {
+                **self._head,
+                "choices": [],
+                "usage": _usage([self._ended[index] for index in sorted(self._ended)], self._num_choices),
+            }
 
     def _chunk(self, index: int, text: str, logprobs: Any, reason: str | None) -> dict[str, Any]:
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}

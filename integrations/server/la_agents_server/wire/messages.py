@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from la_agents_server.errors import ApiError
 
-__all__ = ["FunctionCall", "Message", "TextPart", "as_arguments", "as_messages", "as_text"]
+__all__ = ["FunctionCall", "Message", "RefusalPart", "TextPart", "as_arguments", "as_messages", "as_text"]
 
 
 class _Wire(BaseModel):
@@ -25,7 +25,9 @@ class TextPart(_Wire):
     text: str
 
 
-class _Refusal(_Wire):
+class RefusalPart(_Wire):
+    """What a model said instead of an answer."""
+
     type: Literal["refusal"]
     refusal: str
 
@@ -60,7 +62,7 @@ class _Call(_Wire):
 
 class _Assistant(_Wire):
     role: Literal["assistant"]
-    content: str | list[TextPart | _Refusal] | None = None
+    content: str | list[TextPart | RefusalPart] | None = None
     name: str | None = None
     tool_calls: list[_Call] | None = None
 
@@ -74,7 +76,7 @@ class _Tool(_Wire):
 Message = Annotated[_System | _User | _Assistant | _Tool, Field(discriminator="role")]
 
 
-def as_text(content: str | Sequence[TextPart | _Refusal] | None) -> str:
+def as_text(content: str | Sequence[TextPart | RefusalPart] | None) -> str:
     """The text of a message's content."""
     if content is None or isinstance(content, str):
         return content or ""
@@ -99,7 +101,11 @@ def _as_message(message: Message, place: int) -> BaseMessage:
     if isinstance(message, _Tool):
         return ToolMessage(text, tool_call_id=message.tool_call_id)
     calls = [
-        {"name": c.function.name, "args": as_arguments(c.function.arguments, f"messages[{place}].tool_calls"), "id": c.id}
+        {
+            "name": c.function.name,
+            "args": as_arguments(c.function.arguments, f"messages[{place}].tool_calls"),
+            "id": c.id,
+        }
         for c in message.tool_calls or ()
     ]
     return AIMessage(text, name=message.name, tool_calls=calls)

@@ -23,7 +23,9 @@ class Options(BaseModel):
     strength: Number | None = None
     method: str | None = None
     compose: Literal["joint", "sum"] | None = None
-    principles: Annotated[list[Annotated[str, Field(min_length=1, max_length=2_000)]], Field(max_length=32)] | None = None
+    principles: Annotated[list[Annotated[str, Field(min_length=1, max_length=2_000)]], Field(max_length=32)] | None = (
+        None
+    )
     explain: bool = False
     max_divergence: Number | None = None
     fluency: Number | None = None

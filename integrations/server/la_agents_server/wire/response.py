@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from la_agents_server.wire.chat import usage_of
-from la_agents_server.wire.messages import TextPart, as_arguments, as_text
+from la_agents_server.wire.messages import RefusalPart, TextPart, as_arguments, as_text
 from la_agents_server.wire.options import Options
 
 __all__ = ["NEUTRAL", "Output", "ResponseRequest", "as_format", "as_turns"]
@@ -32,15 +32,10 @@ class _Wire(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
-class _Refusal(_Wire):
-    type: Literal["refusal"]
-    refusal: str
-
-
 class _Turn(_Wire):
     type: Literal["message"] | None = None
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[Annotated[TextPart | _Refusal, Field(discriminator="type")]]
+    content: str | list[Annotated[TextPart | RefusalPart, Field(discriminator="type")]]
 
 
 class _Call(_Wire):
@@ -202,7 +197,7 @@ class Output:
             "previous_response_id": None,
             "store": False,
             "temperature": request.temperature,
-            "text": {"format": {"type": "text"} if format_ is None else format_.model_dump(by_alias=True, exclude_none=True)},
+            "text": {"format": (format_ or _Format(type="text")).model_dump(by_alias=True, exclude_none=True)},
             "tool_choice": request.tool_choice or "auto",
             "tools": request.tools or [],
             "top_p": request.top_p,
