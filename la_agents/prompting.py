@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["DEFAULT_PLACEMENT", "TURN", "Compose", "Placement", "Placing", "Prompt", "PromptBuilder", "Prompts", "Wording"]
+__all__ = [
+    "DEFAULT_PLACEMENT",
+    "TURN",
+    "Compose",
+    "Placement",
+    "Placing",
+    "Prompt",
+    "PromptBuilder",
+    "Prompts",
+    "Wording",
+]
 
 Placement = Literal["system", "user", "both"]
 DEFAULT_PLACEMENT: Placement = "both"
@@ -186,8 +196,9 @@ class PromptBuilder:
         """The prompts for an answer to `messages`.
 
         Principles of weight 0 are left out. "joint" puts the others in one branch, weighted with their mean
-        weight; "sum" gives each a branch and its own weight. `placings` has one for each principle. `tools` in OpenAI's form are told to the model in its
-        template's words, or in `call_format`'s; `instructions` come after the system text, in every branch.
+        weight; "sum" gives each a branch and its own weight. `placings` has one for each principle. `tools` in OpenAI's
+        form are told to the model in its template's words, or in `call_format`'s; `instructions` come after the system
+        text, in every branch.
 
         Raises:
             PromptError: no messages, content that is not text, or a conversation the template refuses.

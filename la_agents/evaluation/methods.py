@@ -7,13 +7,13 @@ turns the logits of those branches into a policy, and what of it is varied. The 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from la_agents.engine.sequence import Alignment, Sampling
 from la_agents.errors import ConfigurationError
 from la_agents.guidance import Rule
-from la_agents.prompting import DEFAULT_PLACEMENT, Compose, Placement
+from la_agents.prompting import Compose, Placing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +54,13 @@ class Setting:
         return METHODS[self.method].compose
 
     @property
-    def placement(self) -> Placement:
-        return METHODS[self.method].placement
+    def placing(self) -> Placing:
+        return METHODS[self.method].placing
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the model's calibration says the strength, and where principles are named."""
+        return METHODS[self.method].calibrated
 
     @property
     def aligned(self) -> bool:
@@ -85,7 +90,8 @@ class Method:
         compose: One branch for all principles, or one each.
         aligned: Whether the principles take part at all.
         num_samples: Answers that are drawn for one to be picked.
-        placement: Where the prompt names the principles.
+        placing: Where and how the prompt names the principles.
+        calibrated: Whether the model's calibration says that and the strength, as it does for the faces by default.
     """
 
     name: str
@@ -95,7 +101,8 @@ class Method:
     compose: Compose = "joint"
     aligned: bool = True
     num_samples: int = 1
-    placement: Placement = DEFAULT_PLACEMENT
+    placing: Placing = field(default_factory=Placing)
+    calibrated: bool = False
 
     def points(self, strengths: Sequence[float] = (1.0,), budgets: Sequence[float] = (0.5,)) -> list[Setting]:
         """The settings to run, in ascending order.
@@ -122,9 +129,36 @@ METHODS: Mapping[str, Method] = {
     for method in (
         Method("base", "the model without the principles", aligned=False),
         Method("prompt", "the principles in the prompt (s = 1), in the system text and the user's turn"),
-        Method("prompt-system", "the principles in the system text alone", placement="system"),
-        Method("prompt-user", "the principles in the user's turn alone", placement="user"),
+        Method("prompt-system", "the principles in the system text alone", placing=Placing("system")),
+        Method("prompt-user", "the principles in the user's turn alone", placing=Placing("user")),
+        Method(
+            "calibrated",
+            "the library's default: tapered, as the model's calibration says",
+            rule="tapered",
+            calibrated=True,
+        ),
         Method("tapered", "Linear Alignment, each token by its plausibility", "strength", "tapered"),
+        *(
+            Method(f"tapered-{name}", f"the same, {what}", "strength", "tapered", placing=placing)
+            for name, what, placing in (
+                ("first", "before the question alone", Placing("user", "{principles}\n\n{message}")),
+                (
+                    "both-first",
+                    "in the system text and before the question",
+                    Placing("both", "{principles}\n\n{message}"),
+                ),
+                (
+                    "reminder",
+                    "after the question as a reminder",
+                    Placing("both", "{message}\n\nRemember when you answer: {principles}"),
+                ),
+                (
+                    "wish",
+                    "after the question as a wish",
+                    Placing("both", "{message}\n\nFollow this preference in your whole answer: {principles}"),
+                ),
+            )
+        ),
         Method("tapered+budget", "the same with at most a given divergence a token", "budget", "tapered"),
         Method("linear", "Linear Alignment as published", "strength"),
         Method("linear+budget", "Linear Alignment with at most a given divergence a token", "budget"),
