@@ -12,7 +12,7 @@ from la_agents.lazy_names import names_of
 if TYPE_CHECKING:
     from la_agents.chat_models import ChatLinearAlignment
     from la_agents.llms import LinearAlignmentLLM
-    from la_agents.preferences.schema import Preference
+    from la_agents.preferences.preference import Preference
     from la_agents.preferences.store import PreferenceStore
     from la_agents.principles import Principle
     from la_agents.report import AlignmentReport
@@ -34,7 +34,7 @@ __getattr__, __dir__ = names_of(
         "AlignmentReport": "report",
         "ChatLinearAlignment": "chat_models",
         "LinearAlignmentLLM": "llms",
-        "Preference": "preferences.schema",
+        "Preference": "preferences.preference",
         "PreferenceRetriever": "retrievers",
         "PreferenceStore": "preferences.store",
         "Principle": "principles",

@@ -19,7 +19,7 @@ from la_agents.errors import LaAgentsError
 from la_agents.local_extra import PACKAGES, REMEDY
 
 if TYPE_CHECKING:
-    from la_agents.preferences.inspection import Stats
+    from la_agents.preferences.storage.inspection import Stats
 
 __all__ = ["doctor"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from la_agents.preferences.schema import Scope
+from la_agents.preferences.preference import Scope
 
 __all__ = [
     "FRAME",

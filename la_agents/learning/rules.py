@@ -25,8 +25,8 @@ from la_agents.learning.patterns import (
 )
 from la_agents.learning.proposal import Proposal
 from la_agents.learning.sentences import Sentence, clauses, own_sentences
+from la_agents.preferences.preference import MAX_TEXT_CHARS
 from la_agents.preferences.rules.statements import letters
-from la_agents.preferences.schema import MAX_TEXT_CHARS
 
 __all__ = ["RuleExtractor"]
 

@@ -46,7 +46,7 @@ def run(store: Path, *arguments: str, charset: str = "utf-8", **options: object)
         ["prefs", "export", LATIN, "-u", "alice"],
         ["layers", "add", "acme", LATIN],
         ["layers", "list", LATIN],
-        ["evaluate", "conflict", "--principles", LATIN],
+        ["evaluate", "steerability", "--principles", LATIN],
         [LATIN],
     ],
 )

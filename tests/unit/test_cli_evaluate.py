@@ -11,54 +11,13 @@ from typer.testing import CliRunner
 from la_agents.cli import app
 from tests.tiny import save_tiny_model
 
-PAIRS = Path(__file__).parents[1] / "data" / "preference_pairs.jsonl"
-CONVERSATIONS = PAIRS.with_name("learning_conversations.jsonl")
+PERSONAL = Path(__file__).parents[1] / "data" / "personal_preference.jsonl"
 
 
 def run(*arguments: str) -> str:
     done = CliRunner().invoke(app, ["evaluate", *arguments])
     assert done.exit_code == 0, done.stderr
     return done.stdout
-
-
-def test_consolidation_reports_each_split() -> None:
-    report = json.loads(run("consolidation", str(PAIRS), "--json"))
-    assert set(report) == {"tuning", "held-out"}
-    assert report["held-out"]["wrongly_replaced"] < 0.02
-    assert "contradiction_recall" in run("consolidation", str(PAIRS))
-
-
-def test_learning_reports_each_split() -> None:
-    report = json.loads(run("learning", str(CONVERSATIONS), "--json"))
-    assert set(report) == {"tuning", "held-out"}
-    assert report["tuning"]["num_conversations"] + report["held-out"]["num_conversations"] >= 120
-    assert report["held-out"]["precision"] > 0.9
-    assert report["held-out"]["recall"] > 0.75
-    assert report["held-out"]["false_alarms"] < 0.05
-    assert "precision" in run("learning", str(CONVERSATIONS))
-
-
-def test_retrieval_reports_both_ways(tmp_path: Path) -> None:
-    for topic in range(3):
-        items = [
-            {"preference": f"I like dish {topic} {n}.", "question": f"Where is dish {topic} {n}?"} for n in range(40)
-        ]
-        (tmp_path / f"topic{topic}.json").write_text(json.dumps(items))
-    rows = json.loads(run("retrieval", str(tmp_path), "--json"))
-    assert [(row["num_preferences"], row["way"]) for row in rows] == [
-        (size, way) for size in (10, 30, 100) for way in ("cosine", "la-agents")
-    ]
-    assert all(0 <= row["recall_at"]["1"] <= row["recall_at"]["5"] <= 1 for row in rows)
-
-
-def test_what_is_no_data_is_one_line(tmp_path: Path) -> None:
-    for arguments in (
-        ["consolidation", str(tmp_path / "none.jsonl")],
-        ["learning", str(PAIRS)],
-        ["retrieval", str(tmp_path)],
-    ):
-        done = CliRunner().invoke(app, ["evaluate", *arguments])
-        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +49,7 @@ def test_calibrate_recommends(tiny_folder: str, tmp_path: Path) -> None:
 
 
 def test_choices_from_the_command_line(tiny_folder: str, tmp_path: Path) -> None:
-    arguments = ["personal-preference", "--data", str(PAIRS.with_name("personal_preference.jsonl")), "--limit", "1"]
+    arguments = ["personal-preference", "--data", str(PERSONAL), "--limit", "1"]
     shown = run(*arguments, "--model", tiny_folder, "--methods", "prompt", "--out", str(tmp_path))
     assert "| prompt |" in shown
 
@@ -100,8 +59,8 @@ def test_choices_from_the_command_line(tiny_folder: str, tmp_path: Path) -> None
     [
         ["evaluate", "steerability", "--strength", "much"],
         ["evaluate", "steerability", "--methods", "magic"],
-        ["evaluate", "wordings", "--principles", "cats"],
-        ["evaluate", "conflict", "--limit", "0"],
+        ["evaluate", "steerability", "--principles", "cats"],
+        ["evaluate", "steerability", "--limit", "0"],
         ["evaluate", "steerability", "--data", "no/such.json"],
         ["evaluate", "prefeval-mcq", "--data", "."],
         ["calibrate", "--rate", "0"],

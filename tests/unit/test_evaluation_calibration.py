@@ -10,7 +10,6 @@ import pytest
 
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.calibration import knee, recommend, sweep, worth
-from la_agents.evaluation.conflict import leans
 from la_agents.evaluation.summary import gain, summarise
 
 
@@ -139,18 +138,3 @@ def test_a_sweep_starts_at_prompting_and_is_refused_if_it_goes_nowhere() -> None
         knee(summarise(swept(("prompt", 0.5, 2.0))), rate=0.0)
     with pytest.raises(ConfigurationError, match="one or more points"):
         knee([])
-
-
-def test_leaning_follows_the_weights_or_does_not() -> None:
-    rows = []
-    for question in range(4):
-        for weights, first, second in (("3:1", 0.9, 0.1), ("1:1", 0.6, 0.5), ("1:3", 0.2, 0.8)):
-            fields = {"pair": "french+german", "weights": weights, "question": question}
-            rows.append(row("linear-sum strength=1", first, opposite=second, **fields))
-            rows.append(row("linear strength=1", 0.5, opposite=0.4, **fields))
-    by_setting = {lean.setting: lean for lean in leans(rows)}
-    follows, joint = by_setting["linear-sum strength=1"], by_setting["linear strength=1"]
-    assert follows.by_weights == pytest.approx({"3:1": 0.8, "1:1": 0.1, "1:3": -0.6})
-    assert follows.shift.low == pytest.approx(1.4)
-    assert (joint.shift.low, joint.shift.high) == (0.0, 0.0)
-    assert joint.num_questions == 4

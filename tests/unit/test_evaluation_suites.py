@@ -4,60 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.adherence import MEASURED
-from la_agents.evaluation.answers import Answer, Job
+from la_agents.evaluation.answers import Job
 from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.questions import DEFAULT_QUESTIONS, read_questions
-from la_agents.evaluation.runs import read_run
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
-from la_agents.evaluation.together import BLOCK
 from la_agents.principles import Principle
-from la_agents.prompting import Wording
+from tests.suites import Scripted, rows_of, run_everywhere_interrupted, run_once
 from tests.tiny import tiny_model
 
 SMALL = {
     "steerability": Options(
         methods=("prompt", "linear", "best-of-n"), strengths=(1.0,), principles=("french", "concise"), limit=2
     ),
-    "conflict": Options(limit=2),
-    "wordings": Options(principles=("pirate",), limit=2),
     "calibration": Options(principles=("pirate",), strengths=(1.0,), budgets=(0.5,), limit=2),
 }
-
-
-class InterruptedRunError(Exception):
-    """What stands for a lost power supply."""
-
-
-class Scripted(Subject):
-    """A subject whose answers are written here instead of generated; all that is measured about them is real."""
-
-    def __init__(
-        self, aligned: str, unaligned: str = "Water the plant twice a week, and put it near a window."
-    ) -> None:
-        super().__init__(tiny_model("llama"))
-        self.aligned, self.unaligned = aligned, unaligned
-        self.asked: list[str] = []
-        self.fails_at: int | None = None
-
-    def answer(self, jobs: Sequence[Job], wording: Wording | None = None) -> list[Answer]:
-        return [self._answer(job) for job in jobs]
-
-    def _answer(self, job: Job) -> Answer:
-        if len(self.asked) == self.fails_at:
-            raise InterruptedRunError
-        self.asked.append(job.key)
-        text = self.aligned if job.setting.aligned else self.unaligned
-        tokens = tuple(self.loaded.tokenizer.encode(text, add_special_tokens=False))
-        return Answer(job, text, tokens, 0.25 * job.setting.aligned, 0.5, "stop")
 
 
 @pytest.fixture(scope="module")
@@ -65,46 +32,14 @@ def tiny() -> Subject:
     return Subject(tiny_model("llama"))
 
 
-def rows_of(folder: Path, suite: str) -> list[dict[str, Any]]:
-    return read_run(folder / f"{suite}.jsonl")[1]
-
-
 @pytest.mark.parametrize("suite", SMALL)
 def test_a_suite_writes_rows_a_page_and_a_picture_with_provenance(suite: str, tmp_path: Path) -> None:
-    done = run_suite(suite, Scripted("Mettez la plante devant la fenêtre."), tmp_path, SMALL[suite])
-    assert [file.name for file in done.files] == [f"{suite}.jsonl", f"{suite}.md", f"{suite}.png"]
-    page = (tmp_path / f"{suite}.md").read_text()
-    assert f"*{suite} · model tiny-llama (float32, cpu) · code 0.1.0" in page
-    assert "data sha256" in page
-    assert done.rows == [row for row in rows_of(tmp_path, suite) if not row["key"].startswith("unaligned/")]
-    assert all(row["key"].endswith(f"/{row['setting']}/{row['question']}") for row in done.rows)
+    run_once(suite, SMALL[suite], tmp_path)
 
 
 @pytest.mark.parametrize("suite", SMALL)
 def test_a_suite_interrupted_anywhere_ends_in_the_same_files(suite: str, tmp_path: Path) -> None:
-    answers = "Arr matey, mettez la plante devant la fenêtre, ye landlubber."
-    whole = Scripted(answers)
-    run_suite(suite, whole, tmp_path / "whole", SMALL[suite])
-    for place in (1, len(whole.asked) // 2, len(whole.asked) - 1):
-        cut = Scripted(answers)
-        cut.fails_at = place
-        with pytest.raises(InterruptedRunError):
-            run_suite(suite, cut, tmp_path / str(place), SMALL[suite])
-        rest = Scripted(answers)
-        run_suite(suite, rest, tmp_path / str(place), SMALL[suite])
-        for name in (f"{suite}.jsonl", f"{suite}.md", f"{suite}.png"):
-            assert (tmp_path / str(place) / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
-def test_what_is_finished_is_not_asked_again(tmp_path: Path) -> None:
-    whole = Scripted("Oui, mettez de l'eau.")
-    (rows, *_) = run_suite("conflict", whole, tmp_path, Options(limit=5)).files
-    again = Scripted("Non.")
-    run_suite("conflict", again, tmp_path, Options(limit=5))
-    assert again.asked == []
-    rows.write_bytes(b"".join(rows.read_bytes().splitlines(keepends=True)[:-1]))
-    run_suite("conflict", again, tmp_path, Options(limit=5))
-    assert 0 < len(again.asked) <= BLOCK < len(whole.asked)  # the last one's block
+    run_everywhere_interrupted(suite, SMALL[suite], tmp_path)
 
 
 def test_a_block_of_answers_does_not_depend_on_what_was_asked_before(tiny: Subject) -> None:
@@ -161,18 +96,6 @@ def test_length_is_asked_only_where_the_unaligned_answer_ends_by_itself(tmp_path
     assert {row["principle"] for row in rows_of(tmp_path / "long", "steerability") if "principle" in row} == {"french"}
 
 
-def test_conflicting_principles_get_their_weights(tiny: Subject, tmp_path: Path) -> None:
-    rows = run_suite("conflict", tiny, tmp_path, Options(limit=1)).rows
-    french = [row for row in rows if row["pair"] == "french+german"]
-    assert [(row["method"], row["weights"]) for row in french] == [
-        (method, weights) for weights in ("3:1", "1:1", "1:3") for method in ("linear", "linear-sum")
-    ]
-    joint = {row["answer"] for row in french if row["method"] == "linear"}
-    separate = {row["answer"] for row in french if row["method"] == "linear-sum"}
-    assert len(joint) == 1  # their mean is all it knows
-    assert len(separate) == 3
-
-
 PERSONAL = Path(__file__).parents[1] / "data" / "personal_preference.jsonl"
 
 
@@ -187,12 +110,6 @@ def test_choices_are_made_resumed_and_shown(tiny: Subject, tmp_path: Path) -> No
     assert run_suite("personal-preference", tiny, tmp_path, options).files[0].read_bytes() == whole
     with pytest.raises(ConfigurationError, match="Expected --data"):
         run_suite("prefeval-mcq", tiny, tmp_path, Options())
-
-
-def test_each_wording_is_put_to_the_model(tiny: Subject, tmp_path: Path) -> None:
-    rows = run_suite("wordings", tiny, tmp_path, Options(principles=("pirate",), limit=1)).rows
-    assert [row["wording"] for row in rows[::2]] == ["bare", "must", "prefers", "adhere", "remember"]
-    assert len({row["answer"] for row in rows if row["method"] == "prompt"}) == 5
 
 
 def test_other_options_need_another_folder(tmp_path: Path) -> None:

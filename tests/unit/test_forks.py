@@ -114,7 +114,7 @@ print("done", flush=True)
 
 _EMBEDDINGS = """
 import os, sys, threading
-from la_agents.preferences.embeddings import BundledEmbeddings
+from la_agents.preferences.embedding.bundled import BundledEmbeddings
 here = BundledEmbeddings().embed_query("I like tea.")
 for _ in range(2):
     pid = os.fork()

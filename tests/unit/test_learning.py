@@ -15,8 +15,8 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 
+from benchmarks.research.learning import read_conversations
 from la_agents.errors import ConfigurationError, GenerationError, InvalidPreferenceError, UserNotSpecifiedError
-from la_agents.evaluation.learning import read_conversations
 from la_agents.learning import (
     BackgroundLearner,
     ChatModelExtractor,

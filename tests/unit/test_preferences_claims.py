@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
-from la_agents.preferences.claims import are_ours, catch_up, claim, put, stands
-from la_agents.preferences.consolidation import new_record
-from la_agents.preferences.records import StoredPreference, Vector, record_id
-from la_agents.preferences.schema import Preference, utc_now
-from la_agents.preferences.slots import Places
+from la_agents.preferences.consolidation.plan import new_record
+from la_agents.preferences.preference import Preference, utc_now
+from la_agents.preferences.storage.claims import are_ours, catch_up, claim, put, stands
+from la_agents.preferences.storage.records import StoredPreference, Vector, record_id
+from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.store import PreferenceStore
 from tests.unit.test_preferences_server import url  # noqa: F401
 

@@ -16,7 +16,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from la_agents.errors import ConfigurationError, PreferenceNotFoundError
 from la_agents.preferences.layers import Layer
-from la_agents.preferences.schema import Preference, utc_now
+from la_agents.preferences.preference import Preference, utc_now
 from la_agents.preferences.store import PreferenceStore
 
 USERS = ["alice", "*", "%", "_", "👩‍🚀", "../x", "alice:0", "a@b.org' OR '1'='1", "é", "e\u0301"]

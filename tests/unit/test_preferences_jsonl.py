@@ -15,7 +15,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError
 from la_agents.preferences.limits import Limits
-from la_agents.preferences.schema import utc_now
+from la_agents.preferences.preference import utc_now
 from la_agents.preferences.store import PreferenceStore
 
 

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.personalization import Personalized
-from la_agents.preferences.schema import utc_now
+from la_agents.preferences.preference import utc_now
 from la_agents.preferences.store import PreferenceStore
 from la_agents.retrievers import PreferenceRetriever
 

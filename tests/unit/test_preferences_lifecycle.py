@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
+from benchmarks.research.consolidation import judge_pairs, read_pairs
 from la_agents.errors import ConfigurationError, GenerationError, InvalidPreferenceError, PreferenceNotFoundError
-from la_agents.evaluation.consolidation import judge_pairs, read_pairs
-from la_agents.preferences.chat_consolidation import ChatModelConsolidator
-from la_agents.preferences.consolidation import Judgement, KnownPreference, RuleConsolidator
-from la_agents.preferences.embeddings import BundledEmbeddings
+from la_agents.preferences.consolidation.chat import ChatModelConsolidator
+from la_agents.preferences.consolidation.plan import Judgement, KnownPreference, RuleConsolidator
+from la_agents.preferences.embedding.bundled import BundledEmbeddings
 from la_agents.preferences.lifecycle import MAX_CHANGES
 from la_agents.preferences.limits import Limits
+from la_agents.preferences.preference import utc_now
 from la_agents.preferences.rules.comparison import relate
-from la_agents.preferences.schema import utc_now
 from la_agents.preferences.store import PreferenceStore
 
 PAIRS = Path(__file__).parents[1] / "data" / "preference_pairs.jsonl"

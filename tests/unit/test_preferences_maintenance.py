@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from la_agents.cli import app
 from la_agents.errors import ConfigurationError, StoreUnavailableError
-from la_agents.preferences.records import claim_of, user_digest
+from la_agents.preferences.storage.records import claim_of, user_digest
 from la_agents.preferences.store import PreferenceStore
 
 SECRET = "xyzzyplugh"

@@ -11,8 +11,8 @@ import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from la_agents.errors import ModelNotFoundError
-from la_agents.preferences import embeddings as module
-from la_agents.preferences.embeddings import BundledEmbeddings, embeddings_identity
+from la_agents.preferences.embedding import bundled as module
+from la_agents.preferences.embedding.bundled import BundledEmbeddings, embeddings_identity
 
 TEXTS = [
     "I am vegetarian.",
@@ -69,7 +69,7 @@ def test_threads_share_one_model() -> None:
 
 def test_neither_torch_nor_transformers_is_imported() -> None:
     code = (
-        "import sys; from la_agents.preferences.embeddings import BundledEmbeddings; "
+        "import sys; from la_agents.preferences.embedding.bundled import BundledEmbeddings; "
         "BundledEmbeddings().embed_query('hello'); "
         "sys.exit(' '.join({'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)) or 0)"
     )

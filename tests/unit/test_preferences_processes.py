@@ -10,8 +10,8 @@ from typing import Any
 
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
-from la_agents.preferences.consolidation import Judgement, KnownPreference, RuleConsolidator
-from la_agents.preferences.schema import Preference
+from la_agents.preferences.consolidation.plan import Judgement, KnownPreference, RuleConsolidator
+from la_agents.preferences.preference import Preference
 from la_agents.preferences.store import PreferenceStore
 from tests.unit.test_preferences_server import url  # noqa: F401
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from la_agents.errors import ConfigurationError
-from la_agents.evaluation.retrieval import (
+from benchmarks.research.retrieval import (
     Question,
     Questions,
     by_cosine,
@@ -19,8 +18,9 @@ from la_agents.evaluation.retrieval import (
     measure,
     read_topics,
 )
-from la_agents.preferences.embeddings import BundledEmbeddings
-from la_agents.preferences.ranking import estimate_tokens, floor_among
+from la_agents.errors import ConfigurationError
+from la_agents.preferences.embedding.bundled import BundledEmbeddings
+from la_agents.preferences.retrieval.ranking import estimate_tokens, floor_among
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from tests.data_folder import data_folder
 from tests.unit.test_faces import WordEmbeddings

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from la_agents.errors import InvalidPreferenceError
-from la_agents.preferences.schema import Preference, PreferenceDraft, as_draft, utc_now, validated
+from la_agents.preferences.preference import Preference, PreferenceDraft, as_draft, utc_now, validated
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

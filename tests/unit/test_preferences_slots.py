@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 from la_agents.cli import app
 from la_agents.errors import StoreMismatchError
-from la_agents.preferences.consolidation import new_record
-from la_agents.preferences.layout import Settings
-from la_agents.preferences.records import metadata_of, user_digest
-from la_agents.preferences.schema import Preference, utc_now
-from la_agents.preferences.slots import Places, ends_window, reachable, windows
+from la_agents.preferences.consolidation.plan import new_record
+from la_agents.preferences.preference import Preference, utc_now
+from la_agents.preferences.storage.layout import Settings
+from la_agents.preferences.storage.records import metadata_of, user_digest
+from la_agents.preferences.storage.slots import Places, ends_window, reachable, windows
 from la_agents.preferences.store import PreferenceStore
 
 EMBEDDINGS = DeterministicFakeEmbedding(size=4)

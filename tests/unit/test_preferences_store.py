@@ -25,9 +25,9 @@ from la_agents.errors import (
     StoreUnavailableError,
     UserNotSpecifiedError,
 )
-from la_agents.preferences.embeddings import BundledEmbeddings
+from la_agents.preferences.embedding.bundled import BundledEmbeddings
 from la_agents.preferences.limits import Limits
-from la_agents.preferences.schema import PreferenceDraft, utc_now
+from la_agents.preferences.preference import PreferenceDraft, utc_now
 from la_agents.preferences.store import PreferenceStore
 
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)

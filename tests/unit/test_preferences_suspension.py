@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from la_agents.errors import InvalidPreferenceError
-from la_agents.preferences.schema import Preference, Source, utc_now
+from la_agents.preferences.preference import Preference, Source, utc_now
 from la_agents.preferences.store import PreferenceStore
 
 FRENCH, ENGLISH, GERMAN = "Always answer in French.", "Answer in English.", "Answer in German."
