@@ -201,7 +201,7 @@ def _embedded(texts: list[str]) -> np.ndarray | None:
     """Unit vectors, or None where the bundled embeddings are not installed: then only equal words are found."""
     import numpy as np
 
-    from la_agents.preferences.embeddings import BundledEmbeddings
+    from la_agents.preferences.embedding.bundled import BundledEmbeddings
 
     try:
         return np.array(BundledEmbeddings().embed_documents(texts))

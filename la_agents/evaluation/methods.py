@@ -92,6 +92,7 @@ class Method:
         num_samples: Answers that are drawn for one to be picked.
         placing: Where and how the prompt names the principles.
         calibrated: Whether the model's calibration says that and the strength, as it does for the faces by default.
+        candidate: Whether a calibration tries it, beside prompting.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Method:
     num_samples: int = 1
     placing: Placing = field(default_factory=Placing)
     calibrated: bool = False
+    candidate: bool = False
 
     def points(self, strengths: Sequence[float] = (1.0,), budgets: Sequence[float] = (0.5,)) -> list[Setting]:
         """The settings to run, in ascending order.
@@ -137,9 +139,9 @@ METHODS: Mapping[str, Method] = {
             rule="tapered",
             calibrated=True,
         ),
-        Method("tapered", "Linear Alignment, each token by its plausibility", "strength", "tapered"),
+        Method("tapered", "Linear Alignment, each token by its plausibility", "strength", "tapered", candidate=True),
         *(
-            Method(f"tapered-{name}", f"the same, {what}", "strength", "tapered", placing=placing)
+            Method(f"tapered-{name}", f"the same, {what}", "strength", "tapered", placing=placing, candidate=True)
             for name, what, placing in (
                 ("first", "before the question alone", Placing("user", "{principles}\n\n{message}")),
                 (
@@ -170,7 +172,9 @@ METHODS: Mapping[str, Method] = {
     )
 }
 
-DEFAULT_METHODS = tuple(name for name in METHODS if name != "context-steering")
+DEFAULT_METHODS = tuple(
+    name for name, method in METHODS.items() if name != "context-steering" and method.placing == Placing()
+)
 """Context Steering's policy is classifier-free guidance's at the same strength, so measuring it tells nothing new."""
 
 
