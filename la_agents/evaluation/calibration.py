@@ -141,7 +141,7 @@ def calibrate(rows: Sequence[Row], model: str, rate: float = RATE) -> Findings:
         )
         for name, rows in by_principle.items()
     ]
-    measured = {MEASURED[one.principle].text: _guidance(own, one.setting) for one in findings if one.setting != default}
+    measured = {MEASURED[one.principle].text: _guidance(own, one.setting) for one in findings}
     unseen, prompted = _unseen(own, rate)
     return Findings(
         Calibration(model, _guidance(own, default), measured),
