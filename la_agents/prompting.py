@@ -8,7 +8,6 @@ A conversation that ends with an AIMessage is continued: the answer goes on from
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -175,13 +174,6 @@ class PromptBuilder:
         self._guard = DataGuard(tokenizer, self._template.source + HERMES.opening + HERMES.closing, labels)
         ends = [f"\n{label}" for label in labels if label != "Assistant:"] or [turn_end(tokenizer).text]
         self.stop = tuple(end for end in ends if end)
-
-    def placed(self, placement: Placement) -> PromptBuilder:
-        """The same builder with principles at another place."""
-        other = copy.copy(self)
-        other._placing = Placing(placement, self._wording.turn)
-        other.__dict__.pop("frame", None)
-        return other
 
     def build(
         self,

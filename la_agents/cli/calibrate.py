@@ -59,8 +59,8 @@ def calibrate(
     suite = Suite(usual.plan, usual.measure, partial(calibration_report, rate=rate))
     done = measuring.run(settings_of(ctx, model=model), "calibration", out, options, suite)
     if as_json:
-        found = read(done.rows, Calibration.read(done.files[1]).model, rate)
+        found = read(done.rows, Calibration.read(done.files[-1]).model, rate)
         print_json({**asdict(found), "calibration": found.calibration.as_json()})
     else:
         measuring.show(done)
-        note(f"Use it: ChatLinearAlignment(model=..., calibration={str(done.files[1])!r})")
+        note(f"Use it: ChatLinearAlignment(model=..., calibration={str(done.files[-1])!r})")

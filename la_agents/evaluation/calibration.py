@@ -130,16 +130,17 @@ def calibrate(rows: Sequence[Row], model: str, rate: float = RATE) -> Findings:
         msg = "Expected rows of the candidates of a calibration, got none; run `la-agents calibrate`."
         raise ConfigurationError(msg)
     default, chosen = _choose(own, rate)
-    by_principle = grouped(own, "principle")
     findings = [
         Finding(
-            name,
-            chosen[name],
-            _adherence(rows, chosen[name]),
-            _adherence(rows, default),
-            max(_adherence(rows, setting) for setting in grouped(rows, "setting") if setting.startswith("prompt")),
+            principle,
+            chosen[principle],
+            _adherence(part, chosen[principle]),
+            _adherence(part, default),
+            max(
+                (_adherence(part, name) for name in grouped(part, "setting") if name.startswith("prompt")), default=0.0
+            ),
         )
-        for name, rows in by_principle.items()
+        for principle, part in grouped(own, "principle").items()
     ]
     measured = {MEASURED[one.principle].text: _guidance(own, one.setting) for one in findings}
     unseen, prompted = _unseen(own, rate)
@@ -184,7 +185,7 @@ def _unseen(rows: Sequence[Row], rate: float) -> tuple[float | None, float | Non
     numbers = sorted({row["question"] for row in rows})
     halves = [[row for row in rows if row["question"] in numbers[start::2]] for start in (0, 1)]
     prompts = [[row for row in half if row["method"].startswith("prompt")] for half in halves]
-    if not all(halves):
+    if not all(halves) or not all(prompts):
         return None, None
 
     def score(seen: Sequence[Row], other: Sequence[Row], *, single: bool) -> float:

@@ -56,7 +56,7 @@ def calibration_report(folder: Path, header: Row, rows: Sequence[Row], rate: flo
     x_label = "perplexity under the unaligned model"
     panels = [Panel("all principles", x_label, "adherence", _candidates(rows), ADHERENCE)]
     tables = [calibration_text(found, rate), findings_table(found, line), LEGEND, costs_table(rows, line)]
-    return [file, *write_report(folder, "calibration", "Calibration", tables, panels, line)]
+    return [*write_report(folder, "calibration", "Calibration", tables, panels, line), file]
 
 
 def calibration_text(found: Findings, rate: float) -> str:
