@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import ConfigurationError, ModelNotFoundError
 from la_agents.guidance import DEFAULT_METHOD, PRESETS, Rule
-from la_agents.prompting import Placing
+from la_agents.prompts.builder import Placing
 
 if TYPE_CHECKING:
     import numpy as np
