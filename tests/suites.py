@@ -12,7 +12,7 @@ from la_agents.evaluation.answers import Answer, Job
 from la_agents.evaluation.runs import read_run
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, Suite, run_suite
-from la_agents.prompting import Wording
+from la_agents.prompts.builder import Wording
 from tests.tiny import tiny_model
 
 __all__ = ["InterruptedRunError", "Scripted", "rows_of", "run_everywhere_interrupted", "run_once"]
