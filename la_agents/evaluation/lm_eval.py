@@ -29,7 +29,7 @@ from la_agents.evaluation.likelihood import Scorer
 from la_agents.evaluation.methods import policy_of
 from la_agents.llms import LinearAlignmentLLM
 from la_agents.principles import as_principles
-from la_agents.prompting import Prompt, Prompts, Wording
+from la_agents.prompts.builder import Prompt, Prompts, Wording
 
 __all__ = ["LinearAlignmentLM"]
 
