@@ -18,7 +18,10 @@ from la_agents.prompts.builder import Compose, Placing
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "Method", "Setting", "log_policy", "methods_named"]
+__all__ = ["DEFAULT_METHODS", "METHODS", "Method", "Setting", "log_policy", "methods_named", "policy_of"]
+
+GREEDY_MASK_TEMPERATURE = 0.5
+"""T_m of the nucleus where decoding is greedy and none is given: the authors'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,16 +205,31 @@ def log_policy(setting: Setting, reference: Tensor, branches: Tensor, weights: T
         branches: f_i [batch, k, vocab]; of the method's composition, and k = 0 where there are no principles.
         weights: w_i [batch, k].
     """
+    aligned = branches if setting.aligned else branches[:, :0]
+    return policy_of(setting.alignment(), reference, aligned, weights)
+
+
+def policy_of(
+    settings: Alignment, reference: Tensor, branches: Tensor, weights: Tensor, *, masked: bool = False
+) -> Tensor:
+    """`log pi` [batch, vocab] of what the engine decodes at temperature 1 with these settings, whatever the answer's
+    `fluency` has left; -inf outside the support if `masked`. Without branches it is the reference's.
+    """
     import torch
 
     from la_agents import alignment
 
-    if not setting.aligned or not branches.shape[1]:
+    if not branches.shape[1]:
         return alignment.policy(reference)
-    settings = setting.alignment()
     adaptive = settings.chosen_push == "adaptive"
     logits, _ = alignment.pushed(reference, branches, weights, settings.scale, settings.kappa, adaptive=adaptive)
+    allowed = torch.ones_like(logits, dtype=torch.bool)
+    if masked:
+        f_1 = alignment.prompted(reference, branches, weights)
+        mask_temperature = settings.mask_temperature or GREEDY_MASK_TEMPERATURE
+        allowed = alignment.plausible(f_1, settings.log_plausibility)
+        allowed &= alignment.nucleus(f_1, settings.support_p, mask_temperature)
     if settings.max_divergence is not None:
-        everywhere = torch.ones_like(logits, dtype=torch.bool)
-        _, logits = alignment.within_budget(reference, logits, everywhere, settings.max_divergence)
-    return alignment.policy(logits)
+        _, logits = alignment.within_budget(reference, logits, allowed, settings.max_divergence)
+        return alignment.policy(logits)  # on its way to the reference it leaves the support
+    return alignment.policy(logits.masked_fill(~allowed, float("-inf")))

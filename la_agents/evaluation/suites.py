@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SUITES", "Finished", "Options", "Suite", "check", "run_suite"]
 
 
-_EXTRA = ("matplotlib", "py3langid", "vaderSentiment")
+_EXTRA = ("matplotlib", "py3langid", "scipy", "vaderSentiment")
 """Needed at the very end of a run, or in the middle of it: looked for at its beginning."""
 
 

@@ -8,13 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from la_agents import alignment
 from la_agents.engine.engine import Engine
 from la_agents.engine.sequence import Alignment, Request, Sampling
 from la_agents.errors import ConfigurationError, RequestTooLargeError
 from la_agents.evaluation.answers import Job, answer_all
 from la_agents.evaluation.likelihood import Scorer
-from la_agents.evaluation.methods import DEFAULT_METHODS, METHODS, Setting, log_policy, methods_named
+from la_agents.evaluation.methods import DEFAULT_METHODS, METHODS, Setting, log_policy, methods_named, policy_of
 from la_agents.principles import Principle
 from la_agents.prompts.builder import PromptBuilder
 from tests.engine_tools import fresh_model
@@ -213,15 +212,10 @@ def test_a_settings_policy_is_what_the_engine_decodes() -> None:
             branches = along.logits[1:].transpose(0, 1)
             log_pi = log_policy(setting, along.logits[0], branches, along.weights.expand(answer.num_tokens, -1))
             log_pi_0 = torch.log_softmax(along.logits[0], dim=-1)
-            settings = setting.alignment()
             decoded = log_pi
-            if prompts.branches and settings.chosen_support != "all":
-                if settings.max_divergence is not None:
-                    continue  # what is decoded may have lost its support; the sampler's tests look at that
-                f_1 = alignment.prompted(along.logits[0], branches, along.weights.expand(answer.num_tokens, -1))
-                allowed = alignment.plausible(f_1, settings.log_plausibility)
-                allowed &= alignment.nucleus(f_1, settings.support_p, 0.5)
-                decoded = torch.log_softmax(log_pi.masked_fill(~allowed, -math.inf), dim=-1)
+            if prompts.branches:
+                weights = along.weights.expand(answer.num_tokens, -1)
+                decoded = policy_of(setting.alignment(), along.logits[0], branches, weights, masked=True)
             kl = (decoded.exp() * (decoded - log_pi_0)).nan_to_num().sum(dim=-1)
             assert float(kl.mean()) == pytest.approx(answer.mean_divergence, rel=1e-3, abs=1e-4)
             assert decoded.argmax(dim=-1).tolist() == list(answer.token_ids)
