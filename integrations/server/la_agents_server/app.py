@@ -12,11 +12,14 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
+from starlette.staticfiles import StaticFiles
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM, PreferenceStore
+from la_agents_server import page
 from la_agents_server.database import Database
 from la_agents_server.errors import ErrorBody, add_error_handlers
 from la_agents_server.guard import Guard
+from la_agents_server.page.rendering import STATIC
 from la_agents_server.routers import ROUTERS
 from la_agents_server.services import Services
 from la_agents_server.settings import Settings
@@ -55,6 +58,7 @@ def create_app(
         plain_completion=LinearAlignmentLLM(**arguments),
         database=Database(settings.database),
         layers=tuple(layers),
+        version=version("la-agents-server"),
     )
 
     @asynccontextmanager
@@ -70,7 +74,7 @@ def create_app(
 
     app = FastAPI(
         title="la_agents server",
-        version=version("la-agents-server"),
+        version=services.version,
         description="An OpenAI-compatible server that knows its users, and their preferences over HTTP.",
         lifespan=lifespan,
         docs_url=None,  # it would load scripts from elsewhere
@@ -80,7 +84,8 @@ def create_app(
     )
     app.state.services = services
     add_error_handlers(app)
-    for router in ROUTERS:
+    for router in (*ROUTERS, *page.ROUTERS):
         app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Guard, services=services)
     return app
