@@ -20,7 +20,7 @@ from la_agents_server.database import Database
 from la_agents_server.errors import ErrorBody, add_error_handlers
 from la_agents_server.guard import Guard
 from la_agents_server.page.rendering import STATIC
-from la_agents_server.routers import ROUTERS
+from la_agents_server.routers import ROUTERS, health
 from la_agents_server.services import Services
 from la_agents_server.settings import Settings
 
@@ -79,12 +79,14 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
-        dependencies=[Depends(HTTPBearer(auto_error=False))],  # for the description; the guard decides
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.state.services = services
     add_error_handlers(app)
-    for router in (*ROUTERS, *page.ROUTERS):
+    described = [Depends(HTTPBearer(auto_error=False))]  # the guard decides
+    for router in ROUTERS:
+        app.include_router(router, dependencies=described)
+    for router in (health.router, *page.ROUTERS):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Guard, services=services)
