@@ -22,7 +22,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.principles import Principle, as_principles, digest
 
 if TYPE_CHECKING:
-    from la_agents.engine.generation import Generation as Running
+    from la_agents.requests import Generation as Running
 
 __all__ = ["LinearAlignmentLLM"]
 
