@@ -10,7 +10,6 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from la_agents.calibration import shipped_calibration
-from la_agents.requests import Request, TokenRecord
 from la_agents.evaluation.methods import Setting
 from la_agents.principles import Principle
 from la_agents.requests import Request, TokenRecord
