@@ -22,12 +22,8 @@ from la_agents.errors import ConfigurationError
 from la_agents.principles import Principle, as_principles, digest
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from la_agents.requests import Generation as Running
-=======
     from la_agents.requests import Completion
     from la_agents.requests import Generation as Running
->>>>>>> main
 
 __all__ = ["LinearAlignmentLLM"]
 
