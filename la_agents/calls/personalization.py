@@ -32,7 +32,6 @@ from pydantic import (
 from la_agents.calibration import Calibration, shipped_calibration
 from la_agents.calls.batches import asubmit, submit
 from la_agents.calls.runtime import Ready, Runtime, Setup
-from la_agents.engine.sequence import Alignment, Request, Sampling, common_prefix
 from la_agents.errors import ConfigurationError, GenerationError
 from la_agents.guidance import DEFAULT_METHOD
 from la_agents.models import DEFAULT_MODEL, LoadedModel
@@ -41,6 +40,7 @@ from la_agents.principles import Principle, as_principles, digest
 from la_agents.prompts.builder import DEFAULT_PLACEMENT, Placement, Placing, Prompts, Wording
 from la_agents.prompts.tokenization import check_text
 from la_agents.report import alignment_report
+from la_agents.requests import Alignment, Request, Sampling, common_prefix
 from la_agents.structure.structured_output import schema_of
 from la_agents.users import as_user_id, find_user, resolve_user
 
@@ -48,9 +48,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
     from la_agents.engine.engine import Engine
-    from la_agents.engine.generation import Completion, Generation
-    from la_agents.engine.grammar import Grammar
     from la_agents.prompts.call_format import CallFormat
+    from la_agents.requests import Completion, Generation, Grammar
     from la_agents.structure.structure import Structure
 
 __all__ = ["AlignedCall", "Personalized", "Rendering"]

@@ -23,13 +23,13 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from la_agents.chat_models import ChatLinearAlignment
-from la_agents.engine.sequence import Alignment
 from la_agents.errors import ConfigurationError, RequestTooLargeError
 from la_agents.evaluation.likelihood import Scorer
 from la_agents.evaluation.methods import policy_of
 from la_agents.llms import LinearAlignmentLLM
 from la_agents.principles import as_principles
 from la_agents.prompts.builder import Prompt, Prompts, Wording
+from la_agents.requests import Alignment
 
 __all__ = ["LinearAlignmentLM"]
 
