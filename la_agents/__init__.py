@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from la_agents.preferences.preference import Preference
     from la_agents.preferences.store import PreferenceStore
     from la_agents.principles import Principle
-    from la_agents.report import AlignmentReport
+    from la_agents.report.report import AlignmentReport
     from la_agents.retrievers import PreferenceRetriever
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 __getattr__, __dir__ = names_of(
     __name__,
     {
-        "AlignmentReport": "report",
+        "AlignmentReport": "report.report",
         "ChatLinearAlignment": "chat_models",
         "LinearAlignmentLLM": "llms",
         "Preference": "preferences.preference",

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
-from la_agents.engine.grammar import Grammar
-from la_agents.json_schema import narrowed
+from la_agents.requests import Grammar
+from la_agents.structure.json_schema import narrowed
 
 __all__ = ["accepts", "walks"]
 

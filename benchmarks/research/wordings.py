@@ -21,7 +21,7 @@ from la_agents.evaluation.summary import grouped, summarise
 from la_agents.evaluation.tables import Cell, markdown_table
 from la_agents.evaluation.unaligned import Unaligned
 from la_agents.evaluation.units import Unit, can_measure, measure_units
-from la_agents.prompting import Wording
+from la_agents.prompts.builder import Wording
 
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Run

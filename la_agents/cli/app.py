@@ -11,7 +11,7 @@ from la_agents.cli import ask, calibrate, chat, demo, doctor, evaluate, explain,
 from la_agents.cli.options import ModelOption, Settings, StoreOption
 from la_agents.cli.terminal import is_text, note, print_anything
 from la_agents.errors import LaAgentsError
-from la_agents.local_extra import PACKAGES, missing_local
+from la_agents.models.local_extra import PACKAGES, missing_local
 
 __all__ = ["Commands", "app", "main"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
     from la_agents.models import LoadedModel
-    from la_agents.prompting import PromptBuilder
+    from la_agents.prompts.builder import PromptBuilder
 
 __all__ = ["Costs", "distinct_2", "repetition"]
 

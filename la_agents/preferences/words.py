@@ -35,19 +35,16 @@ def _folded_case(character: str) -> str:
     return whole if len(whole) == 1 else character.lower()
 
 
-_SMALL = frozenset(
-    re.findall(
-        r"\S+",
-        """
-    i me my mine favourite favourites favorite favorites fan kind sort we us our you your it its he she they them their this that these those a an the and or but if when
-    while where what which who whom how why than as of in on at to for from by with about into am is are was were be
-    been being have has had do does did can could will would should must may might need only own so too there here some
-    any all lot more most much many get make something thing things way out up now again best rather not no never please
-    always really very just also like likes love loves enjoy prefer prefers want wants hate hates dislike avoid good s t
-    m re ve ll d don
-    """,
-    )
-)
+_FUNCTION_WORDS = """
+    i me my mine favourite favourites favorite favorites fan kind sort we us our you your it its he she they
+    them their this that these those a an the and or but if when while where what which who whom how why than as
+    of in on at to for from by with about into am is are was were be been being have has had do does did can
+    could will would should must may might need only own so too there here some any all lot more most much many
+    get make something thing things way out up now again best rather not no never please always really very just
+    also like likes love loves enjoy prefer prefers want wants hate hates dislike avoid good s t m re ve ll d
+    don
+"""
+_SMALL = frozenset(_FUNCTION_WORDS.split())
 _WORD = re.compile(r"[^\s_!-/:-@\[-`{-~]+")  # with its combining marks, which are no letters to `\w`
 
 
