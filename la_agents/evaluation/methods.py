@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from la_agents.engine.sequence import Alignment, Sampling
 from la_agents.errors import ConfigurationError
 from la_agents.guidance import Rule
 from la_agents.prompts.builder import Compose, Placing
+from la_agents.requests import Alignment, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
