@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from la_agents.errors import ConfigurationError
-from la_agents.local_extra import PACKAGES, require_local
+from la_agents.models.local_extra import PACKAGES, require_local
 
 _ABSENT = {*PACKAGES, "PIL", "matplotlib", "py3langid", "vaderSentiment"}
 """Packages of the extras `local` and `evaluation`: who has no models does not measure them."""

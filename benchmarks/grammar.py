@@ -13,7 +13,7 @@ from la_agents.engine.constraint import GrammarCompiler, allowed_tokens
 from la_agents.engine.engine import Engine
 from la_agents.engine.grammar import Grammar
 from la_agents.engine.sequence import Request, Sampling
-from la_agents.prompting import PromptBuilder
+from la_agents.prompts.builder import PromptBuilder
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "person": {

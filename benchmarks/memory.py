@@ -64,9 +64,9 @@ def text_of(user: int, number: int) -> str:
 
 def fill_ours(folder: Path, num_users: int) -> None:
     """Write shard by shard, in large batches, what `add_many` would write user by user."""
-    from la_agents.preferences.consolidation import new_record
-    from la_agents.preferences.records import metadata_of, record_id
-    from la_agents.preferences.schema import Preference, utc_now
+    from la_agents.preferences.consolidation.plan import new_record
+    from la_agents.preferences.preference import Preference, utc_now
+    from la_agents.preferences.storage.records import metadata_of, record_id
     from la_agents.preferences.store import PreferenceStore
 
     with PreferenceStore(folder, embeddings=Synthetic()) as store:

@@ -14,9 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.research.page import results_page
+from benchmarks.research.suites import RESEARCH
 from la_agents.cli.terminal import counting_bar, note
 from la_agents.evaluation.calibration import PRINCIPLES
-from la_agents.evaluation.results import results_page
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
 from la_agents.models import load_model
@@ -87,7 +88,7 @@ def measure(folder: Path, sizes: dict[str, Options], prefeval: Path) -> None:
             options = Options(**{**vars(options), "data": prefeval})
         start = time.perf_counter()
         with counting_bar(name) as report:
-            run_suite(name, subject, folder, options, report)
+            run_suite(name, subject, folder, options, report, RESEARCH.get(name))
         note(f"{name}: {time.perf_counter() - start:.0f} s")
 
 

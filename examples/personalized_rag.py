@@ -10,7 +10,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 
 from la_agents import ChatLinearAlignment, PreferenceStore
-from la_agents.preferences.embeddings import BundledEmbeddings
+from la_agents.preferences.embedding.bundled import BundledEmbeddings
 
 DOCUMENTS = [
     "The sea near the harbour is home to seals, crabs and many gulls.",

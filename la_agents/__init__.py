@@ -12,10 +12,10 @@ from la_agents.lazy_names import names_of
 if TYPE_CHECKING:
     from la_agents.chat_models import ChatLinearAlignment
     from la_agents.llms import LinearAlignmentLLM
-    from la_agents.preferences.schema import Preference
+    from la_agents.preferences.preference import Preference
     from la_agents.preferences.store import PreferenceStore
     from la_agents.principles import Principle
-    from la_agents.report import AlignmentReport
+    from la_agents.report.report import AlignmentReport
     from la_agents.retrievers import PreferenceRetriever
 
 __all__ = [
@@ -31,10 +31,10 @@ __all__ = [
 __getattr__, __dir__ = names_of(
     __name__,
     {
-        "AlignmentReport": "report",
+        "AlignmentReport": "report.report",
         "ChatLinearAlignment": "chat_models",
         "LinearAlignmentLLM": "llms",
-        "Preference": "preferences.schema",
+        "Preference": "preferences.preference",
         "PreferenceRetriever": "retrievers",
         "PreferenceStore": "preferences.store",
         "Principle": "principles",

@@ -17,14 +17,14 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from la_agents.answer_stream import AnswerStream, result_of
-from la_agents.batches import amember, bounded, member, together
+from la_agents.calls.batches import amember, bounded, member, together
+from la_agents.calls.personalization import AlignedCall, Personalized, Rendering, last_human_text
 from la_agents.errors import LaAgentsError
-from la_agents.personalization import AlignedCall, Personalized, Rendering, last_human_text
 from la_agents.principles import Principle, as_principles, digest
-from la_agents.structure import STRUCTURE_ARGUMENTS, Structure
-from la_agents.structured_output import Method, structured
-from la_agents.tool_calling import ToolBox, as_tool_dicts, as_tool_name
+from la_agents.structure.answer_stream import AnswerStream, result_of
+from la_agents.structure.structure import STRUCTURE_ARGUMENTS, Structure
+from la_agents.structure.structured_output import Method, structured
+from la_agents.structure.tool_calling import ToolBox, as_tool_dicts, as_tool_name
 
 __all__ = ["ChatLinearAlignment"]
 

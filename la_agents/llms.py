@@ -16,9 +16,9 @@ from langchain_core.runnables import RunnableConfig, run_in_executor
 from langchain_core.runnables.config import get_config_list
 from typing_extensions import override
 
-from la_agents.batches import MAX_IN_FLIGHT, bounded, together
+from la_agents.calls.batches import MAX_IN_FLIGHT, bounded, together
+from la_agents.calls.personalization import AlignedCall, Personalized, Rendering
 from la_agents.errors import ConfigurationError
-from la_agents.personalization import AlignedCall, Personalized, Rendering
 from la_agents.principles import Principle, as_principles, digest
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.schema import ScoredPreference
+from la_agents.preferences.preference import ScoredPreference
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from la_agents.users import resolve_user
 

@@ -15,8 +15,8 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import BaseModel, Field, ValidationError
 
 from la_agents.errors import InvalidPreferenceError, PreferenceNotFoundError
+from la_agents.preferences.preference import Preference, Scope
 from la_agents.preferences.rules.statements import letters
-from la_agents.preferences.schema import Preference, Scope
 from la_agents.preferences.store import PreferenceStore
 from la_agents.users import resolve_user
 

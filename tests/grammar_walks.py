@@ -12,7 +12,7 @@ import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
 from la_agents.engine.grammar import Grammar
-from la_agents.json_schema import narrowed
+from la_agents.structure.json_schema import narrowed
 
 __all__ = ["accepts", "walks"]
 

@@ -39,8 +39,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from la_agents.engine.quantization import quantize_channels, weight_limit
 from la_agents.models import LoadedModel
+from la_agents.models.quantization import quantize_channels, weight_limit
 
 __all__ = ["FAMILIES", "pristine_model", "save_tiny_gguf", "save_tiny_model", "tiny_model", "tiny_tokenizer"]
 

@@ -65,7 +65,7 @@ def stream(llm: ChatLinearAlignment, prompt: LanguageModelInput, user: str) -> A
 
 def with_texts(message: AIMessage, llm: ChatLinearAlignment, prompt: LanguageModelInput, user: str) -> AIMessage:
     """The answer with its principles' texts in the report, looked up again: answers name them by id alone."""
-    from la_agents.personalization import last_human_text
+    from la_agents.calls.personalization import last_human_text
 
     messages = llm._convert_input(prompt).to_messages()
     found = llm.resolve_principles(last_human_text(messages), {"user_id": user})

@@ -11,12 +11,12 @@ from la_agents.cli import ask, calibrate, chat, demo, doctor, evaluate, explain,
 from la_agents.cli.options import ModelOption, Settings, StoreOption
 from la_agents.cli.terminal import is_text, note, print_anything
 from la_agents.errors import LaAgentsError
-from la_agents.local_extra import PACKAGES, missing_local
+from la_agents.models.local_extra import PACKAGES, missing_local
 
-__all__ = ["app", "main"]
+__all__ = ["Commands", "app", "main"]
 
 
-class _Commands(TyperGroup):
+class Commands(TyperGroup):
     """Ends on an expected error with one line on standard error and status 2, never with a traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -46,7 +46,7 @@ def _fail(message: str, error: Exception | None = None) -> NoReturn:
 
 app = typer.Typer(
     name="la-agents",
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

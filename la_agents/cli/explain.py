@@ -65,7 +65,7 @@ def _shaded(report: AlignmentReport) -> Text:
     """The answer, the deeper shaded the further alignment moved a token; what it changed is underlined."""
     from rich.text import Text
 
-    from la_agents.report_page import spans
+    from la_agents.report.page import spans
 
     tokens = report.explained_tokens()
     text = Text()
@@ -78,7 +78,7 @@ def _style(tokens: list[TokenReport]) -> Style:
     from rich.color import Color
     from rich.style import Style
 
-    from la_agents.report_page import LEVELS, level
+    from la_agents.report.page import LEVELS, level
 
     deepest = max(level(token.moved) for token in tokens)
     changed = any(token.id != token.reference_id for token in tokens) or None

@@ -14,7 +14,7 @@ from la_agents.cli.terminal import answer, clean, counting_bar, note, print_json
 
 if TYPE_CHECKING:
     from la_agents.preferences.layers import SharedPreferences
-    from la_agents.preferences.schema import Preference
+    from la_agents.preferences.preference import Preference
 
 __all__ = ["app"]
 

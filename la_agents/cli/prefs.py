@@ -17,8 +17,8 @@ from la_agents.cli.terminal import answer, clean, counting_bar, note, print_json
 
 if TYPE_CHECKING:
     from la_agents.preferences.history import Change
-    from la_agents.preferences.maintenance import Purged
-    from la_agents.preferences.schema import Preference, ScoredPreference
+    from la_agents.preferences.preference import Preference, ScoredPreference
+    from la_agents.preferences.storage.maintenance import Purged
     from la_agents.preferences.store import PreferenceStore
 
 __all__ = ["IdArgument", "ScopeOption", "WeightOption", "app", "given", "note_flags", "print_history"]

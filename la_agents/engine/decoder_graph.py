@@ -17,7 +17,7 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper
 from torch import Tensor, nn
 
-from la_agents.engine.quantization import Int8Linear
+from la_agents.models.quantization import Int8Linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

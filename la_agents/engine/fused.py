@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from la_agents.engine.quantization import Int8Linear
 from la_agents.forks import owning_threads
+from la_agents.models.quantization import Int8Linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from la_agents.engine.engine import Engine
     from la_agents.engine.generation import Generation
     from la_agents.evaluation.likelihood import Scorer
-    from la_agents.prompting import PromptBuilder, Prompts
+    from la_agents.prompts.builder import PromptBuilder, Prompts
 
 __all__ = ["Answer", "Desk", "Job", "answer_all"]
 

@@ -26,7 +26,7 @@ from la_agents.principles import Principle
 
 if TYPE_CHECKING:
     from la_agents.engine.engine import Engine
-    from la_agents.prompting import PromptBuilder
+    from la_agents.prompts.builder import PromptBuilder
 
 __all__ = ["Choice", "items", "letter_of", "measure", "row_key", "shuffled"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
     from la_agents.models import LoadedModel
-    from la_agents.prompting import PromptBuilder
+    from la_agents.prompts.builder import PromptBuilder
 
 __all__ = ["Costs", "distinct_2", "repetition"]
 
@@ -58,7 +58,7 @@ class Costs:
 
     def __init__(self, loaded: LoadedModel, builder: PromptBuilder, embeddings: Embeddings | None = None) -> None:
         from la_agents.evaluation.likelihood import Scorer
-        from la_agents.preferences.embeddings import BundledEmbeddings
+        from la_agents.preferences.embedding.bundled import BundledEmbeddings
 
         self._scorer = Scorer(loaded)
         self._builder = builder

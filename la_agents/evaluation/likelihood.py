@@ -16,7 +16,7 @@ from la_agents.engine.runner import Piece, Runner
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.methods import Setting, log_policy
 from la_agents.models import LoadedModel
-from la_agents.prompting import Prompts
+from la_agents.prompts.builder import Prompts
 
 __all__ = ["Continuation", "Policy", "Scorer"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from la_agents.engine.sequence import Alignment, Sampling
 from la_agents.errors import ConfigurationError
 from la_agents.guidance import Rule
-from la_agents.prompting import DEFAULT_PLACEMENT, Compose, Placement
+from la_agents.prompts.builder import DEFAULT_PLACEMENT, Compose, Placement
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,7 +2,7 @@
 
 Zhao et al., "Do LLMs Recognize Your Preferences?", ICLR 2025, arXiv 2502.09597. The preference, which there stands
 somewhere in a conversation, is given here as the principle, word for word: what is measured is not whether it is found
-(`la_agents.evaluation.retrieval`) but whether it is followed.
+(`benchmarks.research.retrieval`) but whether it is followed.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import fmean
 
 from la_agents.evaluation.calibration import RATE, Recommendation, recommend, worth
-from la_agents.evaluation.conflict import leans
 from la_agents.evaluation.intervals import Interval
 from la_agents.evaluation.plots import Panel, Point, save_panels
 from la_agents.evaluation.provenance import provenance_line
@@ -16,17 +15,18 @@ from la_agents.evaluation.summary import SettingSummary, grouped, summarise
 from la_agents.evaluation.tables import Cell, markdown_table
 
 __all__ = [
+    "ADHERENCE",
+    "COSTS",
     "LEGEND",
     "calibration_report",
-    "conflict_report",
-    "conflict_table",
+    "cost_cells",
     "costs_table",
     "gained",
+    "point",
     "principles_table",
     "recommendation_text",
     "steerability_report",
-    "wordings_report",
-    "wordings_table",
+    "write_report",
 ]
 
 LEGEND = """\
@@ -34,8 +34,8 @@ adherence: how far answers follow, from 0 to 1, mean over questions [bootstrap 9
 prompting has on the same questions. KL: divergence from the unaligned model, nats a token. perplexity: of the answers,
 under the unaligned model. relevance: cosine of question and answer (English only: other languages lower it).
 """
-_ADHERENCE = (-0.05, 1.1)
-_COSTS = ("KL", "perplexity", "distinct-2", "repetition", "relevance")
+ADHERENCE = (-0.05, 1.1)
+COSTS = ("KL", "perplexity", "distinct-2", "repetition", "relevance")
 
 
 def steerability_report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
@@ -44,35 +44,7 @@ def steerability_report(folder: Path, header: Row, rows: Sequence[Row]) -> list[
     tables = [LEGEND, costs_table(rows, line), "## By principle\n", principles_table(rows, line)]
     panels = [_curves("all principles", rows)] if len(grouped(rows, "principle")) > 1 else []
     panels += [_curves(name, own) for name, own in grouped(rows, "principle").items()]
-    return _write(folder, "steerability", "Steerability", tables, panels, line)
-
-
-def conflict_report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
-    """Where each setting lets a pair of principles end up, by their weights."""
-    line = provenance_line(header)
-    panels = []
-    for pair in grouped(rows, "pair"):
-        own = [lean for lean in leans(rows) if lean.pair == pair]
-        curves = {lean.setting: [Point(i, y) for i, y in enumerate(lean.by_weights.values())] for lean in own}
-        ticks = list(own[0].by_weights)
-        panels.append(Panel(pair, "weights, first:second", "lean to the first", curves, (-1.1, 1.1), ticks=ticks))
-    return _write(folder, "conflict", "Principles at odds", [conflict_table(rows, line)], panels, line)
-
-
-def wordings_report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
-    """How well principles are followed in each wording."""
-    line = provenance_line(header)
-    panels = [
-        Panel(
-            setting,
-            "divergence, nats a token",
-            "adherence",
-            {name: [_point(summary)] for name, own in grouped(part, "wording").items() for summary in summarise(own)},
-            _ADHERENCE,
-        )
-        for setting, part in grouped(rows, "setting").items()
-    ]
-    return _write(folder, "wordings", "Wordings", [LEGEND, wordings_table(rows, line)], panels, line)
+    return write_report(folder, "steerability", "Steerability", tables, panels, line)
 
 
 def calibration_report(folder: Path, header: Row, rows: Sequence[Row], rate: float = RATE) -> list[Path]:
@@ -80,15 +52,17 @@ def calibration_report(folder: Path, header: Row, rows: Sequence[Row], rate: flo
     line = provenance_line(header)
     found = recommend(rows, rate)
     summaries = summarise(rows)
-    columns = ["setting", "adherence", "gain", *_COSTS, "worth"]
-    table = markdown_table(columns, [[*_costs(s)[:1], *_costs(s)[2:], worth(s, rate)] for s in summaries], line)
+    columns = ["setting", "adherence", "gain", *COSTS, "worth"]
+    table = markdown_table(columns, [[*cost_cells(s)[:1], *cost_cells(s)[2:], worth(s, rate)] for s in summaries], line)
     curves: dict[str, list[Point]] = {}
     for summary in summaries:
-        curves.setdefault(summary.method, []).append(_point(summary, summary.perplexity or 1.0))
-    best = _point(found.best, found.best.perplexity or 1.0)
+        curves.setdefault(summary.method, []).append(point(summary, summary.perplexity or 1.0))
+    best = point(found.best, found.best.perplexity or 1.0)
     x_label, y_label = "perplexity under the unaligned model", "adherence"
-    panels = [Panel("calibration (ringed: recommended)", x_label, y_label, curves, _ADHERENCE, marked=best)]
-    return _write(folder, "calibration", "Calibration", [recommendation_text(found, rate), LEGEND, table], panels, line)
+    panels = [Panel("calibration (ringed: recommended)", x_label, y_label, curves, ADHERENCE, marked=best)]
+    return write_report(
+        folder, "calibration", "Calibration", [recommendation_text(found, rate), LEGEND, table], panels, line
+    )
 
 
 def recommendation_text(found: Recommendation, rate: float) -> str:
@@ -104,8 +78,8 @@ def recommendation_text(found: Recommendation, rate: float) -> str:
 
 def costs_table(rows: Sequence[Row], line: str) -> str:
     """A row a setting, over all principles: adherence, gain over prompting, and all costs."""
-    columns = ["setting", "answers", "adherence", "gain", *_COSTS]
-    return markdown_table(columns, [_costs(summary) for summary in summarise(rows)], line)
+    columns = ["setting", "answers", "adherence", "gain", *COSTS]
+    return markdown_table(columns, [cost_cells(summary) for summary in summarise(rows)], line)
 
 
 def principles_table(rows: Sequence[Row], line: str) -> str:
@@ -118,38 +92,6 @@ def principles_table(rows: Sequence[Row], line: str) -> str:
     return markdown_table(["setting", *by_principle], cells, line)
 
 
-def conflict_table(rows: Sequence[Row], line: str) -> str:
-    """A row a pair and setting: the lean under each weights, and how far it moved with them."""
-    found = leans(rows)
-    weights = list(found[0].by_weights) if found else []
-    cells: list[list[Cell]] = [
-        [
-            lean.pair,
-            lean.setting,
-            lean.num_questions,
-            *(f"{lean.by_weights[w]:+.2f}" for w in weights),
-            gained(lean.shift),
-        ]
-        for lean in found
-    ]
-    legend = (
-        "lean: adherence to the first principle less that to the second, from -1 to 1, by the weights first:second. "
-        "shift: the lean under the first weights less that under the last; above 0, it follows them.\n\n"
-    )
-    columns = ["pair", "setting", "questions", *(f"lean {ratio}" for ratio in weights), "shift"]
-    return legend + markdown_table(columns, cells, line)
-
-
-def wordings_table(rows: Sequence[Row], line: str) -> str:
-    """A row a wording and setting."""
-    cells: list[list[Cell]] = [
-        [name, *_costs(summary)[:3], *_costs(summary)[4:]]
-        for name, own in grouped(rows, "wording").items()
-        for summary in summarise(own)
-    ]
-    return markdown_table(["wording", "setting", "answers", "adherence", *_COSTS], cells, line)
-
-
 def gained(interval: Interval | None) -> str:
     """A difference with its sign."""
     if interval is None:
@@ -157,7 +99,7 @@ def gained(interval: Interval | None) -> str:
     return f"{interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 
-def _costs(summary: SettingSummary) -> list[Cell]:
+def cost_cells(summary: SettingSummary) -> list[Cell]:
     return [
         summary.setting,
         summary.num_answers,
@@ -175,11 +117,11 @@ def _curves(title: str, rows: Sequence[Row]) -> Panel:
     """Adherence against divergence, one curve a method."""
     methods: dict[str, list[Point]] = {}
     for summary in summarise(rows):
-        methods.setdefault(summary.method, []).append(_point(summary))
-    return Panel(title, "divergence, nats a token", "adherence", methods, _ADHERENCE)
+        methods.setdefault(summary.method, []).append(point(summary))
+    return Panel(title, "divergence, nats a token", "adherence", methods, ADHERENCE)
 
 
-def _point(summary: SettingSummary, x: float | None = None) -> Point:
+def point(summary: SettingSummary, x: float | None = None) -> Point:
     """A setting's point, labelled with what was varied."""
     value = summary.strength if summary.max_divergence is None else summary.max_divergence
     label = "" if value is None else f"{value:g}"
@@ -187,7 +129,9 @@ def _point(summary: SettingSummary, x: float | None = None) -> Point:
     return Point(summary.divergence if x is None else x, y.mean, y.low, y.high, label)
 
 
-def _write(folder: Path, name: str, title: str, parts: Sequence[str], panels: Sequence[Panel], line: str) -> list[Path]:
+def write_report(
+    folder: Path, name: str, title: str, parts: Sequence[str], panels: Sequence[Panel], line: str
+) -> list[Path]:
     page, picture = folder / f"{name}.md", folder / f"{name}.png"
     save_panels(picture, panels, line, columns=4)
     page.write_text("\n".join([f"# {title}\n", *parts, f"![{title}]({picture.name})", ""]), encoding="utf-8")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from la_agents.evaluation.runs import Row
     from la_agents.models import LoadedModel
-    from la_agents.prompting import Wording
+    from la_agents.prompts.builder import Wording
 
 __all__ = ["Subject"]
 
@@ -29,7 +29,7 @@ class Subject:
 
     def __init__(self, loaded: LoadedModel, *, embeddings: Embeddings | None = None) -> None:
         from la_agents.engine.engine import engine_for
-        from la_agents.prompting import PromptBuilder
+        from la_agents.prompts.builder import PromptBuilder
 
         self.loaded = loaded
         self.facts = describe_model(loaded)
@@ -42,7 +42,7 @@ class Subject:
 
         The same block gives the same answers, whatever else was asked before (`la_agents.evaluation.together`).
         """
-        from la_agents.prompting import PromptBuilder
+        from la_agents.prompts.builder import PromptBuilder
 
         builder = self.builder if wording is None else PromptBuilder(self.loaded.tokenizer, wording=wording)
         return answer_together(self.engine, builder, jobs)

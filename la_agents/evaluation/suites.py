@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation import calibration, choice_suites, conflict, reports, steerability, wordings
+from la_agents.evaluation import calibration, choice_suites, reports, steerability
 from la_agents.evaluation.adherence import measured_named
 from la_agents.evaluation.choice_suites import READERS
 from la_agents.evaluation.provenance import Provenance, checksum
@@ -26,6 +26,9 @@ __all__ = ["SUITES", "Finished", "Options", "Suite", "check", "run_suite"]
 
 _EXTRA = ("matplotlib", "py3langid", "vaderSentiment")
 """Needed at the very end of a run, or in the middle of it: looked for at its beginning."""
+
+
+_CHOICES = ("data", "methods", "strengths", "budgets", "principles")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +55,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Suite:
-    """A measurement: what options make of it, how its rows come about, and what is shown of them."""
+    """A measurement: what options make of it, how its rows come about, and what is shown of them.
+
+    Attributes:
+        takes: The options it honours beside `limit` and `seed`; any other one is refused.
+    """
 
     plan: Callable[[Options], Any]
     measure: Callable[[Run, Subject, Any, Report | None], list[Row]]
     report: Callable[[Path, Row, Sequence[Row]], list[Path]]
+    takes: Sequence[str] = _CHOICES
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,12 @@ def check(name: str, options: Options, suite: Suite | None = None) -> None:
     if missing:
         msg = f"Expected {', '.join(missing)} to be installed; run `pip install 'la-agents[evaluation]'`."
         raise ConfigurationError(msg)
-    (suite or SUITES[name]).plan(options)
+    chosen = suite or SUITES[name]
+    unused = [option for option in _CHOICES if getattr(options, option) and option not in chosen.takes]
+    if unused:
+        msg = f"Expected options that {name} has ({', '.join(chosen.takes)}), got {', '.join(unused)}."
+        raise ConfigurationError(msg)
+    chosen.plan(options)
 
 
 def run_suite(
@@ -112,17 +125,6 @@ def _steerability(options: Options) -> steerability.Plan:
     return steerability.Plan(options.questions(), measured_named(options.principles), settings, options.seed)
 
 
-def _conflict(options: Options) -> conflict.Plan:
-    settings = steerability.settings_of(
-        options.methods or conflict.METHODS, options.strengths or (1.0,), options.budgets or steerability.BUDGETS
-    )
-    return conflict.Plan(options.questions(), settings, seed=options.seed)
-
-
-def _wordings(options: Options) -> wordings.Plan:
-    return wordings.Plan(options.questions(), measured_named(options.principles), seed=options.seed)
-
-
 def _calibration(options: Options) -> steerability.Plan:
     settings = calibration.sweep(options.strengths or calibration.STRENGTHS, options.budgets or calibration.BUDGETS)
     principles = measured_named(options.principles or calibration.PRINCIPLES)
@@ -144,8 +146,6 @@ def _choices(name: str, options: Options) -> choice_suites.Plan:
 
 SUITES = {
     "steerability": Suite(_steerability, steerability.measure, reports.steerability_report),
-    "conflict": Suite(_conflict, conflict.measure, reports.conflict_report),
-    "wordings": Suite(_wordings, wordings.measure, reports.wordings_report),
     "calibration": Suite(_calibration, steerability.measure, reports.calibration_report),
     **{name: Suite(partial(_choices, name), choice_suites.measure, choice_suites.report) for name in READERS},
 }

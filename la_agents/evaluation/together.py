@@ -19,7 +19,7 @@ from la_agents.evaluation.answers import Answer, Desk, Job
 if TYPE_CHECKING:
     from la_agents.engine.engine import Engine
     from la_agents.engine.generation import Generation
-    from la_agents.prompting import PromptBuilder
+    from la_agents.prompts.builder import PromptBuilder
 
 __all__ = ["BLOCK", "answer_together"]
 

@@ -19,7 +19,7 @@ from la_agents.principles import Principle
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Row, Run
     from la_agents.evaluation.subject import Subject
-    from la_agents.prompting import Wording
+    from la_agents.prompts.builder import Wording
 
 __all__ = ["Unit", "can_measure", "measure_units"]
 

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig, run_in_executor
 
 from la_agents.errors import ConfigurationError
 from la_agents.learning.learner import PreferenceLearner
-from la_agents.preferences.schema import Preference
+from la_agents.preferences.preference import Preference
 from la_agents.users import resolve_user
 
 __all__ = ["BackgroundLearner"]

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from la_agents.errors import ConfigurationError, GenerationError
 from la_agents.learning.proposal import Proposal, is_said
+from la_agents.preferences.preference import MAX_TEXT_CHARS, Scope
 from la_agents.preferences.rules.statements import read_statement
-from la_agents.preferences.schema import MAX_TEXT_CHARS, Scope
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -14,8 +14,8 @@ from la_agents.learning.answers import AnswerLog, own_ids
 from la_agents.learning.proposal import PreferenceExtractor, Proposal
 from la_agents.learning.rules import RuleExtractor
 from la_agents.preferences.aio import async_twin
+from la_agents.preferences.preference import Preference, PreferenceDraft
 from la_agents.preferences.ratings import WeightRule, rate
-from la_agents.preferences.schema import Preference, PreferenceDraft
 from la_agents.preferences.store import PreferenceStore
 from la_agents.users import resolve_user
 

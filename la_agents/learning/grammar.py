@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from la_agents.preferences.schema import Scope
+from la_agents.preferences.preference import Scope
 
 __all__ = ["ABOUT_ANSWERS", "ASKING", "AWAITING", "COURTESY", "JOINT", "LEAD", "ORDERS", "STATEMENTS", "Rule"]
 

@@ -11,7 +11,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.learning.proposal import PreferenceExtractor, is_said
 from la_agents.learning.rules import RuleExtractor
 from la_agents.preferences.aio import async_twin
-from la_agents.preferences.schema import Preference
+from la_agents.preferences.preference import Preference
 from la_agents.preferences.store import PreferenceStore
 from la_agents.users import resolve_user
 

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from langchain_core.messages import BaseMessage
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.schema import PreferenceDraft, Scope, Source, validated
+from la_agents.preferences.preference import PreferenceDraft, Scope, Source, validated
 
 __all__ = ["PreferenceExtractor", "Proposal", "is_said"]
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from la_agents.lazy_names import names_of
 
 if TYPE_CHECKING:
-    from la_agents.preferences.chat_consolidation import ChatModelConsolidator
-    from la_agents.preferences.consolidation import Consolidator, Judgement, KnownPreference, RuleConsolidator
+    from la_agents.preferences.consolidation.chat import ChatModelConsolidator
+    from la_agents.preferences.consolidation.plan import Consolidator, Judgement, KnownPreference, RuleConsolidator
     from la_agents.preferences.history import Change
     from la_agents.preferences.layers import SharedPreferences
     from la_agents.preferences.limits import Limits
-    from la_agents.preferences.schema import Preference, ScoredPreference
+    from la_agents.preferences.preference import Preference, ScoredPreference
     from la_agents.preferences.store import PreferenceStore
 
 __all__ = [
@@ -36,15 +36,15 @@ __getattr__, __dir__ = names_of(
     __name__,
     {
         "Change": "history",
-        "ChatModelConsolidator": "chat_consolidation",
-        "Consolidator": "consolidation",
-        "Judgement": "consolidation",
-        "KnownPreference": "consolidation",
+        "ChatModelConsolidator": "consolidation.chat",
+        "Consolidator": "consolidation.plan",
+        "Judgement": "consolidation.plan",
+        "KnownPreference": "consolidation.plan",
         "Limits": "limits",
-        "Preference": "schema",
+        "Preference": "preference",
         "PreferenceStore": "store",
-        "RuleConsolidator": "consolidation",
-        "ScoredPreference": "schema",
+        "RuleConsolidator": "consolidation.plan",
+        "ScoredPreference": "preference",
         "SharedPreferences": "layers",
     },
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.aio import async_twin
-from la_agents.preferences.inspection import Stats, Verified, stats, verify
 from la_agents.preferences.ledger import Ledger
-from la_agents.preferences.maintenance import Purged, purge, purgeable, rebuild
-from la_agents.preferences.pages import Progress
-from la_agents.preferences.writers import everybody
+from la_agents.preferences.storage.inspection import Stats, Verified, stats, verify
+from la_agents.preferences.storage.maintenance import Purged, purge, purgeable, rebuild
+from la_agents.preferences.storage.pages import Progress
+from la_agents.preferences.storage.writers import everybody
 
 __all__ = ["Administration"]
 

@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences import jsonl
 from la_agents.preferences.aio import async_twin
 from la_agents.preferences.history import Change
-from la_agents.preferences.ranking import cosines
-from la_agents.preferences.records import Vector
+from la_agents.preferences.preference import Preference, PreferenceDraft, Scope, ScoredPreference
+from la_agents.preferences.retrieval.ranking import cosines
 from la_agents.preferences.rules.comparison import relate
-from la_agents.preferences.schema import Preference, PreferenceDraft, Scope, ScoredPreference
+from la_agents.preferences.storage.records import Vector
+from la_agents.preferences.transfer import jsonl
 from la_agents.users import as_user_id
 
 if TYPE_CHECKING:

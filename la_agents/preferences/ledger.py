@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
+from la_agents.preferences.embedding.vectorizer import Vectorizer
 from la_agents.preferences.layers import Layer
 from la_agents.preferences.lifecycle import version_at, versions
 from la_agents.preferences.limits import Limits
-from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import Preference, utc_now
-from la_agents.preferences.shards import Shards
-from la_agents.preferences.slots import Places
-from la_agents.preferences.user_records import UserRecords
-from la_agents.preferences.vectorizer import Vectorizer
-from la_agents.preferences.writers import writer
+from la_agents.preferences.preference import Preference, utc_now
+from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.storage.shards import Shards
+from la_agents.preferences.storage.slots import Places
+from la_agents.preferences.storage.user_records import UserRecords
+from la_agents.preferences.storage.writers import writer
 
 __all__ = ["Ledger"]
 

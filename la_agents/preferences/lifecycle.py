@@ -9,8 +9,8 @@ from typing import Any
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError
 from la_agents.preferences.history import Change, ChangeKind
-from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import Preference, PreferenceDraft, validated
+from la_agents.preferences.preference import Preference, PreferenceDraft, validated
+from la_agents.preferences.storage.records import StoredPreference
 
 __all__ = [
     "MAX_CHANGES",

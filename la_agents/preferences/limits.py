@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError
-from la_agents.preferences.records import StoredPreference
+from la_agents.preferences.storage.records import StoredPreference
 
 __all__ = ["Limits"]
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import PreferenceNotFoundError
 from la_agents.preferences.aio import async_twin
-from la_agents.preferences.consolidation import consolidated
+from la_agents.preferences.consolidation.plan import consolidated
 from la_agents.preferences.lifecycle import added, approved, following, rejected, superseded
-from la_agents.preferences.records import StoredPreference
+from la_agents.preferences.preference import Preference, PreferenceDraft, as_draft, utc_now
 from la_agents.preferences.rules.statements import letters
-from la_agents.preferences.schema import Preference, PreferenceDraft, as_draft, utc_now
+from la_agents.preferences.storage.records import StoredPreference
 from la_agents.users import as_user_id
 
 if TYPE_CHECKING:

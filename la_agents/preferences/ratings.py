@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from la_agents.errors import ConfigurationError, PreferenceNotFoundError
 from la_agents.preferences.lifecycle import rated
-from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import Preference, utc_now
+from la_agents.preferences.preference import Preference, utc_now
+from la_agents.preferences.storage.records import StoredPreference
 
 if TYPE_CHECKING:
     from la_agents.preferences.store import PreferenceStore

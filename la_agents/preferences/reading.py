@@ -11,10 +11,10 @@ from la_agents.preferences.aio import async_twin
 from la_agents.preferences.history import Change
 from la_agents.preferences.layers import Layer, owner_of, settle
 from la_agents.preferences.ledger import Ledger
-from la_agents.preferences.ranking import check_limits, estimate_tokens, in_order, within_budget
-from la_agents.preferences.records import Vector
-from la_agents.preferences.retrieval import DEFAULT_MIN_RELEVANCE, Request, called_for, similar
-from la_agents.preferences.schema import Preference, Scope, ScoredPreference
+from la_agents.preferences.preference import Preference, Scope, ScoredPreference
+from la_agents.preferences.retrieval.called_for import DEFAULT_MIN_RELEVANCE, Request, called_for, similar
+from la_agents.preferences.retrieval.ranking import check_limits, estimate_tokens, in_order, within_budget
+from la_agents.preferences.storage.records import Vector
 
 __all__ = ["Reading"]
 

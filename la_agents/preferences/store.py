@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.administration import Administration
-from la_agents.preferences.connection import Connection
-from la_agents.preferences.consolidation import Consolidator, RuleConsolidator
-from la_agents.preferences.embeddings import BundledEmbeddings, embeddings_identity
+from la_agents.preferences.consolidation.plan import Consolidator, RuleConsolidator
+from la_agents.preferences.embedding.bundled import BundledEmbeddings, embeddings_identity
+from la_agents.preferences.embedding.vectorizer import Vectorizer
 from la_agents.preferences.layers import Layer, SharedPreferences
 from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.limits import Limits
+from la_agents.preferences.preference import Preference, ScoredPreference
 from la_agents.preferences.proposals import Proposals
 from la_agents.preferences.reading import Reading
-from la_agents.preferences.retrieval import DEFAULT_MIN_RELEVANCE
-from la_agents.preferences.schema import Preference, ScoredPreference
-from la_agents.preferences.shards import Shards
-from la_agents.preferences.transfer import Transfer
-from la_agents.preferences.vectorizer import Vectorizer
+from la_agents.preferences.retrieval.called_for import DEFAULT_MIN_RELEVANCE
+from la_agents.preferences.storage.connection import Connection
+from la_agents.preferences.storage.shards import Shards
+from la_agents.preferences.transfer.operations import Transfer
 from la_agents.preferences.writing import Writing
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError
 from la_agents.preferences.aio import async_twin
-from la_agents.preferences.consolidation import Consolidator, consolidated, new_record
+from la_agents.preferences.consolidation.plan import Consolidator, consolidated, new_record
+from la_agents.preferences.consolidation.races import settled
 from la_agents.preferences.layers import owner_of
 from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.lifecycle import (
@@ -22,10 +23,9 @@ from la_agents.preferences.lifecycle import (
     undone,
     updated,
 )
-from la_agents.preferences.races import settled
-from la_agents.preferences.records import StoredPreference
-from la_agents.preferences.schema import Preference, PreferenceDraft, Scope, Source, as_draft, utc_now
-from la_agents.preferences.writers import writer
+from la_agents.preferences.preference import Preference, PreferenceDraft, Scope, Source, as_draft, utc_now
+from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.storage.writers import writer
 
 __all__ = ["Writing"]
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from la_agents.conversion import is_converted
-from la_agents.model_files import DEFAULT_MODEL, find_model
 from la_agents.models import load_model
+from la_agents.models.conversion import is_converted
+from la_agents.models.files import DEFAULT_MODEL, find_model
 from la_agents.principles import as_principles
-from la_agents.prompting import PromptBuilder
+from la_agents.prompts.builder import PromptBuilder
 
 PERSONA = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 TRICKY = [

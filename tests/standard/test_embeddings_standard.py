@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
-from la_agents.preferences.embeddings import BundledEmbeddings
+from la_agents.preferences.embedding.bundled import BundledEmbeddings
 
 
 class TestBundledEmbeddingsUnit(EmbeddingsUnitTests):

@@ -18,7 +18,7 @@ import gc, os, sys, threading, warnings
 warnings.simplefilter("ignore")
 import torch
 import la_agents.engine.engine as engines
-import la_agents.models as models
+import la_agents.models.loading as models
 from la_agents import ChatLinearAlignment
 from la_agents.engine.engine import engine_for
 from la_agents.engine.grammar import Grammar
@@ -114,7 +114,7 @@ print("done", flush=True)
 
 _EMBEDDINGS = """
 import os, sys, threading
-from la_agents.preferences.embeddings import BundledEmbeddings
+from la_agents.preferences.embedding.bundled import BundledEmbeddings
 here = BundledEmbeddings().embed_query("I like tea.")
 for _ in range(2):
     pid = os.fork()

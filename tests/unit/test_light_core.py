@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from la_agents.local_extra import PACKAGES
+from la_agents.models.local_extra import PACKAGES
 
 ABSENT = f"""
 import sys

@@ -17,9 +17,9 @@ from langgraph.channels.untracked_value import UntrackedValue
 from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
+from la_agents.calls.personalization import Personalized, last_human_text
 from la_agents.learning.background import BackgroundLearner
 from la_agents.learning.learner import PreferenceLearner
-from la_agents.personalization import Personalized, last_human_text
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from la_agents.principles import Principle, as_principles
 from la_agents.report import principle_values

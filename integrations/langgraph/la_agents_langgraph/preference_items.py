@@ -12,7 +12,7 @@ from typing import Any
 from langgraph.store.base import GetOp, Item, PutOp, SearchItem, SearchOp
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
-from la_agents.preferences.schema import Preference, PreferenceDraft, utc_now, validated
+from la_agents.preferences.preference import Preference, PreferenceDraft, utc_now, validated
 from la_agents.preferences.store import PreferenceStore
 from la_agents_langgraph.matching import passes
 from la_agents_langgraph.records import Namespace

@@ -29,8 +29,8 @@ from langgraph.store.base import (
 )
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.connection import Connection
-from la_agents.preferences.schema import utc_now
+from la_agents.preferences.preference import utc_now
+from la_agents.preferences.storage.connection import Connection
 from la_agents.preferences.store import PreferenceStore
 from la_agents_langgraph.index import TextIndex, Vectors, scores
 from la_agents_langgraph.matching import matches_condition, passes

@@ -1,0 +1,1 @@
+"""Texts to vectors: the bundled sentence embeddings, and any other LangChain Embeddings."""

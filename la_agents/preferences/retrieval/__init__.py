@@ -1,0 +1,1 @@
+"""Which preferences a question calls for."""

@@ -1,0 +1,1 @@
+"""Prompts: messages and principles in, the reference prompt and one prompt a branch out."""

@@ -1,0 +1,115 @@
+"""Answer stream: an engine's chunks as LangChain's, text and tool calls told apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall, ToolCallChunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from la_agents.structure.call_parser import CallParser, CallPiece
+
+if TYPE_CHECKING:
+    from la_agents.calls.personalization import AlignedCall
+    from la_agents.engine.generation import Chunk, Completion
+
+__all__ = ["AnswerStream", "result_of", "usage"]
+
+
+class AnswerStream:
+    """Follows one call's answer; `push` every chunk, then `finish`."""
+
+    def __init__(self, call: AlignedCall) -> None:
+        self._call = call
+        format_ = call.call_format
+        self._parser = None if format_ is None else CallParser(format_)
+        self._text: list[str] = []  # what is no call
+
+    def push(self, chunk: Chunk) -> Iterator[ChatGenerationChunk]:
+        """What became certain with a token, if anything did."""
+        if not chunk.text:
+            return
+        pieces = [chunk.text] if self._parser is None else self._parser.push(chunk.text)
+        for piece in pieces:
+            self._text += [piece] if isinstance(piece, str) else []
+            yield _text_chunk(piece) if isinstance(piece, str) else _call_chunk(piece)
+
+    def finish(self, completion: Completion) -> ChatGenerationChunk:
+        """Text held back to the end, with usage and report."""
+        tail, metadata = completion.tail, self._call.metadata(completion)
+        calls = []
+        if self._parser is not None:
+            pieces = list(self._parser.push(tail))
+            calls = [_as_chunk(piece) for piece in pieces if isinstance(piece, CallPiece)]
+            tail = "".join(piece for piece in pieces if isinstance(piece, str)) + self._parser.flush()
+            if self._parser.num_calls and completion.finish_reason == "stop":
+                metadata["finish_reason"] = "tool_calls"
+        self._check(tail, completion)
+        message = AIMessageChunk(
+            content=tail,
+            tool_call_chunks=calls,
+            response_metadata=metadata,
+            usage_metadata=usage(completion),
+            chunk_position="last",
+        )
+        return ChatGenerationChunk(message=message)
+
+    def _check(self, tail: str, completion: Completion) -> None:
+        """What of its schema decoding could not keep."""
+        structure = self._call.structure
+        has_calls = self._parser is not None and self._parser.num_calls
+        if structure is not None and structure.format and not has_calls and completion.finish_reason != "cancelled":
+            structure.format.check("".join([*self._text, tail]))
+
+
+def _text_chunk(text: str) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+
+
+def _call_chunk(piece: CallPiece) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[_as_chunk(piece)]))
+
+
+def _as_chunk(piece: CallPiece) -> ToolCallChunk:
+    return tool_call_chunk(name=piece.name, args=piece.arguments, id=piece.id, index=piece.index)
+
+
+def usage(completion: Completion) -> UsageMetadata:
+    """Tokens of the reference prompt and of the answer; rows computed are in the alignment report."""
+    num_in, num_out = completion.num_prompt_tokens, len(completion.records)
+    return UsageMetadata(input_tokens=num_in, output_tokens=num_out, total_tokens=num_in + num_out)
+
+
+def result_of(chunks: Sequence[ChatGenerationChunk]) -> ChatResult:
+    """A whole answer from its chunks, the last one included."""
+    messages = [chunk.message for chunk in chunks if isinstance(chunk.message, AIMessageChunk)]
+    calls, invalid = _calls(messages)
+    message = AIMessage(
+        content="".join(chunk.text for chunk in chunks),
+        tool_calls=calls,
+        invalid_tool_calls=invalid,
+        response_metadata=messages[-1].response_metadata,
+        usage_metadata=messages[-1].usage_metadata,
+    )
+    return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _calls(messages: Sequence[AIMessageChunk]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """The calls, and those of which an answer that was cancelled holds a part."""
+    pieces: dict[int, list[ToolCallChunk]] = {}
+    for message in messages:
+        for piece in message.tool_call_chunks:
+            pieces.setdefault(piece["index"] or 0, []).append(piece)
+    calls: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for parts in pieces.values():
+        name, id_, text = parts[0]["name"] or "", parts[0]["id"], "".join(part["args"] or "" for part in parts)
+        try:
+            calls.append(tool_call(name=name, args=json.loads(text), id=id_))
+        except ValueError:
+            invalid.append(invalid_tool_call(name=name, args=text, id=id_, error="The arguments are not complete."))
+    return calls, invalid

@@ -1,0 +1,1 @@
+"""JSON schemas, rewritten so that what is decoded by them parses and validates."""

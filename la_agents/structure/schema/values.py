@@ -1,0 +1,250 @@
+"""Values: the numbers and strings of a JSON schema, said so that the grammar keeps to them exactly."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+from la_agents.engine.grammar import json_problem
+from la_agents.errors import ConfigurationError
+from la_agents.structure.schema.formats import FORMATS
+
+__all__ = ["NothingLeftError", "narrow_numbers", "narrow_strings", "writable"]
+
+_LIMIT = 2**53 - 1
+"""The greatest bound: what lies above it is rounded by the grammar, and by other readers of JSON."""
+
+_COARSE = 10**9
+"""Size from which bounds are whole numbers: what remains of 53 bits is too little for fractions."""
+
+_OTHERS = {
+    "\\W": r" -/:-@\[-\^`{-~",
+    "\\D": r"\t\n\r -/:-~\xa0-\u065f\u3000-\ua61f",
+    "\\S": r"!-~\xa1-\u167f\u1681-\u1fff\u2010-\u2027\u2030-\u205e\u2060-\u2fff\u3001-\ud7ff",
+}
+"""What is of no such class for every validator: digits and letters are ASCII's for some."""
+
+_MORE = {"\\w": r"\x80-\U0010ffff", "\\d": r"\u0660-\u2fff\ua620-\U0010ffff", "\\s": r"\x1c-\x1f\x85\ufeff"}
+"""What is of such a class for some validators."""
+
+_LARGEST_FACTOR = 2**32 - 1
+_CHARACTER = r"(\[\^?(?:\\.|[^\]\\])+\]|\\[sdwSDW]|\\[^a-zA-Z0-9]|[^\\\[\](){}.*+?^$|])"
+_ONLY = re.compile(rf"\^?{_CHARACTER}([*+])\$")
+_ANYWHERE = re.compile(rf"\.\*\??{_CHARACTER}")
+_ONE = re.compile(_CHARACTER)
+
+
+class NothingLeftError(ConfigurationError):
+    """No value that the grammar writes is of a schema."""
+
+
+def writable(value: Any) -> bool:
+    """Whether the grammar writes a constant as it is; it rounds numbers to 53 bits."""
+    if isinstance(value, Mapping):
+        return all(map(writable, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(writable, value))
+    return not isinstance(value, (int, float)) or (math.isfinite(value) and abs(value) <= _LIMIT)
+
+
+def narrow_numbers(schema: dict[str, Any], *, whole: bool) -> None:
+    """Replace the bounds by those that the grammar counts exactly; by whole numbers for integers.
+
+    Raises:
+        ConfigurationError: no number is left.
+    """
+    low, above = _bound(schema, "minimum", "exclusiveMinimum", -1)
+    high, below = _bound(schema, "maximum", "exclusiveMaximum", 1)
+    multiple = schema.pop("multipleOf", None)
+    room = Fraction(1) if low is None or high is None else high - low
+    if room >= 1 and not whole and all(bound is None or abs(bound) < _COARSE for bound in (low, high)):
+        names = ("exclusiveMinimum" if above else "minimum", "exclusiveMaximum" if below else "maximum")
+    else:  # where two bounds are within one whole number the grammar takes their excluding for including
+        names = ("minimum", "maximum")
+        low = low if low is None else _inside(low, above, room, whole=whole)
+        high = high if high is None else -_inside(-high, below, room, whole=whole)
+    factor = None if multiple is None else _factor(multiple, whole=whole)
+    if low is not None and high is not None and (low if factor is None else math.ceil(low / factor) * factor) > high:
+        msg = f"Expected a number that keeps to the schema's bounds, got none from {float(low)} to {float(high)}."
+        raise NothingLeftError(msg)
+    for name, bound in zip(names, (low, high), strict=True):
+        if bound is not None:
+            schema[name] = int(bound) if bound.denominator == 1 else float(bound)
+    if factor is not None and factor != (1 if whole else 0):
+        schema["multipleOf"] = int(factor) if factor.denominator == 1 else multiple
+
+
+def _bound(schema: dict[str, Any], inclusive: str, exclusive: str, sign: int) -> tuple[Fraction | None, bool]:
+    """A bound and whether it is itself excluded; `sign`: which way it bounds."""
+    included, excluded = schema.pop(inclusive, None), schema.pop(exclusive, None)
+    if isinstance(excluded, bool):  # draft 4
+        included, excluded = (None, included) if excluded else (included, None)
+    bounds = [
+        (sign * _fraction(value), not out)
+        for value, out in ((included, False), (excluded, True))
+        if value is not None and value != sign * math.inf  # which excludes nothing
+    ]
+    if not bounds:
+        return None, False
+    bound, is_included = min(bounds)
+    if bound < -_LIMIT:
+        msg = f"Expected bounds up to {_LIMIT} in size, got one beyond; numbers there are not written exactly."
+        raise NothingLeftError(msg)
+    return (sign * bound, not is_included) if bound <= _LIMIT else (Fraction(sign * _LIMIT), False)
+
+
+def _fraction(value: Any) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        msg = f"Expected a number as a bound, got {value!r}."
+        raise ConfigurationError(msg)
+    return Fraction(str(value))
+
+
+def _inside(low: Fraction, excluded: bool, room: Fraction, *, whole: bool) -> Fraction:
+    """The least number that a lower bound lets through: nearly, where that is a fraction."""
+    if whole or abs(low) > _COARSE:
+        return Fraction(math.floor(low) + 1 if excluded else math.ceil(low))
+    step = Fraction(1, 10**6)
+    while room and step * 4 > room:
+        step /= 10
+    while float(low + step) == float(low):
+        step *= 10
+    return low + step if excluded else low
+
+
+def _factor(multiple: Any, *, whole: bool) -> Fraction:
+    value = abs(_fraction(multiple))
+    factor = Fraction(value.numerator) if whole else value  # the least common multiple with 1
+    if not factor or factor.numerator > _LARGEST_FACTOR:
+        msg = f"Expected multipleOf above 0 and of at most 9 digits, got {multiple!r}."
+        raise ConfigurationError(msg)
+    return factor
+
+
+def narrow_strings(schema: dict[str, Any]) -> tuple[list[str], bool]:
+    """Take format and pattern out of a schema, as patterns without look-around, and whether these say it all."""
+    given, patterns = schema.pop("pattern", None), []
+    if isinstance(given, str):
+        patterns = list(_without_look_around(_with_common_classes(given)))
+    kept = [pattern for pattern in patterns if pattern is not None and not _refused(pattern, given)]
+    format_ = schema.pop("format", None)
+    ways = FORMATS.get(format_, ()) if isinstance(format_, str) else ()
+    bounds: dict[str, Any] = {key: schema[key] for key in ("minLength", "maxLength") if key in schema}
+    fitting = [
+        way for way in ways[1:] if _impossible([ways[0], *kept], bounds) and not _impossible([way, *kept], bounds)
+    ]
+    own = [*fitting, *ways][:1]
+    return [*dict.fromkeys([*own, *kept])], len(kept) == len(patterns)
+
+
+def _impossible(patterns: list[str], bounds: Mapping[str, Any]) -> bool:
+    parts = [{"pattern": pattern} for pattern in patterns]
+    return "nsatisfiable" in json_problem({"type": "string", **bounds, "allOf": parts})
+
+
+def _refused(pattern: str, given: str) -> bool:
+    """Whether a valid pattern, of a given one, is beyond the grammar, which knows no back-references, say."""
+    try:
+        re.compile(given)
+    except re.error:
+        return False  # the grammar's own message says what is wrong
+    problem = json_problem({"type": "string", "pattern": pattern})
+    return bool(problem) and "nsatisfiable" not in problem
+
+
+def _without_look_around(pattern: str) -> Iterator[str | None]:
+    """Patterns that hold together where this one does; None: a part that none can say."""
+    rest = pattern
+    while rest.startswith(("^(?=", "^(?!")):
+        end = _end_of_group(rest, 1)
+        positive, inner, rest = rest[3] == "=", rest[4 : end - 1], "^" + rest[end:]
+        yield f"^(?:{inner.removeprefix('^')})" if positive else _not_ahead(inner)
+    if rest != pattern and "|" in re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]|\([^()]*\)", "", rest):
+        yield None  # an alternative that the anchor does not reach
+    elif (free := _without_assertions(rest)) != rest:
+        yield None
+        yield free
+    elif rest not in ("^", "^.*", "^.*$"):
+        yield rest
+
+
+def _with_common_classes(pattern: str) -> str:
+    """A pattern without the characters on whose class validators, or the grammar and JSON's escapes, disagree."""
+    out, at, start = "", 0, None
+    while at < len(pattern):
+        step = 2 if pattern[at] == "\\" else 1
+        part = pattern[at : at + step]
+        at += step
+        negated = start is not None and out[start : start + 2] == "[^"
+        if start is None and part == "[":
+            start = len(out)
+        elif start is not None and part == "]":
+            without = (r"\x00" if negated else r"&&[^\x00]") if _misread(out[start:] + "]") else ""
+            part = without + "]"
+            start = None
+        elif part in _OTHERS and not negated:
+            part = f"[{_OTHERS[part]}]" if start is None else _OTHERS[part]
+        elif part in _MORE and negated:
+            part += _MORE[part]
+        out += part
+    return out
+
+
+def _misread(class_: str) -> bool:
+    """Whether the grammar takes a class for one with JSON's quote and backslash: where no control is missing."""
+    try:
+        missing = [chr(code) for code in (*range(32), 34, 92) if not re.match(class_, chr(code))]
+    except re.error:
+        return False
+    return bool(missing) and not any(character < " " for character in missing)
+
+
+def _without_assertions(pattern: str) -> str:
+    """What is left of a pattern without what looks around or at a word's edge: it matches all that the pattern does."""
+    out, at, in_class = "", 0, False
+    while at < len(pattern):
+        group = None if in_class else re.match(r"\(\?<?[=!]|\\[bB]", pattern[at:])
+        if group:
+            at = at + 2 if group[0][0] == "\\" else _end_of_group(pattern, at)
+            continue
+        step = 2 if pattern[at] == "\\" else 1
+        in_class = (in_class or pattern[at] == "[") and pattern[at] != "]"
+        out += pattern[at : at + step]
+        at += step
+    return out
+
+
+def _not_ahead(inner: str) -> str | None:
+    """What `^(?!inner)` means without look-around, in the three forms that people write."""
+    if found := _ONLY.fullmatch(inner):
+        return _inverse(found[1]) if found[2] == "*" else f"^$|{_inverse(found[1])}"
+    if found := _ANYWHERE.fullmatch(inner):
+        return f"^{_inverse(found[1])}*$"
+    if found := _ONE.fullmatch(inner.removeprefix("^")):
+        return f"^(?:{_inverse(found[1])}|$)"
+    return None
+
+
+def _inverse(character: str) -> str:
+    """The class of all other characters."""
+    if character.startswith("["):
+        return "[" + character[2:] if character.startswith("[^") else "[^" + character[1:]
+    if character[0] == "\\" and character[1] in "sdwSDW":
+        return character.swapcase()
+    return f"[^{character}]"
+
+
+def _end_of_group(pattern: str, start: int) -> int:
+    """Where the group that opens at `start` is over."""
+    depth, in_class, at = 0, False, start
+    while at < len(pattern):
+        character = pattern[at]
+        at += 2 if character == "\\" else 1
+        in_class = (in_class or character == "[") and character != "]"
+        depth += 0 if in_class else {"(": 1, ")": -1}.get(character, 0)
+        if not depth:
+            break
+    return at

@@ -1,0 +1,76 @@
+"""What the tests of all suites share: a subject that answers by script, and what every suite must do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from la_agents.evaluation.answers import Answer, Job
+from la_agents.evaluation.runs import read_run
+from la_agents.evaluation.subject import Subject
+from la_agents.evaluation.suites import Options, Suite, run_suite
+from la_agents.prompts.builder import Wording
+from tests.tiny import tiny_model
+
+__all__ = ["InterruptedRunError", "Scripted", "rows_of", "run_everywhere_interrupted", "run_once"]
+
+_ANSWER = "Arr matey, mettez la plante devant la fenêtre, ye landlubber."
+
+
+class InterruptedRunError(Exception):
+    """What stands for a lost power supply."""
+
+
+class Scripted(Subject):
+    """A subject whose answers are written here instead of generated; all that is measured about them is real."""
+
+    def __init__(
+        self, aligned: str, unaligned: str = "Water the plant twice a week, and put it near a window."
+    ) -> None:
+        super().__init__(tiny_model("llama"))
+        self.aligned, self.unaligned = aligned, unaligned
+        self.asked: list[str] = []
+        self.fails_at: int | None = None
+
+    def answer(self, jobs: Sequence[Job], wording: Wording | None = None) -> list[Answer]:
+        return [self._answer(job) for job in jobs]
+
+    def _answer(self, job: Job) -> Answer:
+        if len(self.asked) == self.fails_at:
+            raise InterruptedRunError
+        self.asked.append(job.key)
+        text = self.aligned if job.setting.aligned else self.unaligned
+        tokens = tuple(self.loaded.tokenizer.encode(text, add_special_tokens=False))
+        return Answer(job, text, tokens, 0.25 * job.setting.aligned, 0.5, "stop")
+
+
+def rows_of(folder: Path, suite: str) -> list[dict[str, Any]]:
+    return read_run(folder / f"{suite}.jsonl")[1]
+
+
+def run_once(name: str, options: Options, folder: Path, suite: Suite | None = None) -> None:
+    """A suite writes rows, a page and a picture, all with their provenance."""
+    done = run_suite(name, Scripted(_ANSWER), folder, options, suite=suite)
+    assert [file.name for file in done.files] == [f"{name}.jsonl", f"{name}.md", f"{name}.png"]
+    page = (folder / f"{name}.md").read_text()
+    assert f"*{name} · model tiny-llama (float32, cpu) · code 0.1.0" in page
+    assert "data sha256" in page
+    assert done.rows == [row for row in rows_of(folder, name) if "setting" in row]
+    assert all(f"/{row['setting']}/" in row["key"] for row in done.rows)
+
+
+def run_everywhere_interrupted(name: str, options: Options, folder: Path, suite: Suite | None = None) -> None:
+    """A suite that was interrupted and taken up again ends in the files of one that was not."""
+    whole = Scripted(_ANSWER)
+    run_suite(name, whole, folder / "whole", options, suite=suite)
+    for place in (1, len(whole.asked) // 2, len(whole.asked) - 1):
+        cut, rest = Scripted(_ANSWER), Scripted(_ANSWER)
+        cut.fails_at = place
+        with pytest.raises(InterruptedRunError):
+            run_suite(name, cut, folder / str(place), options, suite=suite)
+        run_suite(name, rest, folder / str(place), options, suite=suite)
+        for file in (f"{name}.jsonl", f"{name}.md", f"{name}.png"):
+            assert (folder / str(place) / file).read_bytes() == (folder / "whole" / file).read_bytes()

@@ -1,0 +1,88 @@
+"""The shortest completion of a text under regular expressions, against Python's `re`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from la_agents.engine.pattern import Pattern, StringRule
+from la_agents.structure.schema.formats import FORMATS
+
+
+@pytest.mark.parametrize(
+    ("pattern", "written", "rest"),
+    [
+        (r"\.pdf$", "", ".pdf"),
+        (r"\.pdf$", "x.p", "df"),
+        (r"\.pdf$", "x.pdfs", ".pdf"),
+        ("[0-9]", "abc", "0"),
+        ("[0-9]", "a1c", ""),
+        ("^[^@]+@[^@]+$", "ab@", "a"),
+        ("^(a|b)*c{3}$", "abc", "cc"),
+        ("^[a-z]{5,}$", "é", None),
+        ("^a$|^bb$", "b", "b"),
+        ("^(?:x(?P<n>y)?){2}$", "x", "x"),
+        ("^(foo|bar)+?$", "foob", "ar"),
+        (r"^\d{2}-\w\x41é$", "1", "0-aAé"),
+        ("^[]a]+[^]]$", "]", "a"),
+        ("^$", "a", None),
+        ("^.{3}$", "a\n", None),
+    ],
+)
+def test_the_rest_is_the_shortest(pattern: str, written: str, rest: str | None) -> None:
+    found = StringRule([pattern]).completion(written)
+    assert (found is None) == (rest is None)
+    if found is not None and rest is not None:
+        assert len(found) == len(rest)
+        assert re.search(pattern, written + found)
+
+
+@pytest.mark.parametrize("pattern", [way for ways in FORMATS.values() for way in ways])
+def test_every_format_can_be_completed_from_any_of_its_beginnings(pattern: str) -> None:
+    rule = StringRule([pattern])
+    whole = rule.completion("")
+    assert whole is not None
+    for length in range(len(whole) + 1):
+        rest = rule.completion(whole[:length])
+        assert rest is not None
+        assert re.search(pattern, whole[:length] + rest)
+        assert length + len(rest) == len(whole)
+
+
+def test_several_patterns_and_a_length_at_once() -> None:
+    patterns = ["[A-Z]", r"\d", "^[A-Za-z0-9]*$"]
+    found = StringRule(patterns, least=8).completion("ab")
+    assert found is not None
+    assert len(found) == 6
+    assert all(re.search(pattern, "ab" + found) for pattern in patterns)
+    assert StringRule(["^[a-c]+$", "d"]).completion("") is None
+    assert StringRule([], least=3).completion("ab") is not None
+
+
+def test_a_whole_text_is_told_from_a_part() -> None:
+    assert StringRule(["ab"], whole=True).completion("a") == "b"
+    assert StringRule(["ab"], whole=True).completion("xa") is None
+
+
+@pytest.mark.parametrize("pattern", ["(?=a)b", r"(a)\1", r"\p{L}", "[a&&b]", "(?i)a", "a{99999}", "(", "*", "[a"])
+def test_what_it_does_not_read_it_says(pattern: str) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        Pattern(pattern)
+
+
+_PIECES = st.sampled_from(["a", "b", "[ab]", "[^a]", "(?:ab|b)", "(a|bb)", ".", r"\d", "(?:x{2})"])
+_REPEATED = st.builds(lambda piece, how: piece + how, _PIECES, st.sampled_from(["", "*", "+", "?", "{0,2}", "{2,}"]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(pieces=st.lists(_REPEATED, min_size=1, max_size=5), written=st.text("abx1", max_size=5))
+def test_completions_match_and_no_shorter_one_does(pieces: list[str], written: str) -> None:
+    pattern = f"^{''.join(pieces)}$"
+    found = StringRule([pattern]).completion(written)
+    if found is not None:
+        assert re.search(pattern, written + found)
+    shorter = [""] + [c for c in "abx10" if found is None or len(found) > 1]
+    assert not any(re.fullmatch(pattern, written + rest) for rest in shorter if found is None or len(rest) < len(found))

@@ -1,0 +1,222 @@
+"""Methods as settings, and many answers under many settings out of one engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from la_agents import alignment
+from la_agents.engine.engine import Engine
+from la_agents.engine.sequence import Alignment, Request, Sampling
+from la_agents.errors import ConfigurationError, RequestTooLargeError
+from la_agents.evaluation.answers import Job, answer_all
+from la_agents.evaluation.likelihood import Scorer
+from la_agents.evaluation.methods import DEFAULT_METHODS, METHODS, Setting, log_policy, methods_named
+from la_agents.principles import Principle
+from la_agents.prompts.builder import PromptBuilder
+from tests.engine_tools import fresh_model
+from tests.tiny import pristine_model, tiny_model
+
+PRINCIPLES = (Principle("Talk like a pirate."), Principle("Always be brief.", weight=0.5))
+PROMPT = Setting("prompt")
+QUESTIONS = ("What should I cook tonight?", "The user asks a question.", "Ça va?")
+
+
+def settings_of_all() -> list[Setting]:
+    return [point for method in METHODS.values() for point in method.points([0.0, 1.0, 2.0], [0.1, 1.0])]
+
+
+def job(question: str = QUESTIONS[0], setting: Setting = PROMPT, **other: object) -> Job:
+    return Job(question, PRINCIPLES, setting, **{"max_tokens": 10, **other})
+
+
+def test_every_point_has_a_key_of_its_own_and_can_be_run() -> None:
+    points = settings_of_all()
+    assert len({point.key for point in points}) == len(points)
+    assert [point.key for point in points if "budget" in point.method] == [
+        f"{method} strength=2 budget={budget}"
+        for method in ("tapered+budget", "linear+budget")
+        for budget in ("0.1", "1")
+    ]
+    for point in points:
+        assert point.alignment().method == METHODS[point.method].rule
+
+
+def test_points_are_what_the_method_varies() -> None:
+    def strengths(name: str) -> list[float | None]:
+        return [point.strength for point in METHODS[name].points([2.0, 0.0, 0.5, 2.0], [0.5])]
+
+    assert strengths("base") == strengths("prompt") == strengths("best-of-n") == [None]
+    assert strengths("linear") == strengths("linear-sum") == [0.0, 0.5, 2.0]
+    assert strengths("cfg") == [0.5, 2.0]  # 0 is the method "prompt"
+    assert strengths("amulet") == [0.5, 1.0]  # as published, and below
+    assert strengths("linear+budget") == [2.0]
+
+
+def test_names_are_looked_up_and_refused() -> None:
+    assert [method.name for method in methods_named(["cfg", "base", "cfg"])] == ["base", "cfg"]
+    assert set(DEFAULT_METHODS) < set(METHODS)
+    with pytest.raises(ConfigurationError, match="'magic'"):
+        methods_named(["base", "magic"])
+
+
+def test_answers_are_those_of_each_request_alone() -> None:
+    loaded = tiny_model("llama")
+    builder = PromptBuilder(loaded.tokenizer)
+    points = [point for point in settings_of_all() if point.num_samples == 1]
+    jobs = [job(question, point, seed=3) for question in QUESTIONS for point in points]
+    with Engine(loaded) as engine:
+        answers = list(answer_all(engine, builder, iter(jobs), num_in_flight=5))
+        assert sorted(map(id, jobs)) == sorted(id(answer.job) for answer in answers)
+        for answer in answers:
+            one = answer.job
+            principles = one.principles if one.setting.method != "base" else ()
+            placed = builder.placed(one.setting.placement)
+            prompts = placed.build_text(one.question, principles, one.setting.compose)
+            alone = engine.complete(
+                Request(
+                    reference=prompts.reference.token_ids,
+                    branches=tuple(branch.token_ids for branch in prompts.branches),
+                    weights=prompts.weights,
+                    sampling=Sampling(max_tokens=10),
+                    alignment=one.setting.alignment(),
+                )
+            )
+            assert answer.token_ids == tuple(record.token_id for record in alone.records)
+            assert answer.num_tokens == len(alone.records)
+    unmoved = [answer for answer in answers if answer.job.setting.method == "base"]
+    assert all(answer.mean_divergence == answer.changed == 0 for answer in unmoved)
+    moved = [answer for answer in answers if answer.job.setting.method == "amulet" and answer.num_tokens]
+    assert moved
+    assert all(answer.mean_divergence > 0 for answer in moved)
+
+
+def test_two_principles_make_one_branch_or_two() -> None:
+    loaded = fresh_model()
+    builder = PromptBuilder(loaded.tokenizer)
+    jobs = [job(setting=Setting("linear", 1.0)), job(setting=Setting("linear-sum", 1.0))]
+    with Engine(loaded) as engine:
+        answers = {answer.job.setting.method: answer.token_ids for answer in answer_all(engine, builder, jobs)}
+    assert answers["linear"] != answers["linear-sum"]
+
+
+def test_the_best_of_n_is_the_sample_that_the_principles_raise_most() -> None:
+    loaded = fresh_model()
+    builder = PromptBuilder(loaded.tokenizer)
+    one = job(setting=Setting("best-of-n", num_samples=6), seed=5)
+    with Engine(loaded) as engine:
+        (best,) = answer_all(engine, builder, [one])
+        (again,) = answer_all(engine, builder, [one])  # from the prefix cache: the same tokens, not the same rounding
+        assert again.token_ids == best.token_ids
+        assert again.mean_divergence == pytest.approx(best.mean_divergence, rel=1e-3, abs=1e-5)
+        (other,) = answer_all(engine, builder, [dataclasses.replace(one, seed=6)])
+        prompts = builder.build_text(one.question, PRINCIPLES)
+        samples = [
+            tuple(
+                record.token_id
+                for record in engine.complete(
+                    Request(
+                        reference=prompts.reference.token_ids,
+                        branches=(prompts.branches[0].token_ids,),
+                        weights=prompts.weights,
+                        sampling=Sampling(temperature=1.0, seed=5 * 1_000_003 + n, max_tokens=10),
+                        alignment=Alignment(strength=0.0, principle_top_p=1.0),
+                    )
+                ).records
+            )
+            for n in range(6)
+        ]
+    model = pristine_model("llama").model
+
+    def ratio(text: tuple[int, ...]) -> float:
+        # The weight of the joint branch is the mean of the principles', 0.75: the prompted policy is f(1).
+        base, branch = (
+            torch.log_softmax(model(torch.tensor([[*prompt, *text]])).logits[0, len(prompt) - 1 : -1], dim=-1)
+            for prompt in (prompts.reference.token_ids, prompts.branches[0].token_ids)
+        )
+        mixed = torch.log_softmax(base + 0.75 * (branch - base), dim=-1)
+        return float((mixed - base).gather(1, torch.tensor(text)[:, None]).sum())
+
+    assert len(set(samples)) > 1
+    assert best.token_ids == max(samples, key=ratio)
+    assert other.token_ids != best.token_ids
+
+
+def test_a_caller_who_stops_cancels_the_rest() -> None:
+    loaded = fresh_model()
+    with Engine(loaded) as engine:
+        jobs = (job(question, max_tokens=200 if n else 1) for n, question in enumerate(QUESTIONS * 20))
+        answers = answer_all(engine, PromptBuilder(loaded.tokenizer), jobs, num_in_flight=4)
+        assert next(answers).num_tokens == 1
+        answers.close()
+        assert engine.complete(Request(reference=(1, 2, 3), sampling=Sampling(max_tokens=1))).finish_reason == "length"
+        stats = engine.stats()
+        assert stats.num_running == stats.num_waiting == 0
+        assert stats.num_generated_tokens < 20 * 200
+
+
+def test_the_first_failure_reaches_the_caller() -> None:
+    loaded = fresh_model()
+    jobs = [job(), job("word " * 2000), job()]
+    with Engine(loaded) as engine, pytest.raises(RequestTooLargeError):
+        list(answer_all(engine, PromptBuilder(loaded.tokenizer), jobs))
+
+
+def test_a_prompt_is_computed_once_for_all_settings() -> None:
+    loaded = fresh_model()
+    points = [Setting("linear", strength) for strength in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)]
+    jobs = [job(f"What should I cook on day {n}, {n}?", point) for n in range(8) for point in points]
+    with Engine(loaded) as engine:
+        answers = list(answer_all(engine, PromptBuilder(loaded.tokenizer), jobs, num_in_flight=4))
+        stats = engine.stats()
+    assert len(answers) == len(jobs)
+    assert stats.prefix_hit_rate > 0.6
+
+
+# -- the policy of a setting -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma", "mistral"])
+def test_continuations_hold_what_the_model_says(family: str) -> None:
+    loaded, model = tiny_model(family), pristine_model(family).model
+    prompts = PromptBuilder(loaded.tokenizer).build_text(QUESTIONS[0], PRINCIPLES, "sum")
+    texts = [loaded.tokenizer.encode(text, add_special_tokens=False) for text in ("be kind", "a", "What should I do?")]
+    rows = [prompts.reference, *prompts.branches]
+    for text, continuation in zip(texts, Scorer(loaded).continuations(prompts, texts), strict=True):
+        assert continuation.logits.shape[:2] == (3, len(text))
+        for row, logits in zip(rows, continuation.logits, strict=True):
+            full = model(torch.tensor([[*row.token_ids, *text]])).logits[0]
+            torch.testing.assert_close(logits, full[len(row.token_ids) - 1 : -1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_settings_policy_is_what_the_engine_decodes() -> None:
+    """Token by token, the divergence that the engine reports is that of the policy that the evaluation reads."""
+    loaded = fresh_model()
+    builder = PromptBuilder(loaded.tokenizer)
+    points = [point for point in settings_of_all() if point.num_samples == 1]
+    with Engine(loaded) as engine:
+        for answer in answer_all(engine, builder, [job(setting=point) for point in points]):
+            setting = answer.job.setting
+            placed = builder.placed(setting.placement)
+            prompts = placed.build_text(QUESTIONS[0], PRINCIPLES if setting.aligned else (), setting.compose)
+            (along,) = Scorer(loaded).continuations(prompts, [answer.token_ids])
+            branches = along.logits[1:].transpose(0, 1)
+            log_pi = log_policy(setting, along.logits[0], branches, along.weights.expand(answer.num_tokens, -1))
+            log_pi_0 = torch.log_softmax(along.logits[0], dim=-1)
+            settings = setting.alignment()
+            decoded = log_pi
+            if prompts.branches and settings.chosen_support != "all":
+                if settings.max_divergence is not None:
+                    continue  # what is decoded may have lost its support; the sampler's tests look at that
+                f_1 = alignment.prompted(along.logits[0], branches, along.weights.expand(answer.num_tokens, -1))
+                allowed = alignment.plausible(f_1, settings.log_plausibility)
+                allowed &= alignment.nucleus(f_1, settings.support_p, 0.5)
+                decoded = torch.log_softmax(log_pi.masked_fill(~allowed, -math.inf), dim=-1)
+            kl = (decoded.exp() * (decoded - log_pi_0)).nan_to_num().sum(dim=-1)
+            assert float(kl.mean()) == pytest.approx(answer.mean_divergence, rel=1e-3, abs=1e-4)
+            assert decoded.argmax(dim=-1).tolist() == list(answer.token_ids)
+            assert bool((log_pi.exp().sum(dim=-1) - 1).abs().max() < 1e-4)
+            assert not math.isnan(float(along.log_probabilities(setting).sum()))
