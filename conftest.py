@@ -11,10 +11,10 @@ import pytest
 from la_agents.errors import ConfigurationError
 from la_agents.models.local_extra import PACKAGES, require_local
 
-_ABSENT = {*PACKAGES, "PIL", "matplotlib", "py3langid", "vaderSentiment"}
+_ABSENT = {*PACKAGES, "PIL", "lm_eval", "matplotlib", "py3langid", "scipy", "vaderSentiment"}
 """Packages of the extras `local` and `evaluation`: who has no models does not measure them."""
 
-_FOLDERS = ("tests/real", "tests/soak")
+_FOLDERS = ("tests/real", "tests/soak", "integrations/server/tests")
 """What is tried here needs the bundled model, whatever it imports."""
 
 try:

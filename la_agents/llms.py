@@ -22,7 +22,8 @@ from la_agents.errors import ConfigurationError
 from la_agents.principles import Principle, as_principles, digest
 
 if TYPE_CHECKING:
-    from la_agents.engine.generation import Generation as Running
+    from la_agents.requests import Completion
+    from la_agents.requests import Generation as Running
 
 __all__ = ["LinearAlignmentLLM"]
 
@@ -61,9 +62,13 @@ class _Asked:
         """What LangChain gets, once all text has come."""
         if self.call is None or self.running is None:
             return self.found or ()
-        completion = self.running.completion
-        usage = {"input_tokens": completion.num_prompt_tokens, "output_tokens": len(completion.records)}
-        return [Generation(text=text, generation_info={**self.call.metadata(completion), "usage": usage})]
+        return [Generation(text=text, generation_info=_info(self.call, self.running.completion))]
+
+
+def _info(call: AlignedCall, completion: Completion) -> dict[str, Any]:
+    """What LangChain gets beside the text."""
+    usage = {"input_tokens": completion.num_prompt_tokens, "output_tokens": len(completion.records)}
+    return {**call.metadata(completion), "usage": usage}
 
 
 class LinearAlignmentLLM(Personalized, BaseLLM):
@@ -304,7 +309,7 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         try:
             for text in _texts(running):
                 yield GenerationChunk(text=_heard(text, run_manager))
-            yield GenerationChunk(text="", generation_info=call.metadata(running.completion))
+            yield GenerationChunk(text="", generation_info=_info(call, running.completion))
         finally:
             running.cancel()
 
@@ -323,7 +328,7 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         try:
             async for text in _atexts(running):
                 yield GenerationChunk(text=await _aheard(text, run_manager))
-            yield GenerationChunk(text="", generation_info=call.metadata(running.completion))
+            yield GenerationChunk(text="", generation_info=_info(call, running.completion))
         finally:
             running.cancel()
 

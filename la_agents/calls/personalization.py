@@ -29,17 +29,18 @@ from pydantic import (
     model_validator,
 )
 
+from la_agents.calibration import Calibration, shipped_calibration
 from la_agents.calls.batches import asubmit, submit
 from la_agents.calls.runtime import Ready, Runtime, Setup
-from la_agents.engine.sequence import Alignment, Request, Sampling, common_prefix
 from la_agents.errors import ConfigurationError, GenerationError
 from la_agents.guidance import DEFAULT_METHOD
 from la_agents.models import DEFAULT_MODEL, LoadedModel
 from la_agents.models.fingerprint import fingerprint
 from la_agents.principles import Principle, as_principles, digest
-from la_agents.prompts.builder import DEFAULT_PLACEMENT, Placement, Prompts, Wording
+from la_agents.prompts.builder import DEFAULT_PLACEMENT, Placement, Placing, Prompts, Wording
 from la_agents.prompts.tokenization import check_text
 from la_agents.report import alignment_report
+from la_agents.requests import Alignment, Request, Sampling, common_prefix
 from la_agents.structure.structured_output import schema_of
 from la_agents.users import as_user_id, find_user, resolve_user
 
@@ -47,9 +48,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
     from la_agents.engine.engine import Engine
-    from la_agents.engine.generation import Completion, Generation
-    from la_agents.engine.grammar import Grammar
     from la_agents.prompts.call_format import CallFormat
+    from la_agents.requests import Completion, Generation, Grammar
     from la_agents.structure.structure import Structure
 
 __all__ = ["AlignedCall", "Personalized", "Rendering"]
@@ -100,6 +100,14 @@ def _as_store(value: Any) -> Any:
     got = type(value).__name__
     msg = f"Expected preferences to be a PreferenceStore, got {got}; open one with PreferenceStore(path=...)."
     raise ConfigurationError(msg)
+
+
+def _as_calibration(value: Any) -> Any:
+    if value is None or value == "auto" or isinstance(value, Calibration):
+        return value
+    if isinstance(value, (str, os.PathLike)):
+        return Calibration.read(value)
+    return Calibration.from_json(value)
 
 
 def _as_default_user(value: Any) -> Any:
@@ -228,7 +236,12 @@ class Personalized(BaseModel):
     """"tapered", "linear" (the paper's rule), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
     strength: Number | None = None
     """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2. None takes
-    the method's own, 2 for "tapered" and 0.5 for "linear"."""
+    the calibration's, the least of those of a call's principles; without one the method's own, 2 for "tapered" and 0.5
+    for "linear"."""
+    calibration: Annotated[Any, AfterValidator(_as_calibration)] = "auto"
+    """How the model follows each principle best, as `la-agents calibrate` measured it: a file, or a `Calibration`.
+    "auto" is the one that comes with the library for a model of this name, if any; None is none. `strength` outranks
+    it, and so does where principles stand (`placement`, `wording`)."""
     compose: Literal["joint", "sum"] = "joint"
     """"joint": all principles in one branch (the paper); "sum": each its own branch and weight."""
     max_divergence: Number | None = None
@@ -248,8 +261,9 @@ class Personalized(BaseModel):
     """How each token is moved beyond prompting; None takes the method's own. See `la_agents.alignment.push`."""
     taper: Number | None = None
     """Of the push "tapered": the power of a token's plausibility, 1 by default."""
-    placement: Placement = DEFAULT_PLACEMENT
-    """Where the prompt names principles: at the end of the "system" text, of the "user"'s last turn, or "both"."""
+    placement: Placement | None = None
+    """Where the prompt names principles: at the end of the "system" text, of the "user"'s last turn, or "both". None
+    takes the calibration's, and "both" without one."""
     wording: Wording | None = None
     template_variables: Annotated[dict[str, Any] | None, BeforeValidator(_as_variables)] = None
     """Variables of the model's own chat template, such as `{"enable_thinking": False}`; one that the template does not
@@ -329,7 +343,7 @@ class Personalized(BaseModel):
             dtype=self._own("dtype"),
             quantize=self._own("quantize"),
             end_token_ids=None if ends is None else tuple(ends),
-            placement=self._own("placement"),
+            placement=self._own("placement") or DEFAULT_PLACEMENT,
             wording=self._own("wording"),
             variables=json.dumps(variables),
         )
@@ -371,12 +385,13 @@ class Personalized(BaseModel):
     ) -> AlignedCall:
         """Everything between the arguments of a call and the engine; `source` is messages, or plain text."""
         settings = self._settings(arguments, stop)
-        sampling, alignment = self._sampling(settings), self._alignment(settings)
-        ready = self._ready(settings)
+        sampling, ready = self._sampling(settings), self._ready(settings)
         sampling = replace(sampling, stop=(*sampling.stop, *ready.builder.stop))
         # Where nothing of the answer is aligned, the branches would be computed for nothing.
         applied = () if structure is not None and structure.whole and not structure.aligned else principles
-        prompts = _build(ready, source, applied, settings["compose"], structure)
+        strength, placings = self._guided(settings, ready, applied)
+        alignment = self._alignment({**settings, "strength": strength})
+        prompts = _build(ready, source, applied, settings["compose"], placings, structure)
         user = find_user(arguments.get("user_id"), None, self.user_id)
         request = Request(
             reference=prompts.reference.token_ids,
@@ -405,12 +420,14 @@ class Personalized(BaseModel):
         keys of their own, so that nobody can tell by a quick answer what another one asked.
         """
         settings = self._settings(arguments, stop)
+        ready = self._ready(settings)
         told = {
-            "model": fingerprint(self._ready(settings).engine.loaded),
+            "model": fingerprint(ready.engine.loaded),
             "user": find_user(arguments.get("user_id"), None, self.user_id),
             "principles": digest(principles),
             "placement": self.placement,
-            "wording": asdict(self.wording or Wording()),
+            "calibration": self._calibration_of(ready).digest,
+            "wording": None if self.wording is None else asdict(self.wording),
             "structure": {name: value for name, value in sorted((structure or {}).items()) if value is not None},
             **{name: settings[name] for name in _SETTINGS if name not in _UNKEYED},
         }
@@ -422,7 +439,9 @@ class Personalized(BaseModel):
     ) -> Rendering:
         """The prompts of a call with these principles and arguments, as text."""
         settings = self._settings(arguments)
-        prompts = _build(self._ready(settings), source, principles, settings["compose"])
+        ready = self._ready(settings)
+        _, placings = self._guided(settings, ready, principles)
+        prompts = _build(ready, source, principles, settings["compose"], placings)
         return Rendering(prompts.reference.text, [branch.text for branch in prompts.branches])
 
     def named_user(self, config: RunnableConfig | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -432,6 +451,23 @@ class Personalized(BaseModel):
         """
         user = find_user(arguments.get("user_id"), config, self.user_id)
         return {**arguments, **({} if user is None else {"user_id": user})}
+
+    def _calibration_of(self, ready: Ready) -> Calibration:
+        own, name = self._own("calibration"), ready.engine.loaded.name
+        return shipped_calibration(name) if own == "auto" else own or Calibration(name)
+
+    def _guided(
+        self, settings: Mapping[str, Any], ready: Ready, principles: Sequence[Principle]
+    ) -> tuple[float | None, list[Placing] | None]:
+        """The strength of a call and where its principles stand; None for the method's and the builder's own."""
+        strength, calibration = settings["strength"], self._calibration_of(ready)
+        if not principles or settings["method"] != calibration.method:
+            return strength, None
+        placed = self.placement is not None or self.wording is not None
+        return (
+            calibration.strength(principles) if strength is None else strength,
+            None if placed else calibration.placings(principles),
+        )
 
     def _argument(self, settings: Mapping[str, Any], name: str) -> Any:
         """A call's own value, if it is not None, else the constructor's."""
@@ -486,6 +522,8 @@ class Personalized(BaseModel):
             name: getattr(self, name)
             for name in sorted(names | {"placement", "wording", "dtype", "quantize", "end_token_ids"})
         }
+        own = self.calibration
+        values["calibration"] = own.digest if isinstance(own, Calibration) else own
         return {"model": self.model_name, "principles": digest(as_principles(self.principles)), **values}
 
     @property
@@ -494,6 +532,8 @@ class Personalized(BaseModel):
         plain: dict[str, Any] = {"principles": [principle.plain for principle in as_principles(self.principles)]}
         if isinstance(self.wording, Wording):
             plain["wording"] = asdict(self.wording)
+        if isinstance(self.calibration, Calibration):
+            plain["calibration"] = self.calibration.as_json()
         if isinstance(self.model, os.PathLike):
             plain["model"] = str(self.model)
         return plain
@@ -510,12 +550,13 @@ def _build(
     source: Sequence[BaseMessage] | str,
     principles: Sequence[Principle],
     compose: Any,
+    placings: Sequence[Placing] | None,
     structure: Structure | None = None,
 ) -> Prompts:
     if isinstance(source, str):
-        return ready.builder.build_text(source, principles, compose)
+        return ready.builder.build_text(source, principles, compose, placings=placings)
     tools, instructions = ((), "") if structure is None else (structure.tools, structure.instructions)
-    return ready.builder.build(source, principles, compose, tools=tools, instructions=instructions)
+    return ready.builder.build(source, principles, compose, placings=placings, tools=tools, instructions=instructions)
 
 
 def _grammar(ready: Ready, structure: Structure) -> Grammar | None:

@@ -1,4 +1,4 @@
-"""`la-agents calibrate`: which strength and which divergence budget suit a model."""
+"""`la-agents calibrate`: with which strength, place and form of words a model follows each principle best."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 from la_agents.cli import measuring
 from la_agents.cli.measuring import (
     OUT,
-    BudgetsOption,
     DataOption,
     LimitOption,
     OutOption,
@@ -20,7 +19,7 @@ from la_agents.cli.measuring import (
     StrengthsOption,
 )
 from la_agents.cli.options import JsonOption, ModelOption, settings_of
-from la_agents.cli.terminal import print_json
+from la_agents.cli.terminal import note, print_json
 
 __all__ = ["calibrate"]
 
@@ -34,7 +33,6 @@ def calibrate(
     model: ModelOption = None,
     data: DataOption = None,
     strength: StrengthsOption = None,
-    budget: BudgetsOption = None,
     principles: PrinciplesOption = None,
     limit: LimitOption = 8,
     rate: RateOption = 0.1,
@@ -42,8 +40,10 @@ def calibrate(
     out: OutOption = OUT,
     as_json: JsonOption = False,
 ) -> None:
-    """Try strengths and divergence budgets on your model, and recommend one of each."""
-    from la_agents.evaluation.calibration import check_rate, recommend
+    """Find out how your model follows each principle best, and write it down for `calibration=`."""
+    from la_agents.calibration import Calibration
+    from la_agents.evaluation.calibration import calibrate as read
+    from la_agents.evaluation.calibration import check_rate
     from la_agents.evaluation.reports import calibration_report
     from la_agents.evaluation.suites import SUITES, Options, Suite
 
@@ -51,7 +51,6 @@ def calibrate(
     options = Options(
         data=data,
         strengths=measuring.numbers(strength),
-        budgets=measuring.numbers(budget),
         principles=measuring.names(principles),
         limit=limit,
         seed=seed,
@@ -60,6 +59,8 @@ def calibrate(
     suite = Suite(usual.plan, usual.measure, partial(calibration_report, rate=rate))
     done = measuring.run(settings_of(ctx, model=model), "calibration", out, options, suite)
     if as_json:
-        print_json(asdict(recommend(done.rows, rate)))
+        found = read(done.rows, Calibration.read(done.files[-1]).model, rate)
+        print_json({**asdict(found), "calibration": found.calibration.as_json()})
     else:
         measuring.show(done)
+        note(f"Use it: ChatLinearAlignment(model=..., calibration={str(done.files[-1])!r})")

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from la_agents.engine.constraint import Constraint, GrammarCompiler
-from la_agents.engine.generation import Completion, Generation
 from la_agents.engine.loop import Loop
 from la_agents.engine.prefix_cache import PrefixCache
 from la_agents.engine.scheduler import Limits, Scheduler
-from la_agents.engine.sequence import Request, Sequence
+from la_agents.engine.sequence import Sequence
 from la_agents.engine.stats import Stats
 from la_agents.errors import ConfigurationError, EngineClosedError
 from la_agents.forks import renew_in_child
+from la_agents.requests import Completion, Generation, Request
 
 if TYPE_CHECKING:
     from la_agents.models import LoadedModel

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from la_agents.engine.sequence import Request, TokenRecord
+from la_agents.calibration import shipped_calibration
 from la_agents.evaluation.methods import Setting
 from la_agents.principles import Principle
+from la_agents.requests import Request, TokenRecord
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from la_agents.engine.engine import Engine
-    from la_agents.engine.generation import Generation
     from la_agents.evaluation.likelihood import Scorer
     from la_agents.prompts.builder import PromptBuilder, Prompts
+    from la_agents.requests import Generation
 
 __all__ = ["Answer", "Desk", "Job", "answer_all"]
 
@@ -118,6 +119,7 @@ class Desk:
 
     def __init__(self, engine: Engine, builder: PromptBuilder) -> None:
         self._engine = engine
+        self._calibration = shipped_calibration(engine.loaded.name)
         self._builder = builder
         self._open: set[Generation] = set()
         self._closed = False
@@ -145,18 +147,25 @@ class Desk:
     def prompts(self, job: Job) -> Prompts:
         """The branches that a job's setting is decoded from."""
         principles = job.principles if job.setting.aligned else ()
-        builder = self._builder.placed(job.setting.placement)
+        placings = (
+            self._calibration.placings(principles)
+            if job.setting.calibrated
+            else [job.setting.placing for _ in principles]
+        )
         if isinstance(job.question, str):
-            return builder.build_text(job.question, principles, job.setting.compose)
-        return builder.build(job.question, principles, job.setting.compose)
+            return self._builder.build_text(job.question, principles, job.setting.compose, placings=placings)
+        return self._builder.build(job.question, principles, job.setting.compose, placings=placings)
 
     def requests(self, job: Job, prompts: Prompts) -> list[Request]:
         """One for each sample."""
-        if job.setting.num_samples == 1:
-            return [_request(job, prompts, job.seed, self._builder.stop)]
+        setting = job.setting
+        if setting.calibrated:
+            setting = replace(setting, strength=self._calibration.strength(job.principles))
+        if setting.num_samples == 1:
+            return [_request(job, setting, prompts, job.seed, self._builder.stop)]
         # Neighbouring jobs have neighbouring seeds: their samples must not be the same draws.
-        seeds = [job.seed * 1_000_003 + number for number in range(job.setting.num_samples)]
-        return [_request(job, prompts, seed, self._builder.stop) for seed in seeds]
+        seeds = [job.seed * 1_000_003 + number for number in range(setting.num_samples)]
+        return [_request(job, setting, prompts, seed, self._builder.stop) for seed in seeds]
 
     def read(self, job: Job, generation: Generation) -> Answer:
         """Wait for an answer."""
@@ -175,13 +184,13 @@ class Desk:
         return max(zip(ratios, written, strict=True), key=lambda pair: pair[0])[1]
 
 
-def _request(job: Job, prompts: Prompts, seed: int, stop: tuple[str, ...]) -> Request:
+def _request(job: Job, setting: Setting, prompts: Prompts, seed: int, stop: tuple[str, ...]) -> Request:
     return Request(
         reference=prompts.reference.token_ids,
         branches=tuple(branch.token_ids for branch in prompts.branches),
         weights=prompts.weights,
-        sampling=job.setting.sampling(max_tokens=job.max_tokens, seed=seed, stop=stop),
-        alignment=job.setting.alignment(),
+        sampling=setting.sampling(max_tokens=job.max_tokens, seed=seed, stop=stop),
+        alignment=setting.alignment(),
     )
 
 

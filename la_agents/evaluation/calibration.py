@@ -1,13 +1,14 @@
-"""Calibration: which strength, and which divergence budget, suits a model.
+"""Calibration: with which strength, place and form of words a model follows each principle best.
 
-The rule. Let `a` be the mean adherence of a point of the sweep and `p` the perplexity of its answers under the
-unaligned model. With the rate `r`, adherence that a doubling of perplexity must gain,
+Every candidate, a way of prompting or of aligning, answers the same questions under the same principles. Let `a` be its
+mean adherence, `p` the perplexity of its answers under the unaligned model and `c` the relevance of answers to their
+questions (cosine). With the rate `r`, adherence that a doubling of perplexity must gain,
 
-    worth = a - r log2 p
+    worth = a - r log2 p + c / 5
 
-and the knee is the point of greatest worth, the gentlest of equals. On a curve whose steps pay less and less that is
-the last point whose step still gains more than `r` of adherence for each doubling of perplexity. Prompting is the first
-point, so a sweep that gains nothing recommends strength 0.
+The candidate of greatest worth over all principles becomes the default, for principles that nobody measured. A measured
+principle has guidance of its own where another candidate's worth is greater by more than `MARGIN`: with few questions
+smaller differences are chance.
 """
 
 from __future__ import annotations
@@ -15,70 +16,99 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
+from la_agents.calibration import Calibration, Guidance
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.methods import Setting
+from la_agents.evaluation.adherence import MEASURED
+from la_agents.evaluation.methods import METHODS, Setting
 from la_agents.evaluation.runs import Row
 from la_agents.evaluation.steerability import settings_of
-from la_agents.evaluation.summary import SettingSummary, summarise
+from la_agents.evaluation.summary import grouped
 
 __all__ = [
-    "BUDGETS",
-    "PRINCIPLES",
+    "CANDIDATES",
+    "FEW",
     "RATE",
     "STRENGTHS",
-    "Recommendation",
+    "Finding",
+    "Findings",
+    "calibrate",
+    "candidates",
     "check_rate",
-    "knee",
-    "recommend",
-    "sweep",
     "worth",
 ]
 
 RATE = 0.1
 """Adherence, of 1, that a doubling of perplexity must gain."""
 
-STRENGTHS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
-BUDGETS = (0.1, 0.25, 0.5, 1.0, 2.0)
-PRINCIPLES = ("french", "pirate", "bullets", "formal", "dogs", "lower-case")
-"""Of different kinds, and none that needs long answers."""
+RELEVANCE = 0.2
+"""Adherence that relevance is worth: enough to tell an answer in the right tone from nothing but the tone."""
+
+MARGIN = 0.05
+FEW = 8
+"""Fewer questions than this decide too little to rely on."""
+
+CANDIDATES = ("prompt", "prompt-system", *(name for name, method in METHODS.items() if method.candidate))
+STRENGTHS = (2.0,)
 
 
 @dataclass(frozen=True, slots=True)
-class Recommendation:
-    """What to set, and what it does on the questions and principles of the sweep.
+class Finding:
+    """What was found for one principle; adherences in [0, 1].
 
     Attributes:
-        strength: Without a budget.
-        max_divergence: The budget that does best with the sweep's greatest strength as its cap; None if no budget was
-            tried, or none does better than prompting.
-        cap: That greatest strength.
-        best: Whichever of both has the greater worth; the strength alone if they are equal.
+        principle: Its id.
+        setting: The candidate that it is followed best with, all things considered.
+        default: Adherence with what is best on average.
+        prompted: With the best of the ways of prompting, in hindsight.
     """
 
-    strength: float
-    max_divergence: float | None
-    cap: float
-    best: SettingSummary
+    principle: str
+    setting: str
+    adherence: float
+    default: float
+    prompted: float
 
 
-def sweep(strengths: Sequence[float], budgets: Sequence[float]) -> list[Setting]:
-    """The settings to measure: prompting, strength 0, stands first, because everything is compared with it.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """A calibration and what it rests on.
+
+    Attributes:
+        default: The candidate that is best on average.
+        num_questions: Asked under each principle.
+        unseen: Adherence on the half of the questions that nothing was chosen on, the mean of both halves; None with a
+            single question.
+        unseen_prompted: Of the way of prompting that is best on the other half.
+    """
+
+    calibration: Calibration
+    default: str
+    principles: Sequence[Finding]
+    num_questions: int
+    unseen: float | None
+    unseen_prompted: float | None
+
+
+def candidates(strengths: Sequence[float] = ()) -> list[Setting]:
+    """The settings to measure.
 
     Raises:
-        ConfigurationError: a value is out of range, or there is nothing beyond strength 0.
+        ConfigurationError: a strength is out of range, or none is above 0.
     """
-    if not any(strength > 0 for strength in strengths):
-        msg = f"Expected at least one strength above 0 to sweep, got {list(strengths)}."
+    chosen = sorted(set(strengths or STRENGTHS))
+    if not all(strength > 0 for strength in chosen):
+        msg = f"Expected strengths above 0 to calibrate (prompting, strength 0, always takes part), got {chosen}."
         raise ConfigurationError(msg)
-    methods = ["tapered", "tapered+budget"] if budgets else ["tapered"]
-    return settings_of(["prompt", *methods], sorted({0.0, *strengths}), sorted(set(budgets)))
+    return settings_of(CANDIDATES, chosen, ())
 
 
-def worth(summary: SettingSummary, rate: float = RATE) -> float:
-    """`a - r log2 p`, in adherence; a point without any answer has no perplexity to lose and gains nothing."""
-    perplexity = 1.0 if summary.perplexity is None else summary.perplexity
-    return summary.adherence.mean - rate * math.log2(perplexity)
+def worth(rows: Sequence[Row], rate: float = RATE) -> float:
+    """`a - r log2 p + c / 5`, in adherence; answers without any token have no perplexity to lose, and no relevance."""
+    bits = [row["nll"] / math.log(2) for row in rows if row["nll"] is not None]
+    relevance = fmean(row["relevance"] or 0.0 for row in rows)
+    return fmean(row["adherence"] for row in rows) - rate * fmean(bits or [0.0]) + RELEVANCE * relevance
 
 
 def check_rate(rate: float) -> None:
@@ -88,27 +118,84 @@ def check_rate(rate: float) -> None:
         raise ConfigurationError(msg)
 
 
-def knee(points: Sequence[SettingSummary], rate: float = RATE) -> SettingSummary:
-    """The point of greatest worth, the first of equals; points in ascending order of strength or budget.
+def calibrate(rows: Sequence[Row], model: str, rate: float = RATE) -> Findings:
+    """Read the rows of a steerability run of `candidates`.
 
     Raises:
-        ConfigurationError: there are no points, or the rate is not positive.
+        ConfigurationError: there are no candidates among the rows, or the rate is not positive.
     """
     check_rate(rate)
-    if not points:
-        msg = "Expected one or more points of a sweep, got none."
+    own = [row for row in rows if row["method"] in CANDIDATES]
+    if not own:
+        msg = "Expected rows of the candidates of a calibration, got none; run `la-agents calibrate`."
         raise ConfigurationError(msg)
-    return max(points, key=lambda point: worth(point, rate))  # max takes the first of equals
+    default, chosen = _choose(own, rate)
+    findings = [
+        Finding(
+            principle,
+            chosen[principle],
+            _adherence(part, chosen[principle]),
+            _adherence(part, default),
+            max(
+                (_adherence(part, name) for name in grouped(part, "setting") if name.startswith("prompt")), default=0.0
+            ),
+        )
+        for principle, part in grouped(own, "principle").items()
+    ]
+    measured = {MEASURED[one.principle].text: _guidance(own, one.setting) for one in findings}
+    unseen, prompted = _unseen(own, rate)
+    return Findings(
+        Calibration(model, _guidance(own, default), measured),
+        default,
+        findings,
+        len({row["question"] for row in own}),
+        unseen,
+        prompted,
+    )
 
 
-def recommend(rows: Sequence[Row], rate: float = RATE) -> Recommendation:
-    """Read a sweep's rows (a steerability run of `sweep`'s settings)."""
-    summaries = summarise(rows)
-    prompted = [point for point in summaries if point.method == "prompt"]
-    by_strength = [*prompted, *(point for point in summaries if point.method == "tapered")]
-    by_budget = [point for point in summaries if point.method == "tapered+budget"]
-    strong = knee(by_strength, rate)
-    bounded = knee([*prompted, *by_budget], rate) if by_budget else strong
-    best = bounded if worth(bounded, rate) > worth(strong, rate) else strong
-    cap = max(point.strength or 0.0 for point in by_strength)
-    return Recommendation(strong.strength or 0.0, bounded.max_divergence, cap, best)
+def _choose(rows: Sequence[Row], rate: float) -> tuple[str, dict[str, str]]:
+    """The best candidate on average, and that of each principle."""
+    default = _best(rows, rate)
+    chosen = {}
+    for name, own in grouped(rows, "principle").items():
+        best, by_setting = _best(own, rate), grouped(own, "setting")
+        better = default not in by_setting or worth(by_setting[best], rate) > worth(by_setting[default], rate) + MARGIN
+        chosen[name] = best if better else default
+    return default, chosen
+
+
+def _best(rows: Sequence[Row], rate: float) -> str:
+    """The first of equals."""
+    by_setting = grouped(rows, "setting")
+    return str(max(by_setting, key=lambda setting: worth(by_setting[setting], rate)))
+
+
+def _adherence(rows: Sequence[Row], setting: str) -> float:
+    return fmean([row["adherence"] for row in rows if row["setting"] == setting] or [0.0])
+
+
+def _guidance(rows: Sequence[Row], setting: str) -> Guidance:
+    row = next(row for row in rows if row["setting"] == setting)
+    return Guidance(row["strength"] or 0.0, METHODS[row["method"]].placing)
+
+
+def _unseen(rows: Sequence[Row], rate: float) -> tuple[float | None, float | None]:
+    """Adherence of what each half of the questions chooses, on the other half: calibrated, and prompted."""
+    numbers = sorted({row["question"] for row in rows})
+    halves = [[row for row in rows if row["question"] in numbers[start::2]] for start in (0, 1)]
+    prompts = [[row for row in half if row["method"].startswith("prompt")] for half in halves]
+    if not all(halves) or not all(prompts):
+        return None, None
+
+    def score(seen: Sequence[Row], other: Sequence[Row], *, single: bool) -> float:
+        default, chosen = _choose(seen, rate)
+        return fmean(
+            _adherence(own, default if single else chosen.get(name, default))
+            for name, own in grouped(other, "principle").items()
+        )
+
+    first, second = halves
+    calibrated = fmean([score(first, second, single=False), score(second, first, single=False)])
+    first, second = prompts
+    return calibrated, fmean([score(first, second, single=True), score(second, first, single=True)])

@@ -42,10 +42,18 @@ def mean_interval(
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
         msg = f"Expected one or more finite values to average, got {array.size} values, some of them not finite."
         raise ConfigurationError(msg if array.size else "Expected one or more values to average, got none.")
-    random = np.random.default_rng(seed)
-    rows = max(1, _DRAWS_AT_ONCE // array.size)
-    parts = [min(rows, num_resamples - start) for start in range(0, num_resamples, rows)]
-    means = np.concatenate([array[random.integers(array.size, size=(n, array.size))].mean(axis=1) for n in parts])
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    return Interval(float(array.mean()), float(low), float(high))
+    mean = float(array.mean())
+    if array.size == 1:
+        return Interval(mean, mean, mean)
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (array,),
+        np.mean,
+        confidence_level=level,
+        method="percentile",
+        n_resamples=num_resamples,
+        batch=max(1, _DRAWS_AT_ONCE // array.size),
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))

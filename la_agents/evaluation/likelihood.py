@@ -85,13 +85,16 @@ class Scorer:
         """
         rows = [prompt.token_ids for prompt in (prompts.reference, *prompts.branches)]
         # All but the last token: the texts' pieces begin with that, so that its logits are there too.
-        _, past = self._runner.prefill([Piece(row[:-1], [], 0) for row in rows])
+        begun = [row[:-1] for row in rows if len(row) > 1]
+        _, computed = self._runner.prefill([Piece(row, [], 0) for row in begun]) if begun else (None, ())
+        queue = iter(computed)
+        past = [[next(queue)] if len(row) > 1 else [] for row in rows]
         weights = torch.tensor(prompts.weights, dtype=torch.float32, device=self._runner.device)
         at_once = max(1, _ROWS_AT_ONCE // len(rows))
         for start in range(0, len(texts), at_once):
             part = texts[start : start + at_once]
             pieces = [
-                Piece([row[-1], *text[:-1]], [key_values], len(row) - 1)
+                Piece([row[-1], *text[:-1]], key_values, len(row) - 1)
                 for text in part
                 for row, key_values in zip(rows, past, strict=True)
             ]

@@ -7,18 +7,21 @@ turns the logits of those branches into a policy, and what of it is varied. The 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from la_agents.engine.sequence import Alignment, Sampling
 from la_agents.errors import ConfigurationError
 from la_agents.guidance import Rule
-from la_agents.prompts.builder import DEFAULT_PLACEMENT, Compose, Placement
+from la_agents.prompts.builder import Compose, Placing
+from la_agents.requests import Alignment, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "Method", "Setting", "log_policy", "methods_named"]
+__all__ = ["DEFAULT_METHODS", "METHODS", "Method", "Setting", "log_policy", "methods_named", "policy_of"]
+
+GREEDY_MASK_TEMPERATURE = 0.5
+"""T_m of the nucleus where decoding is greedy and none is given: the authors'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,13 @@ class Setting:
         return METHODS[self.method].compose
 
     @property
-    def placement(self) -> Placement:
-        return METHODS[self.method].placement
+    def placing(self) -> Placing:
+        return METHODS[self.method].placing
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the model's calibration says the strength, and where principles are named."""
+        return METHODS[self.method].calibrated
 
     @property
     def aligned(self) -> bool:
@@ -85,7 +93,9 @@ class Method:
         compose: One branch for all principles, or one each.
         aligned: Whether the principles take part at all.
         num_samples: Answers that are drawn for one to be picked.
-        placement: Where the prompt names the principles.
+        placing: Where and how the prompt names the principles.
+        calibrated: Whether the model's calibration says that and the strength, as it does for the faces by default.
+        candidate: Whether a calibration tries it, beside prompting.
     """
 
     name: str
@@ -95,7 +105,9 @@ class Method:
     compose: Compose = "joint"
     aligned: bool = True
     num_samples: int = 1
-    placement: Placement = DEFAULT_PLACEMENT
+    placing: Placing = field(default_factory=Placing)
+    calibrated: bool = False
+    candidate: bool = False
 
     def points(self, strengths: Sequence[float] = (1.0,), budgets: Sequence[float] = (0.5,)) -> list[Setting]:
         """The settings to run, in ascending order.
@@ -122,9 +134,36 @@ METHODS: Mapping[str, Method] = {
     for method in (
         Method("base", "the model without the principles", aligned=False),
         Method("prompt", "the principles in the prompt (s = 1), in the system text and the user's turn"),
-        Method("prompt-system", "the principles in the system text alone", placement="system"),
-        Method("prompt-user", "the principles in the user's turn alone", placement="user"),
-        Method("tapered", "Linear Alignment, each token by its plausibility", "strength", "tapered"),
+        Method("prompt-system", "the principles in the system text alone", placing=Placing("system")),
+        Method("prompt-user", "the principles in the user's turn alone", placing=Placing("user")),
+        Method(
+            "calibrated",
+            "the library's default: tapered, as the model's calibration says",
+            rule="tapered",
+            calibrated=True,
+        ),
+        Method("tapered", "Linear Alignment, each token by its plausibility", "strength", "tapered", candidate=True),
+        *(
+            Method(f"tapered-{name}", f"the same, {what}", "strength", "tapered", placing=placing, candidate=True)
+            for name, what, placing in (
+                ("first", "before the question alone", Placing("user", "{principles}\n\n{message}")),
+                (
+                    "both-first",
+                    "in the system text and before the question",
+                    Placing("both", "{principles}\n\n{message}"),
+                ),
+                (
+                    "reminder",
+                    "after the question as a reminder",
+                    Placing("both", "{message}\n\nRemember when you answer: {principles}"),
+                ),
+                (
+                    "wish",
+                    "after the question as a wish",
+                    Placing("both", "{message}\n\nFollow this preference in your whole answer: {principles}"),
+                ),
+            )
+        ),
         Method("tapered+budget", "the same with at most a given divergence a token", "budget", "tapered"),
         Method("linear", "Linear Alignment as published", "strength"),
         Method("linear+budget", "Linear Alignment with at most a given divergence a token", "budget"),
@@ -136,7 +175,9 @@ METHODS: Mapping[str, Method] = {
     )
 }
 
-DEFAULT_METHODS = tuple(name for name in METHODS if name != "context-steering")
+DEFAULT_METHODS = tuple(
+    name for name, method in METHODS.items() if name != "context-steering" and method.placing == Placing()
+)
 """Context Steering's policy is classifier-free guidance's at the same strength, so measuring it tells nothing new."""
 
 
@@ -164,16 +205,31 @@ def log_policy(setting: Setting, reference: Tensor, branches: Tensor, weights: T
         branches: f_i [batch, k, vocab]; of the method's composition, and k = 0 where there are no principles.
         weights: w_i [batch, k].
     """
+    aligned = branches if setting.aligned else branches[:, :0]
+    return policy_of(setting.alignment(), reference, aligned, weights)
+
+
+def policy_of(
+    settings: Alignment, reference: Tensor, branches: Tensor, weights: Tensor, *, masked: bool = False
+) -> Tensor:
+    """`log pi` [batch, vocab] of what the engine decodes at temperature 1 with these settings, whatever the answer's
+    `fluency` has left; -inf outside the support if `masked`. Without branches it is the reference's.
+    """
     import torch
 
     from la_agents import alignment
 
-    if not setting.aligned or not branches.shape[1]:
+    if not branches.shape[1]:
         return alignment.policy(reference)
-    settings = setting.alignment()
     adaptive = settings.chosen_push == "adaptive"
     logits, _ = alignment.pushed(reference, branches, weights, settings.scale, settings.kappa, adaptive=adaptive)
+    allowed = torch.ones_like(logits, dtype=torch.bool)
+    if masked:
+        f_1 = alignment.prompted(reference, branches, weights)
+        mask_temperature = settings.mask_temperature or GREEDY_MASK_TEMPERATURE
+        allowed = alignment.plausible(f_1, settings.log_plausibility)
+        allowed &= alignment.nucleus(f_1, settings.support_p, mask_temperature)
     if settings.max_divergence is not None:
-        everywhere = torch.ones_like(logits, dtype=torch.bool)
-        _, logits = alignment.within_budget(reference, logits, everywhere, settings.max_divergence)
-    return alignment.policy(logits)
+        _, logits = alignment.within_budget(reference, logits, allowed, settings.max_divergence)
+        return alignment.policy(logits)  # on its way to the reference it leaves the support
+    return alignment.policy(logits.masked_fill(~allowed, float("-inf")))

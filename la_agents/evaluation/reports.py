@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from la_agents.evaluation.calibration import RATE, Recommendation, recommend, worth
+from la_agents.evaluation.calibration import FEW, RATE, Findings, calibrate
 from la_agents.evaluation.intervals import Interval
 from la_agents.evaluation.plots import Panel, Point, save_panels
 from la_agents.evaluation.provenance import provenance_line
@@ -19,12 +19,13 @@ __all__ = [
     "COSTS",
     "LEGEND",
     "calibration_report",
+    "calibration_text",
     "cost_cells",
     "costs_table",
+    "findings_table",
     "gained",
     "point",
     "principles_table",
-    "recommendation_text",
     "steerability_report",
     "write_report",
 ]
@@ -48,32 +49,44 @@ def steerability_report(folder: Path, header: Row, rows: Sequence[Row]) -> list[
 
 
 def calibration_report(folder: Path, header: Row, rows: Sequence[Row], rate: float = RATE) -> list[Path]:
-    """The sweep, the worth of its points, and what it recommends."""
-    line = provenance_line(header)
-    found = recommend(rows, rate)
-    summaries = summarise(rows)
-    columns = ["setting", "adherence", "gain", *COSTS, "worth"]
-    table = markdown_table(columns, [[*cost_cells(s)[:1], *cost_cells(s)[2:], worth(s, rate)] for s in summaries], line)
+    """What was chosen for each principle, the candidates, and `calibration.json` for the faces to read."""
+    line, found = provenance_line(header), calibrate(rows, header["provenance"]["model"]["name"], rate)
+    file = folder / "calibration.json"
+    found.calibration.write(file)
+    x_label = "perplexity under the unaligned model"
+    panels = [Panel("all principles", x_label, "adherence", _candidates(rows), ADHERENCE)]
+    tables = [calibration_text(found, rate), findings_table(found, line), LEGEND, costs_table(rows, line)]
+    return [*write_report(folder, "calibration", "Calibration", tables, panels, line), file]
+
+
+def calibration_text(found: Findings, rate: float) -> str:
+    """What a calibration found, in a few sentences."""
+    parts = [f"Best on average: {found.default}. (A doubling of perplexity has to gain {rate:g} of adherence.)"]
+    if found.unseen is not None and found.unseen_prompted is not None:
+        parts.append(
+            f"On questions that nothing was chosen on: adherence {found.unseen:.2f}, the best way of prompting "
+            f"{found.unseen_prompted:.2f}."
+        )
+    if found.num_questions < FEW:
+        parts.append(f"Only {found.num_questions} of the {FEW} questions or more that it takes to rely on this.")
+    return " ".join(parts) + "\n"
+
+
+def findings_table(found: Findings, line: str) -> str:
+    """A row a principle: what it is followed best with, and how much better that is."""
+    columns = ["principle", "followed best with", "adherence", "default", "best prompting"]
+    cells: list[list[Cell]] = [
+        [one.principle, one.setting, *(f"{value:.2f}" for value in (one.adherence, one.default, one.prompted))]
+        for one in found.principles
+    ]
+    return markdown_table(columns, cells, line)
+
+
+def _candidates(rows: Sequence[Row]) -> dict[str, list[Point]]:
     curves: dict[str, list[Point]] = {}
-    for summary in summaries:
+    for summary in summarise(rows):
         curves.setdefault(summary.method, []).append(point(summary, summary.perplexity or 1.0))
-    best = point(found.best, found.best.perplexity or 1.0)
-    x_label, y_label = "perplexity under the unaligned model", "adherence"
-    panels = [Panel("calibration (ringed: recommended)", x_label, y_label, curves, ADHERENCE, marked=best)]
-    return write_report(
-        folder, "calibration", "Calibration", [recommendation_text(found, rate), LEGEND, table], panels, line
-    )
-
-
-def recommendation_text(found: Recommendation, rate: float) -> str:
-    """What a calibration recommends, in two sentences."""
-    bounded = "no budget does better than prompting"
-    if found.max_divergence is not None:
-        bounded = f"with a budget: max_divergence={found.max_divergence:g}, strength={found.cap:g}"
-    return (
-        f"Recommended: strength={found.strength:g}; {bounded}. Better of the two: {found.best.setting}. (A doubling of "
-        f"perplexity has to gain {rate:g} of adherence.)\n"
-    )
+    return curves
 
 
 def costs_table(rows: Sequence[Row], line: str) -> str:

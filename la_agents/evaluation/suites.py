@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SUITES", "Finished", "Options", "Suite", "check", "run_suite"]
 
 
-_EXTRA = ("matplotlib", "py3langid", "vaderSentiment")
+_EXTRA = ("matplotlib", "py3langid", "scipy", "vaderSentiment")
 """Needed at the very end of a run, or in the middle of it: looked for at its beginning."""
 
 
@@ -126,9 +126,8 @@ def _steerability(options: Options) -> steerability.Plan:
 
 
 def _calibration(options: Options) -> steerability.Plan:
-    settings = calibration.sweep(options.strengths or calibration.STRENGTHS, options.budgets or calibration.BUDGETS)
-    principles = measured_named(options.principles or calibration.PRINCIPLES)
-    return steerability.Plan(options.questions(), principles, settings, options.seed)
+    settings = calibration.candidates(options.strengths)
+    return steerability.Plan(options.questions(), measured_named(options.principles), settings, options.seed)
 
 
 def _choices(name: str, options: Options) -> choice_suites.Plan:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage
 
-from la_agents.learning.languages import Language, language_of, script_of, words_of
+from la_agents.learning.languages import Language, content_of, language_of, polarity_of, script_of, words_of
 from la_agents.learning.proposal import is_said
 
 __all__ = ["find_evidence"]
@@ -114,7 +114,7 @@ def _says(clauses: Sequence[_Clause], text: str, message: str) -> bool:
     stated = [clause.text for clause in clauses if not clause.is_asked]
     if script_of(text) != script_of(message) or (theirs is not None and own is not None and theirs is not own):
         return any(_is_own(clause, theirs) and _agree(clause, theirs, text, own) for clause in stated)
-    content = _content(text, own)
+    content = content_of(text, own)
     said = {word for clause in stated for word in words_of(clause, theirs)}
     shared = {word for word in content if any(_alike(word, other) for other in said)}
     if not content or len(shared) / len(content) < _LEAST_SHARE:
@@ -128,21 +128,18 @@ def _answers(clauses: Sequence[_Clause], text: str, message: str, before: str) -
     asked = re.split(r"(?<=[.!?。！？])\s*", _folded(before).strip())[-2:]
     question = next((part for part in reversed(asked) if part.endswith(("?", "？"))), "")
     language, own = language_of(message), language_of(text)
-    answer = words_of(" ".join(clause.text for clause in clauses), language)
+    said = " ".join(clause.text for clause in clauses)
+    answer = words_of(said, language)
     if not question or language is None or not answer or answer[0] not in language.answers:
         return False
     words = words_of(question, language)
     if language is not language_of(question) or language is not own or language.others & {*words, *answer}:
         return False
-    content = _content(text, own)
+    content = content_of(text, own)
     shared = [word for word in content if any(_alike(word, other) for other in [*words, *answer])]
     if not content or len(shared) < len(content):
         return False
-    return _polarity(words, language) * _polarity(answer, language) == _polarity(words_of(text, own), own)
-
-
-def _content(text: str, language: Language | None) -> frozenset[str]:
-    return frozenset(words_of(text, language)) - (language.known if language else frozenset())
+    return polarity_of(question, language) * polarity_of(said, language) == polarity_of(text, own)
 
 
 def _is_own(clause: str, language: Language | None, about: frozenset[str] | set[str] = frozenset()) -> bool:
@@ -168,14 +165,7 @@ def _agree(clause: str, theirs: Language | None, text: str, own: Language | None
     """Whether both deny or neither does; unknown languages are not read."""
     if theirs is None or own is None:
         return True
-    return _polarity(words_of(clause, theirs), theirs) == _polarity(words_of(text, own), own)
-
-
-def _polarity(words: Sequence[str], language: Language | None) -> int:
-    if language is None:
-        return 1
-    turns = sum(word in language.aversions for word in words) + any(word in language.denials for word in words)
-    return -1 if turns % 2 else 1
+    return polarity_of(clause, theirs) == polarity_of(text, own)
 
 
 def _first(words: Sequence[str], about: frozenset[str] | set[str]) -> int | None:

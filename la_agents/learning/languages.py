@@ -1,7 +1,7 @@
 """The small words by which evidence is checked in nine languages: who speaks, of whom, and whether it is denied.
 
-They are listed in `languages.json`. Closed classes of words only: pronouns, particles, and the commonest words for disliking and for one's relatives. What
-they do not know is understood as content, and content has to be the user's own.
+They are listed in `languages.json`. Closed classes of words only: pronouns, particles, and the commonest words for
+disliking and for one's relatives. What they do not know is understood as content, and content has to be the user's own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from importlib.resources import files
 
-__all__ = ["Language", "language_of", "script_of", "words_of"]
+__all__ = ["LANGUAGES", "Language", "content_of", "language_of", "polarity_of", "script_of", "words_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,18 @@ def words_of(text: str, language: Language | None) -> list[str]:
     """The words of a folded text; where none are spaced, the known ones and single characters."""
     name = next((name for name, each in LANGUAGES.items() if each is language), None)
     return (_UNSPACED.get(name, _WORD) if name else _WORD).findall(text)
+
+
+def content_of(text: str, language: Language | None) -> frozenset[str]:
+    """What a folded text is about: its words without the small ones."""
+    return frozenset(words_of(text, language)) - (language.known if language else frozenset())
+
+
+def polarity_of(text: str, language: Language) -> int:
+    """-1 if a folded text denies, else 1."""
+    words = words_of(text, language)
+    turns = sum(word in language.aversions for word in words) + any(word in language.denials for word in words)
+    return -1 if turns % 2 else 1
 
 
 def script_of(text: str) -> str:

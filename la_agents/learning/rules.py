@@ -12,25 +12,18 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
-from la_agents.learning.grammar import (
-    ABOUT_ANSWERS,
-    ASKING,
-    AWAITING,
-    COURTESY,
-    JOINT,
-    LEAD,
-    ORDERS,
-    STATEMENTS,
-    Rule,
-)
-from la_agents.learning.messages import MAX_CHARS, sentences
+from la_agents.learning.grammar import ABOUT_ANSWERS, ORDERS, STATEMENTS, Rule
+from la_agents.learning.messages import own_lines
 from la_agents.learning.proposal import Proposal
+from la_agents.learning.surroundings import AWAITING, COURTESY, JOINT, LEAD, QUESTION, REQUEST, RETRACTION, TAIL
 
 __all__ = ["RuleExtractor"]
 
+_MAX_CHARS = 2_000  # longer messages are mostly pasted
 _MAX_SENTENCE_CHARS = 300
 _NUM_BEFORE = 2  # messages that may have set a task: the assistant's last one, and what it answered
 _LAST_CHARS = 300
+_END = re.compile(r"[\s.!?…\U0001F300-\U0001FAFF\u2600-\u27BF\uFE0F]+$")
 
 
 class RuleExtractor:
@@ -46,61 +39,70 @@ class RuleExtractor:
         for place, message in enumerate(spoken):
             before = spoken[max(0, place - _NUM_BEFORE) : place]
             if message.type == "human" and not any(AWAITING.search(str(m.text)[-_LAST_CHARS:]) for m in before):
-                for proposal in _understood(str(message.text), message.id):
+                stated = _understood(str(message.text), message.id)
+                if stated is None and RETRACTION.match(str(message.text)):
+                    found.clear()  # which of them, is not understood
+                for proposal in stated or ():
                     key = proposal.text.casefold()
                     found.pop(key, None)
                     found[key] = proposal
         return [*found.values()]
 
 
-def _understood(text: str, message_id: str | None) -> list[Proposal]:
-    """What a message states, if all of it is understood."""
-    if len(text) > MAX_CHARS:
-        return []
+def _understood(text: str, message_id: str | None) -> list[Proposal] | None:
+    """What a message states; None if not all of it is understood."""
+    if len(text) > _MAX_CHARS:
+        return None
     found: list[Proposal] = []
-    for sentence in sentences(text):
-        stated = _stated(sentence, message_id)
-        if stated is None:
-            return []
-        found += stated
+    for line in own_lines(text):
+        in_line: list[Proposal] = []
+        for sentence in line:
+            clauses = _clauses(sentence, is_after=bool(in_line))
+            if clauses is None:
+                return None
+            in_line += [_proposal(clause, rule, sentence, message_id) for clause, rule in clauses]
+        found += in_line
     return found
 
 
-def _stated(sentence: str, message_id: str | None) -> list[Proposal] | None:
-    """What a sentence states, as a whole or clause by clause; None if that is not understood."""
+def _clauses(sentence: str, *, is_after: bool) -> list[tuple[str, Rule]] | None:
+    """What a sentence states, as a whole or clause by clause; None if it is not understood."""
     if len(sentence) > _MAX_SENTENCE_CHARS:
         return None
-    plain = " ".join(sentence.replace("’", "'").split())
-    asks = plain.endswith("?")
-    words = re.sub(r"[\s.!?…\U0001F300-\U0001FAFF\u2600-\u27BF\uFE0F]+$", "", plain)
-    found: list[Proposal] = []
-    clauses = [words] if (whole := _read(words, asks)) is not None else JOINT.split(words)
-    for number, clause in enumerate(clauses, 1):
-        read = whole if whole is not None else _read(clause, asks and number == len(clauses))
-        if read is None:
+    words = " ".join(_END.sub("", sentence.replace("’", "'")).split())
+    is_asked = sentence.endswith("?")
+    whole = _read(words, is_asked=is_asked, is_after=is_after)
+    if whole is not None:
+        return whole
+    found: list[tuple[str, Rule]] = []
+    parts = JOINT.split(words)
+    for number, part in enumerate(parts, 1):
+        read = _read(part, is_asked=is_asked and number == len(parts), is_after=is_after or bool(found))
+        if read is None or len(parts) == 1:
             return None
-        for text, rule in read:
-            scope = rule.scope or ("always" if ABOUT_ANSWERS.search(text) else "relevant")
-            found.append(Proposal(text, sentence, scope, confidence=rule.confidence, message_id=message_id))
+        found += read
     return found
 
 
-def _read(clause: str, asks: bool) -> list[tuple[str, Rule]] | None:
-    """The text to remember with its rule, or nothing if the clause is harmless; None if it is not understood."""
-    if not re.search(r"\w", clause) or COURTESY.fullmatch(clause):
+def _read(clause: str, *, is_asked: bool, is_after: bool) -> list[tuple[str, Rule]] | None:
+    """The words to remember with their rule, none if the clause is harmless; None if it is not understood."""
+    if not clause or COURTESY.fullmatch(clause):
         return []
     while lead := LEAD.match(clause):
         clause = clause[lead.end() :]
-    clause = re.sub(r",? (?:please|thanks|thank you|by the way|btw|though)$", "", clause, flags=re.IGNORECASE)
-    if ASKING.fullmatch(clause):
+    clause = TAIL.sub("", clause)
+    if REQUEST.fullmatch(clause) or (is_asked and is_after and QUESTION.fullmatch(clause)):
         return []
     for rule in (*ORDERS, *STATEMENTS):
-        if (found := rule.pattern.fullmatch(clause)) and (not asks or "you" in clause.split()[:2]):
-            return [(_tidy(found.groupdict().get("text") or clause), rule)]
+        if (found := rule.pattern.fullmatch(clause)) and (not is_asked or "you" in clause.split()[:2]):
+            return [(found.groupdict().get("text") or clause, rule)]
     return None
 
 
-def _tidy(text: str) -> str:
-    text = re.sub(r"\bplease\s+", "", text, flags=re.IGNORECASE)
+def _proposal(clause: str, rule: Rule, sentence: str, message_id: str | None) -> Proposal:
+    text = re.sub(r"\bplease\s+", "", clause, flags=re.IGNORECASE)
     text = re.sub(r"\bi\b(?=['’ ])", "I", text)
-    return f"{text[:1].upper()}{text[1:]}."
+    scope = rule.scope or ("always" if ABOUT_ANSWERS.search(text) else "relevant")
+    return Proposal(
+        f"{text[:1].upper()}{text[1:]}.", sentence, scope, confidence=rule.confidence, message_id=message_id
+    )

@@ -8,13 +8,13 @@ A conversation that ends with an AIMessage is continued: the answer goes on from
 
 from __future__ import annotations
 
-import copy
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from la_agents.errors import ConfigurationError, PromptError
 from la_agents.models.turn_end import turn_end
@@ -28,10 +28,21 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["DEFAULT_PLACEMENT", "Compose", "Placement", "Prompt", "PromptBuilder", "Prompts", "Wording"]
+__all__ = [
+    "DEFAULT_PLACEMENT",
+    "TURN",
+    "Compose",
+    "Placement",
+    "Placing",
+    "Prompt",
+    "PromptBuilder",
+    "Prompts",
+    "Wording",
+]
 
 Placement = Literal["system", "user", "both"]
 DEFAULT_PLACEMENT: Placement = "both"
+TURN = "{message}\n\n{principles}"
 Compose = Literal["joint", "sum"]
 
 
@@ -71,21 +82,21 @@ class Wording:
         one: The text for a single principle.
         many: The text for several; `{principles}` becomes one `item` a line.
         item: A line of that list.
+        turn: The last human turn where it names principles; `{message}` is what the human wrote, `{principles}` the
+            text of `one` or `many`.
         neutral_system: The system text where neither the caller nor the template has one.
     """
 
     one: str = "{principle}"
     many: str = "{principles}"
     item: str = "{principle}"
+    turn: str = TURN
     neutral_system: str = "You are a helpful assistant."
 
     def __post_init__(self) -> None:
         for name, placeholder in (("one", "{principle}"), ("many", "{principles}"), ("item", "{principle}")):
-            text = getattr(self, name)
-            if not isinstance(text, str) or placeholder not in text:
-                msg = f"Expected the wording {name!r} to contain {placeholder}, got {text!r}."
-                raise ConfigurationError(msg)
-            check_text(text, f"the wording {name!r}", ConfigurationError)
+            _check_template(f"the wording {name!r}", getattr(self, name), placeholder)
+        _check_template("the wording 'turn'", self.turn, "{message}", "{principles}")
         if not isinstance(self.neutral_system, str) or not self.neutral_system.strip():
             msg = "Expected a neutral_system text, got a blank one; it stands in the prompts of all branches."
             raise ConfigurationError(msg)
@@ -97,6 +108,31 @@ class Wording:
             return self.one.replace("{principle}", texts[0])
         lines = "\n".join(self.item.replace("{principle}", text) for text in texts)
         return self.many.replace("{principles}", lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Where and how a prompt names a principle.
+
+    Attributes:
+        placement: "system", the end of the system text; "user", the last human turn (or the system text, if there is no
+            human turn); or "both".
+        turn: That human turn, as in `Wording`.
+    """
+
+    placement: Placement = DEFAULT_PLACEMENT
+    turn: str = TURN
+
+    def __post_init__(self) -> None:
+        _check("placement", self.placement, get_args(Placement))
+        _check_template("turn", self.turn, "{message}", "{principles}")
+
+
+class _Named(NamedTuple):
+    """A principle's text in one branch, and where it goes."""
+
+    text: str
+    placing: Placing
 
 
 @dataclass(frozen=True)
@@ -114,8 +150,7 @@ class PromptBuilder:
 
     Args:
         tokenizer: Its chat template is used; without one, the plain format of `chat_template.FALLBACK`.
-        placement: "system" puts principles at the end of the system text, "user" at the end of the last human
-            turn (or of the system text, if there is no human turn), "both" at both places.
+        placement: Where principles go that no `Placing` is given for.
         wording: The words around principles.
         variables: Variables of the chat template.
 
@@ -131,9 +166,8 @@ class PromptBuilder:
         wording: Wording | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> None:
-        _check("placement", placement, get_args(Placement))
-        self._placement = placement
         self._wording = wording or Wording()
+        self._placing = Placing(placement, self._wording.turn)
         self._template = ChatTemplate(tokenizer, variables)
         labels = FALLBACK_LABELS if self._template.is_fallback else ()
         # What calls are written in is marked up too, whether or not the template knows it.
@@ -141,34 +175,29 @@ class PromptBuilder:
         ends = [f"\n{label}" for label in labels if label != "Assistant:"] or [turn_end(tokenizer).text]
         self.stop = tuple(end for end in ends if end)
 
-    def placed(self, placement: Placement) -> PromptBuilder:
-        """The same builder with principles at another place."""
-        _check("placement", placement, get_args(Placement))
-        other = copy.copy(self)
-        other._placement = placement
-        other.__dict__.pop("frame", None)
-        return other
-
     def build(
         self,
         messages: Sequence[BaseMessage],
         principles: Sequence[Principle] = (),
         compose: Compose = "joint",
         *,
+        placings: Sequence[Placing] | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
         instructions: str = "",
     ) -> Prompts:
         """The prompts for an answer to `messages`.
 
         Principles of weight 0 are left out. "joint" puts the others in one branch, weighted with their mean
-        weight; "sum" gives each a branch and its own weight. `tools` in OpenAI's form are told to the model in its
-        template's words, or in `call_format`'s; `instructions` come after the system text, in every branch.
+        weight; "sum" gives each a branch and its own weight. `placings` has one for each principle. `tools` in OpenAI's
+        form are told to the model in its template's words, or in `call_format`'s; `instructions` come after the system
+        text, in every branch.
 
         Raises:
             PromptError: no messages, content that is not text, or a conversation the template refuses.
         """
-        conversation = replace(self._conversation(to_turns(messages), instructions), tools=tuple(tools))
-        return _compose(principles, compose, lambda texts: self._chat_prompt(conversation, texts))
+        named = self._named(principles, placings)
+        conversation = replace(self._conversation(to_turns(messages), named, instructions), tools=tuple(tools))
+        return _compose(principles, compose, lambda group: self._chat_prompt(conversation, [named[i] for i in group]))
 
     def build_text(
         self,
@@ -176,6 +205,7 @@ class PromptBuilder:
         principles: Sequence[Principle] = (),
         compose: Compose = "joint",
         *,
+        placings: Sequence[Placing] | None = None,
         raw: bool | None = None,
     ) -> Prompts:
         """The prompts for a plain text: as one human turn, or (`raw`) as text to be continued as it stands.
@@ -191,15 +221,17 @@ class PromptBuilder:
             raise PromptError(msg)
         if raw is None:
             raw = self._template.is_fallback
+        named = self._named(principles, placings)
         if raw:
-            return _compose(principles, compose, lambda texts: self._raw_prompt(text, texts))
-        conversation = self._conversation([{"role": "user", "content": text}])
-        return _compose(principles, compose, lambda texts: self._chat_prompt(conversation, texts))
+            return _compose(principles, compose, lambda group: self._raw_prompt(text, [named[i].text for i in group]))
+        conversation = self._conversation([{"role": "user", "content": text}], named)
+        return _compose(principles, compose, lambda group: self._chat_prompt(conversation, [named[i] for i in group]))
 
     @cached_property
     def frame(self) -> tuple[int, ...]:
         """The tokens that a human text without a system text is preceded by, whatever it says."""
-        rows = [self._chat_prompt(self._conversation([{"role": "user", "content": text}]), ()) for text in ("a", "1")]
+        texts = ("a", "1")
+        rows = [self._chat_prompt(self._conversation([{"role": "user", "content": text}], ()), ()) for text in texts]
         first, second = (row.token_ids for row in rows)
         return tuple(token for token, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
@@ -208,7 +240,11 @@ class PromptBuilder:
         """How this model writes tool calls."""
         return self._template.call_format
 
-    def _conversation(self, turns: list[Turn], instructions: str = "") -> _Conversation:
+    def _named(self, principles: Sequence[Principle], placings: Sequence[Placing] | None) -> list[_Named]:
+        found = [self._placing] * len(principles) if placings is None else placings
+        return [_Named(principle.text.strip(), placing) for principle, placing in zip(principles, found, strict=True)]
+
+    def _conversation(self, turns: list[Turn], named: Sequence[_Named], instructions: str = "") -> _Conversation:
         """Take the leading system text and the beginning of the answer off `turns`."""
         shown = self._template.takes_names
         turns = [turn if shown and turn["role"] != "system" else with_name(turn) for turn in turns]
@@ -223,27 +259,31 @@ class PromptBuilder:
         if not rest and not system:
             msg = "Expected a human or system message to answer, got only AI messages; add a HumanMessage."
             raise PromptError(msg)
-        if not system and self._placement != "user":
+        placements = [one.placing.placement for one in named] or [self._placing.placement]
+        if not system and any(placement != "user" for placement in placements):
             system = self._template.default_system or self._wording.neutral_system
         if instructions:
             system = _join(system, instructions)
         return _Conversation(system, tuple(rest), answer)
 
-    def _chat_prompt(self, conversation: _Conversation, texts: Sequence[str]) -> Prompt:
-        """The prompt with the principles `texts`, none for the reference."""
-        turns = self._place(conversation, self._wording.of(texts)) if texts else _turns(conversation)
+    def _chat_prompt(self, conversation: _Conversation, named: Sequence[_Named]) -> Prompt:
+        """The prompt with these principles, none for the reference."""
+        turns = self._place(conversation, named)
         (turns, answer, tools), breaker = self._guard.protect([turns, conversation.answer, conversation.tools])
         return self._encode(self._template.render(turns, answer, tools), breaker)
 
-    def _place(self, conversation: _Conversation, words: str) -> list[Turn]:
-        last = max((index for index, turn in enumerate(conversation.turns) if turn["role"] == "user"), default=-1)
-        if self._placement != "user" or last < 0:
-            conversation = replace(conversation, system=_join(conversation.system, words))
-        if self._placement != "system" and last >= 0:
-            turns = list(conversation.turns)
-            turns[last] = {**turns[last], "content": _join(turns[last]["content"], words)}
-            conversation = replace(conversation, turns=tuple(turns))
-        return _turns(conversation)
+    def _place(self, conversation: _Conversation, named: Sequence[_Named]) -> list[Turn]:
+        turns = list(conversation.turns)
+        last = max((index for index, turn in enumerate(turns) if turn["role"] == "user"), default=-1)
+        system = conversation.system
+        if texts := [one.text for one in named if last < 0 or one.placing.placement != "user"]:
+            system = _join(system, self._wording.of(texts))
+        for form in dict.fromkeys(one.placing.turn for one in named if one.placing.placement != "system"):
+            texts = [one.text for one in named if one.placing.placement != "system" and one.placing.turn == form]
+            if last >= 0:
+                content = _worded(form, turns[last]["content"], self._wording.of(texts))
+                turns[last] = {**turns[last], "content": content}
+        return [{"role": "system", "content": system}, *turns] if system else turns
 
     def _raw_prompt(self, text: str, texts: Sequence[str]) -> Prompt:
         content, breaker = self._guard.protect(_join(self._wording.of(texts), text) if texts else text)
@@ -254,22 +294,17 @@ class PromptBuilder:
         return Prompt(text, tuple(self._guard.encode(marked, breaker)))
 
 
-def _compose(principles: Sequence[Principle], compose: Compose, build: Callable[[Sequence[str]], Prompt]) -> Prompts:
-    """The reference and one branch for each group of principles."""
+def _compose(principles: Sequence[Principle], compose: Compose, build: Callable[[Sequence[int]], Prompt]) -> Prompts:
+    """The reference and one branch for each group of principles, of which `build` is given the positions."""
     _check("compose", compose, get_args(Compose))
     active = [index for index, principle in enumerate(principles) if principle.weight > 0]
     groups = [tuple(active)] if compose == "joint" and active else [(index,) for index in active]
     return Prompts(
         reference=build(()),
-        branches=tuple(build([principles[index].text.strip() for index in group]) for group in groups),
+        branches=tuple(build(group) for group in groups),
         branch_principles=tuple(groups),
         weights=tuple(fmean(principles[index].weight for index in group) for group in groups),
     )
-
-
-def _turns(conversation: _Conversation) -> list[Turn]:
-    system = [{"role": "system", "content": conversation.system}] if conversation.system else []
-    return [*system, *conversation.turns]
 
 
 def _beginning(turn: Turn) -> str:
@@ -283,6 +318,21 @@ def _beginning(turn: Turn) -> str:
 
 def _join(first: str, second: str) -> str:
     return f"{first}\n\n{second}" if first.strip() else second
+
+
+def _worded(form: str, message: str, principles: str) -> str:
+    """A human turn; what is put in is never looked at again. A blank message leaves the principles alone."""
+    if not message.strip():
+        return principles
+    parts = {"{message}": message, "{principles}": principles}
+    return re.sub(r"\{message\}|\{principles\}", lambda found: parts[found[0]], form)
+
+
+def _check_template(what: str, text: object, *placeholders: str) -> None:
+    if not isinstance(text, str) or not all(placeholder in text for placeholder in placeholders):
+        msg = f"Expected {what} to contain {' and '.join(placeholders)}, got {text!r}."
+        raise ConfigurationError(msg)
+    check_text(text, what, ConfigurationError)
 
 
 def _check(name: str, value: str, choices: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from la_agents.structure.call_parser import CallParser, CallPiece
 
 if TYPE_CHECKING:
     from la_agents.calls.personalization import AlignedCall
-    from la_agents.engine.generation import Chunk, Completion
+    from la_agents.requests import Chunk, Completion
 
 __all__ = ["AnswerStream", "result_of", "usage"]
 

@@ -61,7 +61,7 @@ BAD_IN_CONSTRUCTORS: dict[str, list[Any]] = {
     "method": [None],
     "min_relevance": ["x", math.nan, math.inf],
     "model": [None],
-    "placement": [None, "x", 5],
+    "placement": ["x", 5],
     "preferences": ["prefs", 5, Path("prefs"), ["Be kind."]],
     "principles": [None],
     "quantize": [5, True],
@@ -71,6 +71,7 @@ BAD_IN_CONSTRUCTORS: dict[str, list[Any]] = {
 }
 
 
+BAD_IN_CONSTRUCTORS["calibration"] = ["no/such.json", 5, {"model": "x"}, {"principles": []}]
 BAD_ANYWHERE["principles"].append(torch.tensor(0.5))
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from la_agents import ChatLinearAlignment
+from la_agents.calibration import Calibration
 from la_agents.cli import app
 from tests.tiny import save_tiny_model
 
@@ -38,14 +40,20 @@ def test_steerability_from_the_command_line_and_again(tiny_folder: str, tmp_path
     assert {file.name: file.read_bytes() for file in tmp_path.glob("steerability*")} == files
 
 
-def test_calibrate_recommends(tiny_folder: str, tmp_path: Path) -> None:
+def test_calibrate_writes_what_the_faces_read(tiny_folder: str, tmp_path: Path) -> None:
     arguments = ["calibrate", "--model", tiny_folder, "--limit", "1", "--principles", "pirate", "--out", str(tmp_path)]
-    arguments += ["--strength", "1", "--budget", "0.5"]
+    arguments += ["--strength", "1"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.stderr
-    assert "Recommended: strength=" in done.stdout
-    as_json = CliRunner().invoke(app, [*arguments, "--json", "--rate", "0.5"])
-    assert set(json.loads(as_json.stdout)) == {"strength", "max_divergence", "cap", "best"}
+    assert "Best on average: " in done.stdout
+    assert "Only 1 of the 8 questions" in done.stdout
+    file = tmp_path / "calibration.json"
+    assert str(file) in done.stderr
+    as_json = json.loads(CliRunner().invoke(app, [*arguments, "--json", "--rate", "0.5"]).stdout)
+    written = json.loads(file.read_text())
+    assert as_json["calibration"] == written
+    assert [one["text"] for one in written["principles"]] == ["Talk like a pirate: say arr, ye and matey."]
+    assert ChatLinearAlignment(model=tiny_folder, calibration=file).calibration == Calibration.read(file)
 
 
 def test_choices_from_the_command_line(tiny_folder: str, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM
 from la_agents.engine.sampler import Sampler
-from la_agents.engine.sequence import MAX_FACTOR, MIN_TEMPERATURE, Alignment, Request, Sampling, Sequence
+from la_agents.engine.sequence import Sequence
 from la_agents.errors import ConfigurationError
+from la_agents.requests import Alignment, Request, Sampling
+from la_agents.requests.checks import MAX_FACTOR, MIN_TEMPERATURE
 from tests.tiny import tiny_model
 
 NEVER = [math.nan, math.inf, -math.inf, 10**400, -(10**400), 1e300, "1", None, True, [1.0], 1j]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from la_agents import alignment
 from la_agents.engine.engine import Engine
-from la_agents.engine.sequence import Alignment, Request, Sampling
 from la_agents.errors import ConfigurationError, RequestTooLargeError
 from la_agents.evaluation.answers import Job, answer_all
 from la_agents.evaluation.likelihood import Scorer
-from la_agents.evaluation.methods import DEFAULT_METHODS, METHODS, Setting, log_policy, methods_named
+from la_agents.evaluation.methods import DEFAULT_METHODS, METHODS, Setting, log_policy, methods_named, policy_of
 from la_agents.principles import Principle
 from la_agents.prompts.builder import PromptBuilder
+from la_agents.requests import Alignment, Request, Sampling
 from tests.engine_tools import fresh_model
 from tests.tiny import pristine_model, tiny_model
 
@@ -63,6 +62,11 @@ def test_names_are_looked_up_and_refused() -> None:
         methods_named(["base", "magic"])
 
 
+def usual(setting: Setting) -> Setting:
+    """What a calibrated setting is on a model that nobody has calibrated."""
+    return replace(setting, strength=2.0) if setting.calibrated else setting
+
+
 def test_answers_are_those_of_each_request_alone() -> None:
     loaded = tiny_model("llama")
     builder = PromptBuilder(loaded.tokenizer)
@@ -74,15 +78,16 @@ def test_answers_are_those_of_each_request_alone() -> None:
         for answer in answers:
             one = answer.job
             principles = one.principles if one.setting.method != "base" else ()
-            placed = builder.placed(one.setting.placement)
-            prompts = placed.build_text(one.question, principles, one.setting.compose)
+            setting = usual(one.setting)
+            placings = [setting.placing for _ in principles]
+            prompts = builder.build_text(one.question, principles, setting.compose, placings=placings)
             alone = engine.complete(
                 Request(
                     reference=prompts.reference.token_ids,
                     branches=tuple(branch.token_ids for branch in prompts.branches),
                     weights=prompts.weights,
                     sampling=Sampling(max_tokens=10),
-                    alignment=one.setting.alignment(),
+                    alignment=setting.alignment(),
                 )
             )
             assert answer.token_ids == tuple(record.token_id for record in alone.records)
@@ -112,7 +117,7 @@ def test_the_best_of_n_is_the_sample_that_the_principles_raise_most() -> None:
         (again,) = answer_all(engine, builder, [one])  # from the prefix cache: the same tokens, not the same rounding
         assert again.token_ids == best.token_ids
         assert again.mean_divergence == pytest.approx(best.mean_divergence, rel=1e-3, abs=1e-5)
-        (other,) = answer_all(engine, builder, [dataclasses.replace(one, seed=6)])
+        (other,) = answer_all(engine, builder, [replace(one, seed=6)])
         prompts = builder.build_text(one.question, PRINCIPLES)
         samples = [
             tuple(
@@ -199,22 +204,18 @@ def test_a_settings_policy_is_what_the_engine_decodes() -> None:
     points = [point for point in settings_of_all() if point.num_samples == 1]
     with Engine(loaded) as engine:
         for answer in answer_all(engine, builder, [job(setting=point) for point in points]):
-            setting = answer.job.setting
-            placed = builder.placed(setting.placement)
-            prompts = placed.build_text(QUESTIONS[0], PRINCIPLES if setting.aligned else (), setting.compose)
+            setting = usual(answer.job.setting)
+            principles = PRINCIPLES if setting.aligned else ()
+            placings = [setting.placing for _ in principles]
+            prompts = builder.build_text(QUESTIONS[0], principles, setting.compose, placings=placings)
             (along,) = Scorer(loaded).continuations(prompts, [answer.token_ids])
             branches = along.logits[1:].transpose(0, 1)
             log_pi = log_policy(setting, along.logits[0], branches, along.weights.expand(answer.num_tokens, -1))
             log_pi_0 = torch.log_softmax(along.logits[0], dim=-1)
-            settings = setting.alignment()
             decoded = log_pi
-            if prompts.branches and settings.chosen_support != "all":
-                if settings.max_divergence is not None:
-                    continue  # what is decoded may have lost its support; the sampler's tests look at that
-                f_1 = alignment.prompted(along.logits[0], branches, along.weights.expand(answer.num_tokens, -1))
-                allowed = alignment.plausible(f_1, settings.log_plausibility)
-                allowed &= alignment.nucleus(f_1, settings.support_p, 0.5)
-                decoded = torch.log_softmax(log_pi.masked_fill(~allowed, -math.inf), dim=-1)
+            if prompts.branches:
+                weights = along.weights.expand(answer.num_tokens, -1)
+                decoded = policy_of(setting.alignment(), along.logits[0], branches, weights, masked=True)
             kl = (decoded.exp() * (decoded - log_pi_0)).nan_to_num().sum(dim=-1)
             assert float(kl.mean()) == pytest.approx(answer.mean_divergence, rel=1e-3, abs=1e-4)
             assert decoded.argmax(dim=-1).tolist() == list(answer.token_ids)

@@ -1,4 +1,4 @@
-"""Summaries and the knee, on rows written by hand: every figure can be checked with a pencil."""
+"""Summaries and calibrations, of rows written by hand: every figure can be checked with a pencil."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from la_agents.calibration import Guidance
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.calibration import knee, recommend, sweep, worth
+from la_agents.evaluation.adherence import MEASURED
+from la_agents.evaluation.calibration import calibrate, candidates, worth
 from la_agents.evaluation.summary import gain, summarise
+from la_agents.prompts.builder import Placing
 
 
 def row(setting: str, adherence: float, **values: Any) -> dict[str, Any]:
@@ -31,11 +34,6 @@ def row(setting: str, adherence: float, **values: Any) -> dict[str, Any]:
         "relevance": 0.5,
         **values,
     }
-
-
-def swept(*points: tuple[str, float, float]) -> list[dict[str, Any]]:
-    """Rows of a sweep: setting, adherence, perplexity."""
-    return [row(setting, adherence, nll=math.log(perplexity)) for setting, adherence, perplexity in points]
 
 
 def test_a_summary_is_of_its_rows() -> None:
@@ -89,52 +87,91 @@ def test_answers_to_one_question_count_once_in_the_interval() -> None:
     assert (summary.adherence.low, summary.adherence.high) == (0.0, 1.0)  # two questions tell next to nothing
 
 
-def test_the_knee_is_the_last_step_that_pays() -> None:
-    points = summarise(
-        swept(
-            ("prompt", 0.20, 2.0),
-            ("tapered strength=1", 0.50, 4.0),  # a doubling for 0.30
-            ("tapered strength=2", 0.65, 8.0),  # a doubling for 0.15
-            ("tapered strength=3", 0.70, 16.0),  # a doubling for 0.05
-        )
-    )
-    assert knee(points, rate=0.1).strength == 2.0
-    assert knee(points, rate=0.2).strength == 1.0
-    assert knee(points, rate=0.4).setting == "prompt"
-    assert knee(points, rate=0.01).strength == 3.0
-    assert [round(worth(point, 0.1), 6) for point in points] == [0.1, 0.3, 0.35, 0.3]
+def answers(
+    principle: str, setting: str, adherence: float, perplexity: float = 2.0, **values: Any
+) -> list[dict[str, Any]]:
+    """Rows of one candidate on four questions."""
+    return [
+        row(setting, adherence, principle=principle, question=n, nll=math.log(perplexity), **values) for n in range(4)
+    ]
 
 
-def test_a_sweep_that_gains_nothing_recommends_prompting() -> None:
-    rows = swept(("prompt", 0.5, 2.0), ("tapered strength=1", 0.5, 2.0), ("tapered strength=2", 0.5, 2.0))
-    found = recommend(rows)
-    assert (found.strength, found.max_divergence, found.best.setting) == (0.0, None, "prompt")
+def test_worth_weighs_following_against_fluency_and_relevance() -> None:
+    rows = answers("dogs", "prompt", 0.5, 8.0, relevance=0.5)
+    assert worth(rows, 0.1) == pytest.approx(0.5 - 0.3 + 0.1)
+    assert worth(answers("dogs", "prompt", 0.0, relevance=None), 0.1) == pytest.approx(-0.1)
+    silent = [{**one, "nll": None, "relevance": None} for one in rows]
+    assert worth(silent, 0.1) == 0.5
 
 
-def test_a_free_gain_is_always_taken() -> None:
-    points = summarise(swept(("prompt", 0.5, 4.0), ("tapered strength=1", 0.5, 3.0)))
-    assert knee(points).strength == 1.0
+def test_each_principle_gets_what_it_is_followed_best_with() -> None:
+    rows = [
+        *answers("dogs", "prompt", 0.1),
+        *answers("dogs", "prompt-system", 0.2),
+        *answers("dogs", "tapered strength=2", 0.9, 3.0),
+        *answers("space", "prompt", 0.1),
+        *answers("space", "prompt-system", 0.1),
+        *answers("space", "tapered strength=2", 0.8, 3.0),
+        *answers("lower-case", "prompt", 0.3),
+        *answers("lower-case", "prompt-system", 0.7),
+        *answers("lower-case", "tapered strength=2", 0.2, 3.0),
+        *answers("lower-case", "linear strength=2", 1.0),  # no candidate: not looked at
+    ]
+    found = calibrate(rows, "some-model")
+    assert (found.default, found.num_questions) == ("tapered strength=2", 4)
+    assert {one.principle: one.setting for one in found.principles} == {
+        "dogs": "tapered strength=2",
+        "space": "tapered strength=2",
+        "lower-case": "prompt-system",
+    }
+    lower = found.principles[-1]
+    assert (lower.adherence, lower.default, lower.prompted) == (0.7, 0.2, 0.7)
+    calibration = found.calibration
+    assert (calibration.model, calibration.default) == ("some-model", Guidance(2.0, Placing()))
+    assert calibration.guidance(MEASURED["lower-case"].text) == Guidance(0.0, Placing("system"))
+    assert calibration.guidance(MEASURED["dogs"].text) == calibration.default
 
 
-def test_a_budget_is_recommended_with_the_cap_it_was_tried_with() -> None:
-    rows = swept(
-        ("prompt", 0.2, 2.0),
-        ("tapered strength=3", 0.8, 64.0),
-        ("tapered+budget strength=3 budget=0.5", 0.6, 4.0),
-        ("tapered+budget strength=3 budget=1", 0.65, 16.0),
-    )
-    found = recommend(rows)
-    assert (found.strength, found.max_divergence, found.cap) == (3.0, 0.5, 3.0)
-    assert found.best.setting == "tapered+budget strength=3 budget=0.5"
+def test_a_difference_that_chance_makes_changes_nothing() -> None:
+    rows = [
+        *answers("dogs", "prompt", 0.5),
+        *answers("dogs", "tapered strength=2", 0.9),
+        *answers("formal", "prompt", 0.54),
+        *answers("formal", "tapered strength=2", 0.5),
+    ]
+    found = calibrate(rows, "some-model")
+    assert {one.setting for one in found.principles} == {"tapered strength=2"}
 
 
-def test_a_sweep_starts_at_prompting_and_is_refused_if_it_goes_nowhere() -> None:
-    keys = [setting.key for setting in sweep((2.0, 1.0), (0.5,))]
-    assert keys[:2] == ["prompt", "tapered strength=1"]
-    assert keys[-1] == "tapered+budget strength=2 budget=0.5"
-    with pytest.raises(ConfigurationError, match="at least one strength above 0"):
-        sweep((0.0,), ())
+def test_a_model_that_alignment_does_not_help_is_prompted() -> None:
+    rows = [*answers("dogs", "prompt", 0.5), *answers("dogs", "tapered strength=2", 0.5)]
+    assert calibrate(rows, "some-model").calibration.default == Guidance(0.0, Placing())
+
+
+def test_what_is_said_about_unseen_questions_was_not_chosen_on_them() -> None:
+    half = {0: 1.0, 1: 0.0, 2: 1.0, 3: 0.0}  # what is best on the even questions is nothing on the odd ones
+    rows = [
+        {**one, "adherence": half[one["question"]] if one["method"] == "tapered" else 1 - half[one["question"]]}
+        for setting in ("tapered strength=2", "prompt")
+        for one in answers("dogs", setting, 0.0)
+    ]
+    found = calibrate(rows, "some-model")
+    assert (found.unseen, found.unseen_prompted) == (0.0, 0.5)
+    (single,) = {one["question"]: one for one in rows[:1]}.values()
+    assert calibrate([single], "some-model").unseen is None
+
+
+def test_bad_requests_are_refused_before_any_work() -> None:
+    with pytest.raises(ConfigurationError, match="strengths above 0"):
+        candidates((0.0, 1.0))
     with pytest.raises(ConfigurationError, match="rate above 0"):
-        knee(summarise(swept(("prompt", 0.5, 2.0))), rate=0.0)
-    with pytest.raises(ConfigurationError, match="one or more points"):
-        knee([])
+        calibrate(answers("dogs", "prompt", 0.5), "some-model", rate=0.0)
+    with pytest.raises(ConfigurationError, match="rows of the candidates"):
+        calibrate(answers("dogs", "linear strength=1", 0.5), "some-model")
+
+
+def test_every_candidate_is_tried_at_every_strength() -> None:
+    keys = [setting.key for setting in candidates((1.0, 3.0))]
+    assert keys[:2] == ["prompt", "prompt-system"]
+    assert {"tapered strength=1", "tapered strength=3", "tapered-first strength=1"} <= set(keys)
+    assert len(candidates()) < len(keys)

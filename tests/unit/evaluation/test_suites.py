@@ -138,7 +138,7 @@ def test_wrong_options_are_refused_before_anything_is_written(options: Options, 
     assert subject.asked == []
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "py3langid", "vaderSentiment"])
+@pytest.mark.parametrize("package", ["matplotlib", "py3langid", "scipy", "vaderSentiment"])
 def test_a_missing_package_is_named_before_anything_is_done(
     package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -15,11 +15,11 @@ from tokenizers import AddedToken
 from la_agents import ChatLinearAlignment
 from la_agents.engine.detokenizer import Detokenizer
 from la_agents.engine.engine import Engine
-from la_agents.engine.sequence import Request, Sampling
 from la_agents.errors import ConfigurationError
 from la_agents.models import LoadedModel, load_model
 from la_agents.models.turn_end import TurnEnd, turn_end
 from la_agents.prompts.builder import PromptBuilder
+from la_agents.requests import Request, Sampling
 from tests.engine_tools import fresh_model
 from tests.tiny import FAMILIES, save_tiny_model, tiny_model, tiny_tokenizer
 
