@@ -29,8 +29,10 @@ _GREETING = one_of(
     yes, no, sure, great, perfect, please, sorry, bye"""
 )
 COURTESY = pattern(
-    rf"[:;]-?[()]|(?:(?:much|way|far|a bit) )?too (?:(?:much|many) )?\w+|(?:{_GREETING}(?: (?:there|again|a lot|so much|very much|in advance|everyone))?,? ?)+"
+    r"[:;]-?[()]|(?:(?:much|way|far|a bit) )?too (?:(?:much|many) )?\w+"
+    rf"|(?:{_GREETING}(?: (?:there|again|a lot|so much|very much|in advance|everyone))?,? ?)+"
 )
+"""Greetings, thanks and complaints."""
 
 _POINTING = one_of("this, that, these, those, it, its, he, she, they, him, her, them, here, so")
 _TEXTUAL = (

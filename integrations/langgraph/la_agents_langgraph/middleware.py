@@ -143,6 +143,11 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         await run_in_executor(None, self._learn, state["messages"], self._user(config))
         return None
 
+    def close(self) -> None:
+        """Learn what still waits to be learned, and take no more."""
+        if self._background is not None:
+            self._background.close()
+
     def _user(self, config: RunnableConfig | None) -> str | None:
         found = find_user(None, config, self._user_id)
         return found if self._allow_anonymous else resolve_user(found)
