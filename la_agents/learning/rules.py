@@ -15,7 +15,17 @@ from langchain_core.messages import BaseMessage
 from la_agents.learning.grammar import ABOUT_ANSWERS, ORDERS, STATEMENTS, Rule
 from la_agents.learning.messages import own_lines
 from la_agents.learning.proposal import Proposal
-from la_agents.learning.surroundings import AWAITING, COURTESY, JOINT, LEAD, QUESTION, REQUEST, RETRACTION, TAIL
+from la_agents.learning.surroundings import (
+    AWAITING,
+    COURTESY,
+    FOLLOWING,
+    JOINT,
+    LEAD,
+    QUESTION,
+    REQUEST,
+    RETRACTION,
+    TAIL,
+)
 
 __all__ = ["RuleExtractor"]
 
@@ -86,7 +96,7 @@ def _clauses(sentence: str, *, is_after: bool) -> list[tuple[str, Rule]] | None:
 
 def _read(clause: str, *, is_asked: bool, is_after: bool) -> list[tuple[str, Rule]] | None:
     """The words to remember with their rule, none if the clause is harmless; None if it is not understood."""
-    if not clause or COURTESY.fullmatch(clause):
+    if not clause or COURTESY.fullmatch(clause) or (is_after and FOLLOWING.fullmatch(clause)):
         return []
     while lead := LEAD.match(clause):
         clause = clause[lead.end() :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from la_agents.learning.grammar import LANGUAGE, one_of, pattern
 
-__all__ = ["AWAITING", "COURTESY", "JOINT", "LEAD", "QUESTION", "REQUEST", "RETRACTION", "TAIL"]
+__all__ = ["AWAITING", "COURTESY", "FOLLOWING", "JOINT", "LEAD", "QUESTION", "REQUEST", "RETRACTION", "TAIL"]
 
 _LEADING = one_of(
     """oh, ah, well, also, and, but, so, actually, honestly, frankly, personally, hi, hello, hey, thanks, thank you,
@@ -21,7 +21,7 @@ _NEXT = one_of(
     """i, i'm, i've, my, please, always, never, don't, stop, what, which, where, when, how, can, could, any,
     suggest, recommend, find, book, plan"""
 )
-JOINT = pattern(rf",? (?:and|but|so) (?:also )?(?={_NEXT})|, (?={_NEXT})|; +")
+JOINT = pattern(rf",? (?:and|but) (?:also )?(?={_NEXT})|,? (?=so {_NEXT})|, (?={_NEXT}|so )|; +")
 """Where one clause ends and another begins."""
 
 _GREETING = one_of(
@@ -64,6 +64,9 @@ REQUEST = pattern(
     rf"|any (?:good )?(?:ideas|suggestions|recommendations|tips) for{_WORD}{{0,4}} {_WANTED}{_WORD}{{0,8}}"
 )
 """What is asked for the user's own life: about no text, so not about the sentence that stands beside it."""
+
+FOLLOWING = pattern(rf"so{_WORD}{{2,20}}|(?:plan|book|schedule|order|reserve){_WORD}{{2,20}}")
+"""After a statement: what it is a reason for, or an errand."""
 
 QUESTION = pattern(
     r"(?:what|what's|which|who|where|where's|when|why|how|is|are|do|does|can|could|would|will|should|have|has)"

@@ -437,7 +437,7 @@ def test_an_aligned_model_reads_without_anybodys_preferences(
         model = tiny(preferences=store, principles=["Be kind."], max_tokens=8)
         agent = create_agent(model, middleware=[PreferenceMiddleware(store, learner=learner)])
         agent.invoke(ask("I prefer tea."), user("alice"))
-    assert "IncompleteAnswerError" in caplog.text  # a tiny model ends in mid-sentence; nobody has to be named
+    assert "RequestTooLargeError" in caplog.text  # the tiny context ends it, not the missing user
     assert store.proposals.list("alice") == []
 
 
