@@ -17,7 +17,6 @@ from pathlib import Path
 from benchmarks.research.page import results_page
 from benchmarks.research.suites import RESEARCH
 from la_agents.cli.terminal import counting_bar, note
-from la_agents.evaluation.calibration import PRINCIPLES
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
 from la_agents.models import load_model
@@ -31,7 +30,7 @@ CHOICE_METHODS = ("base", "prompt", "linear", "amulet", "cfg", "best-of-n")
 FULL = {
     "steerability": Options(limit=8),
     "conflict": Options(limit=5),
-    "wordings": Options(limit=5, principles=PRINCIPLES),
+    "wordings": Options(limit=5, principles=("french", "pirate", "bullets", "formal", "dogs", "lower-case")),
     "calibration": Options(limit=5),
     "prefeval-mcq": Options(limit=30, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
     "personal-preference": Options(limit=6, data=PERSONAL, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
@@ -49,7 +48,7 @@ QUICK = {
     ),
     "conflict": Options(limit=1),
     "wordings": Options(limit=1, principles=("pirate", "formal")),
-    "calibration": Options(limit=2, principles=("pirate", "formal"), strengths=(1.0, 2.0), budgets=(0.5,)),
+    "calibration": Options(limit=2, principles=("pirate", "formal")),
     "prefeval-mcq": Options(limit=3, methods=("prompt", "linear"), strengths=(1.0,)),
     "personal-preference": Options(limit=2, data=PERSONAL, methods=("prompt", "linear"), strengths=(1.0,)),
 }

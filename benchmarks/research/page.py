@@ -12,15 +12,16 @@ from pathlib import Path
 
 from benchmarks.research.conflict import conflict_table
 from benchmarks.research.wordings import wordings_table
-from la_agents.evaluation.calibration import RATE, recommend, worth
+from la_agents.evaluation.calibration import RATE, calibrate
 from la_agents.evaluation.choice_tables import choice_tables
 from la_agents.evaluation.provenance import provenance_line
 from la_agents.evaluation.reports import (
     LEGEND,
+    calibration_text,
     costs_table,
+    findings_table,
     gained,
     principles_table,
-    recommendation_text,
 )
 from la_agents.evaluation.runs import Row, read_run
 from la_agents.evaluation.summary import PROMPT, SettingSummary, gain, grouped, summarise, summarise_setting
@@ -222,12 +223,9 @@ def _wordings(rows: Sequence[Row], line: str) -> Iterator[str]:
 def _calibration(rows: Sequence[Row], line: str) -> Iterator[str]:
     yield "## Calibration\n"
     yield "What `la-agents calibrate` says about the bundled model.\n"
-    yield recommendation_text(recommend(rows, RATE), RATE)
-    cells: list[list[Cell]] = [
-        [s.setting, str(s.adherence), gained(s.gain), s.divergence, s.perplexity, worth(s, RATE)]
-        for s in summarise(rows)
-    ]
-    yield markdown_table(["setting", "adherence", "gain", "KL", "perplexity", "worth"], cells, line)
+    found = calibrate(rows, "the bundled model")
+    yield calibration_text(found, RATE)
+    yield findings_table(found, line)
     yield f"![Calibration]({_FOLDER}/calibration.png)\n"
 
 
