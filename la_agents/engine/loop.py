@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 from la_agents.engine.detokenizer import Detokenizer
-from la_agents.engine.generation import Chunk, Completion, Generation
 from la_agents.engine.kv_cache import KeyValues, concatenate
 from la_agents.engine.prefill import Prefill, PrefillRow, fair_order, plan_prefill
 from la_agents.engine.prefix_cache import PrefixCache
 from la_agents.engine.runner import Piece, Runner
 from la_agents.engine.sampler import Sampler
 from la_agents.engine.scheduler import Scheduler
-from la_agents.engine.sequence import Sequence, Status, TokenRecord
+from la_agents.engine.sequence import Sequence, Status
 from la_agents.engine.stats import Meter
 from la_agents.errors import (
     DeadlineExceededError,
@@ -34,6 +33,7 @@ from la_agents.errors import (
     LaAgentsError,
     RequestTooLargeError,
 )
+from la_agents.requests import Chunk, Completion, Generation, TokenRecord
 
 if TYPE_CHECKING:
     from la_agents.models import LoadedModel

@@ -12,7 +12,8 @@ from torch import Tensor
 from la_agents import alignment
 from la_agents.engine.candidates import candidates
 from la_agents.engine.masks import Masks, grammar_masks
-from la_agents.engine.sequence import Fluency, Sequence, TokenRecord
+from la_agents.engine.sequence import Fluency, Sequence
+from la_agents.requests import TokenRecord
 
 __all__ = ["Sampler"]
 

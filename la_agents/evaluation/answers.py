@@ -10,17 +10,17 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from la_agents.calibration import shipped_calibration
-from la_agents.engine.sequence import Request, TokenRecord
 from la_agents.evaluation.methods import Setting
 from la_agents.principles import Principle
+from la_agents.requests import Request, TokenRecord
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from la_agents.engine.engine import Engine
-    from la_agents.engine.generation import Generation
     from la_agents.evaluation.likelihood import Scorer
     from la_agents.prompts.builder import PromptBuilder, Prompts
+    from la_agents.requests import Generation
 
 __all__ = ["Answer", "Desk", "Job", "answer_all"]
 

@@ -8,7 +8,8 @@ questions (cosine). With the rate `r`, adherence that a doubling of perplexity m
 
 The default, for principles that nobody measured, is what the library does without a calibration, unless another
 candidate's worth, the mean over principles, is greater by more than `MARGIN`: with few questions smaller differences
-are chance. By the same rule a measured principle has guidance of its own where a candidate does better than the default.
+are chance. By the same rule a measured principle has guidance of its own where a candidate does better than the
+default.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from la_agents.engine.sequence import Alignment, Sampling
 from la_agents.errors import ConfigurationError
 from la_agents.guidance import Rule
 from la_agents.prompts.builder import Compose, Placing
+from la_agents.requests import Alignment, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,8 +122,9 @@ class Method:
         """The settings to run, in ascending order.
 
         A budget, of divergence or of fluency, is tried with the greatest of the strengths as its cap. Strength 0 is the
-        method `prompt` for all rules without a mask, and is left out of them; Amulet's strength is its alpha over the published one, which is always
-        among its points, and beyond it the policy soon degenerates (`la_agents.guidance`).
+        method `prompt` for all rules without a mask, and is left out of them; Amulet's strength is its alpha over the
+        published one, which is always among its points, and beyond it the policy soon degenerates
+        (`la_agents.guidance`).
         """
         if self.varies in ("budget", "fluency"):
             cap, divergence = max(strengths, default=1.0), self.varies == "budget"

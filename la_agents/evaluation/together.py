@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from la_agents.engine.sequence import Request, Sampling
 from la_agents.evaluation.answers import Answer, Desk, Job
+from la_agents.requests import Request, Sampling
 
 if TYPE_CHECKING:
     from la_agents.engine.engine import Engine
-    from la_agents.engine.generation import Generation
     from la_agents.prompts.builder import PromptBuilder
+    from la_agents.requests import Generation
 
 __all__ = ["BLOCK", "answer_together"]
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from transformers import PreTrainedTokenizerBase
 
-    from la_agents.engine.generation import Completion
-    from la_agents.engine.sequence import Alignment, TokenRecord
+    from la_agents.requests import Alignment, Completion, TokenRecord
 
 __all__ = [
     "AlignmentReport",

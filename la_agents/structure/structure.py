@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from la_agents.engine.grammar import Grammar, json_rule, quoted
 from la_agents.errors import ConfigurationError
 from la_agents.prompts.call_format import CallFormat
+from la_agents.requests import Grammar
+from la_agents.requests.grammar import json_rule, quoted
 from la_agents.structure.structured_output import ResponseFormat
 from la_agents.structure.tool_calling import ToolBox
 

@@ -20,8 +20,9 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import TypeAliasType, is_typeddict
 
-from la_agents.engine.grammar import Grammar, first_lines
 from la_agents.errors import ConfigurationError, GenerationError
+from la_agents.requests import Grammar
+from la_agents.requests.grammar import first_lines
 from la_agents.structure.json_schema import SCHEMA_KEYWORDS, Narrowed, without_titles
 from la_agents.structure.schema.readable import ReadableSchema, typed_dict_schema
 from la_agents.structure.schema.references import References

@@ -12,9 +12,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PydanticUserError
 from typing_extensions import is_typeddict
 
-from la_agents.engine.grammar import Grammar, json_rule
 from la_agents.errors import ConfigurationError
 from la_agents.prompts.call_format import HERMES, CallFormat
+from la_agents.requests import Grammar
+from la_agents.requests.grammar import json_rule
 from la_agents.structure.json_schema import narrowed
 from la_agents.structure.schema.readable import typed_dict_schema
 from la_agents.structure.schema.references import References

@@ -18,10 +18,9 @@ import torch
 
 from la_agents import alignment
 from la_agents.engine.engine import Engine
-from la_agents.engine.generation import Completion
 from la_agents.engine.runner import Runner
 from la_agents.engine.scheduler import Limits
-from la_agents.engine.sequence import Request, Sequence
+from la_agents.engine.sequence import Sequence
 from la_agents.errors import (
     DeadlineExceededError,
     EngineBusyError,
@@ -29,6 +28,7 @@ from la_agents.errors import (
     LaAgentsError,
     RequestTooLargeError,
 )
+from la_agents.requests import Completion, Request
 from tests.engine_tools import POISON, failing_on, fresh_model, random_request, tokens_of
 
 NUM_REQUESTS = 200

@@ -21,8 +21,8 @@ import la_agents.engine.engine as engines
 import la_agents.models.loading as models
 from la_agents import ChatLinearAlignment
 from la_agents.engine.engine import engine_for
-from la_agents.engine.grammar import Grammar
-from la_agents.engine.sequence import Request, Sampling
+from la_agents.requests import Grammar
+from la_agents.requests import Request, Sampling
 from la_agents.errors import EngineClosedError
 from la_agents.models import load_model
 

@@ -14,8 +14,8 @@ from transformers import UnbatchedClassifierFreeGuidanceLogitsProcessor
 from transformers.modeling_outputs import CausalLMOutput
 
 from la_agents import alignment, guidance
-from la_agents.engine.sequence import Alignment
 from la_agents.errors import ConfigurationError
+from la_agents.requests import Alignment
 
 VOCAB = 61
 OWN = {method: Alignment(method=method) for method in guidance.PRESETS}

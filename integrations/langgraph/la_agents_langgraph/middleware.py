@@ -17,7 +17,8 @@ from langgraph.channels.untracked_value import UntrackedValue
 from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
-from la_agents.calls.personalization import Personalized, last_human_text
+from la_agents.calls.builder import last_human_text
+from la_agents.calls.settings import Personalized
 from la_agents.learning.background import BackgroundLearner
 from la_agents.learning.learner import PreferenceLearner
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore

@@ -11,8 +11,8 @@ from typing import Any
 
 from jsonschema.validators import Draft202012Validator
 
-from la_agents.engine.grammar import json_problem
 from la_agents.errors import ConfigurationError
+from la_agents.requests.grammar import json_problem
 from la_agents.structure.schema.endless import without_endless
 from la_agents.structure.schema.exclusion import exclusive_options
 from la_agents.structure.schema.logic import complement, conditional, containing, dependencies, most_distinct

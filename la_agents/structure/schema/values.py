@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from la_agents.engine.grammar import json_problem
 from la_agents.errors import ConfigurationError
+from la_agents.requests.grammar import json_problem
 from la_agents.structure.schema.formats import FORMATS
 
 __all__ = ["NothingLeftError", "narrow_numbers", "narrow_strings", "writable"]

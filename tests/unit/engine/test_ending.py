@@ -13,8 +13,8 @@ import pytest
 
 from la_agents.engine.constraint import Constraint, GrammarCompiler, allowed_tokens
 from la_agents.engine.ending import Ending
-from la_agents.engine.grammar import Grammar
 from la_agents.errors import ConfigurationError
+from la_agents.requests import Grammar
 from la_agents.structure.json_schema import narrowed
 from la_agents.structure.schema.formats import FORMATS
 from tests.tiny import tiny_model

@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from la_agents.engine.engine import Engine, engine_for
-from la_agents.engine.generation import Completion, Generation
 from la_agents.engine.scheduler import Limits
-from la_agents.engine.sequence import Request, Sampling
 from la_agents.errors import ConfigurationError, EngineBusyError, RequestTooLargeError
 from la_agents.models import LoadedModel
+from la_agents.requests import Completion, Generation, Request, Sampling
 from tests.engine_tools import answer, fresh_model, random_request, text_of, tokens_of
 
 THREAD = "la_agents-engine"

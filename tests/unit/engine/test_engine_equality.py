@@ -13,7 +13,7 @@ from torch import Tensor
 from la_agents import guidance
 from la_agents.engine.engine import Engine
 from la_agents.engine.scheduler import Limits
-from la_agents.engine.sequence import Alignment, Request, Sampling
+from la_agents.requests import Alignment, Request, Sampling
 from tests.tiny import FAMILIES, pristine_model, tiny_model
 
 MAX_TOKENS = 12

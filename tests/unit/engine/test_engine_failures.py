@@ -17,9 +17,7 @@ import pytest
 import torch
 
 from la_agents.engine.engine import Engine, engine_for
-from la_agents.engine.generation import Generation
 from la_agents.engine.scheduler import Limits
-from la_agents.engine.sequence import Request
 from la_agents.errors import (
     DeadlineExceededError,
     EngineClosedError,
@@ -28,6 +26,7 @@ from la_agents.errors import (
     RequestTooLargeError,
 )
 from la_agents.models import LoadedModel
+from la_agents.requests import Generation, Request
 from tests.engine_tools import POISON, FailingTokenizer, answer, failing_on, fresh_model, random_request, tokens_of
 
 ERRORS = {

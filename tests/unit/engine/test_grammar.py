@@ -15,10 +15,8 @@ from hypothesis import strategies as st
 
 from la_agents.engine.constraint import GrammarCompiler
 from la_agents.engine.engine import Engine
-from la_agents.engine.generation import Completion
-from la_agents.engine.grammar import Grammar
-from la_agents.engine.sequence import Request
 from la_agents.errors import ConfigurationError, IncompleteAnswerError
+from la_agents.requests import Completion, Grammar, Request
 from tests.engine_tools import answer, random_request, text_of, tokens_of
 from tests.tiny import FAMILIES, tiny_model
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from la_agents.engine.generation import Chunk, Completion, Generation
 from la_agents.engine.loop import Loop
 from la_agents.engine.prefix_cache import PrefixCache
 from la_agents.engine.scheduler import Limits, Scheduler
-from la_agents.engine.sequence import Request, Sequence, Status
+from la_agents.engine.sequence import Sequence, Status
 from la_agents.errors import DeadlineExceededError, GenerationError
 from la_agents.models import LoadedModel
 from la_agents.models.quantization import quantize_model
+from la_agents.requests import Chunk, Completion, Generation, Request
 from tests.engine_tools import POISON, answer, failing_on, fresh_model, random_request, tokens_of
 
 MODEL = fresh_model()

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from la_agents.engine.prefill import Prefill, PrefillRow, fair_order, plan_prefill
-from la_agents.engine.sequence import Request, Sequence
+from la_agents.engine.sequence import Sequence
+from la_agents.requests import Request
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 Parts = list[tuple[int, ...]]

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from la_agents import alignment
 from la_agents.engine.sampler import Sampler
-from la_agents.engine.sequence import Alignment, Fluency, Request, Sampling, Sequence, TokenRecord
+from la_agents.engine.sequence import Fluency, Sequence
+from la_agents.requests import Alignment, Request, Sampling, TokenRecord
 
 VOCAB = 128  # two of the blocks that the sampler looks at; the tiny models have no whole number of them
 NUM_DRAWS = 1200

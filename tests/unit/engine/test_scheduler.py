@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from la_agents.engine.scheduler import Limits, Scheduler
-from la_agents.engine.sequence import Request, Sampling, Sequence, Status
+from la_agents.engine.sequence import Sequence, Status
 from la_agents.errors import ConfigurationError, EngineBusyError, RequestTooLargeError
+from la_agents.requests import Request, Sampling
 
 SHAPES = st.tuples(st.integers(1, 30), st.integers(0, 4), st.integers(1, 20))
 LIMITS = Limits(max_rows=6, max_cached_tokens=150, max_waiting=5, max_positions=40)

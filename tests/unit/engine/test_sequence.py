@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM
+from la_agents.calls.builder import CallBuilder
 from la_agents.engine.sampler import Sampler
-from la_agents.engine.sequence import MAX_FACTOR, MIN_TEMPERATURE, Alignment, Request, Sampling, Sequence
+from la_agents.engine.sequence import Sequence
 from la_agents.errors import ConfigurationError
+from la_agents.requests import Alignment, Request, Sampling
+from la_agents.requests.checks import MAX_FACTOR, MIN_TEMPERATURE
 from tests.tiny import tiny_model
 
 NEVER = [math.nan, math.inf, -math.inf, 10**400, -(10**400), 1e300, "1", None, True, [1.0], 1j]
@@ -59,7 +62,7 @@ def test_the_faces_refuse_them_before_any_work(face: Any, name: str, value: Any)
     with pytest.raises(ConfigurationError, match=name):
         face(model="/no/such/model", **{name: value})
     with pytest.raises(ConfigurationError, match=name):
-        face(model="/no/such/model").make_call("Hello", (), None, {name: value})
+        CallBuilder.of(face(model="/no/such/model"), {name: value}, query="Hello")
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -0.1, 1e39, 10**400, "1", None])

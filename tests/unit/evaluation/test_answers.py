@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from la_agents.engine.engine import Engine
-from la_agents.engine.sequence import Alignment, Request, Sampling
 from la_agents.errors import ConfigurationError, RequestTooLargeError
 from la_agents.evaluation.answers import Job, answer_all
 from la_agents.evaluation.likelihood import Scorer
 from la_agents.evaluation.methods import METHODS, POLICIES, Setting, log_policy, methods_named, policy_of
 from la_agents.principles import Principle
 from la_agents.prompts.builder import PromptBuilder
+from la_agents.requests import Alignment, Request, Sampling
 from tests.engine_tools import fresh_model
 from tests.tiny import pristine_model, tiny_model
 

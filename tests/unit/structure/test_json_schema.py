@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from la_agents.engine.grammar import Grammar
 from la_agents.errors import ConfigurationError
+from la_agents.requests import Grammar
 from la_agents.structure.json_schema import Narrowed, narrowed, without_titles
 from tests.grammar_walks import accepts, walks
 from tests.schemas import tagged

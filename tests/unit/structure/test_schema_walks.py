@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from jsonschema.validators import extend, validator_for
 
-from la_agents.engine.grammar import Grammar
+from la_agents.requests import Grammar
 from la_agents.structure.json_schema import Narrowed
 from tests.grammar_walks import walks
 from tests.schemas import SCHEMAS

@@ -21,8 +21,8 @@ from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter
 from typing_extensions import NotRequired, ReadOnly, Required, TypedDict
 
 from la_agents import ChatLinearAlignment
-from la_agents.engine.grammar import Grammar
 from la_agents.errors import ConfigurationError, GenerationError, RequestTooLargeError
+from la_agents.requests import Grammar
 from la_agents.structure.json_schema import narrowed
 from la_agents.structure.structured_output import schema_of
 from tests.grammar_walks import walks

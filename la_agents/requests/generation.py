@@ -9,43 +9,11 @@ import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
 
-from la_agents.engine.sequence import TokenRecord
 from la_agents.errors import EngineClosedError
+from la_agents.requests.records import Chunk, Completion
 
-__all__ = ["Chunk", "Completion", "Generation"]
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Text that became certain with one token; may be empty while a character or a stop string is incomplete."""
-
-    text: str
-    record: TokenRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A finished answer.
-
-    Attributes:
-        tail: Text released only at the end: the chunks' texts and this make the answer.
-        finish_reason: "stop" (end of sequence or a stop string), "length" or "cancelled".
-        records: One a generated token, end of sequence not counted.
-        num_rows: Rows decoded side by side.
-        num_prompt_tokens: Tokens of the reference prompt.
-        num_computed_tokens: Prompt tokens computed over all rows.
-        num_cached_tokens: Prompt tokens found in the prefix cache, over all rows.
-    """
-
-    tail: str
-    finish_reason: str
-    records: tuple[TokenRecord, ...] = field(repr=False)
-    num_rows: int
-    num_prompt_tokens: int
-    num_computed_tokens: int
-    num_cached_tokens: int
+__all__ = ["Event", "Generation"]
 
 
 Event = Chunk | Completion | BaseException

@@ -1,0 +1,41 @@
+"""`/health`, `/ready` and `/metrics`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from la_agents.errors import StoreUnavailableError
+from la_agents_server.errors import ApiError
+from la_agents_server.services import require_admin, services_of
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["Operation"])
+
+
+@router.get("/health", dependencies=[])
+async def health() -> dict[str, str]:
+    """Whether the process answers at all."""
+    return {"status": "ok"}
+
+
+@router.get("/ready")
+async def ready(request: Request) -> dict[str, str]:
+    """Whether it takes requests: the model is loaded, the store can be reached, and it is not stopping."""
+    services = services_of(request)
+    if services.stopping or not services.ready:
+        raise ApiError(503, "The server is starting or stopping.", code="not_ready", headers={"Retry-After": "1"})
+    try:
+        await services.store.acount("readiness")
+    except StoreUnavailableError:
+        raise ApiError(503, "The store cannot be reached.", code="not_ready", headers={"Retry-After": "1"}) from None
+    return {"status": "ready"}
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Figures for Prometheus, for admins."""
+    require_admin(request)
+    return Response(services_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,106 @@
+"""Services: what the routes of one application share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+
+from la_agents import ChatLinearAlignment, LinearAlignmentLLM, PreferenceStore
+from la_agents.learning import BackgroundLearner, FeedbackRecorder, PreferenceLearner
+from la_agents_server.answer_log import AnswerLog
+from la_agents_server.database import Database
+from la_agents_server.errors import ApiError
+from la_agents_server.keys import Keys
+from la_agents_server.metrics import Metrics
+from la_agents_server.principal import Principal, user_of
+from la_agents_server.rates import Rates
+from la_agents_server.settings import Settings
+from la_agents_server.sign_ins import SignIns
+from la_agents_server.user_tokens import UserTokens
+
+__all__ = ["Services", "principal_of", "require_admin", "services_of", "user_for"]
+
+
+@dataclass
+class Services:
+    """Made once by `create_app`.
+
+    Attributes:
+        settings: Of the server.
+        store: The users' preferences.
+        chat: Answers with the preferences of the call's user.
+        plain_chat: The same model, which looks nothing up.
+        completion: As `chat`, for plain text.
+        plain_completion: As `plain_chat`, for plain text.
+        database: Keys, sessions and uses.
+        stopping: Whether no more requests are taken.
+    """
+
+    settings: Settings
+    store: PreferenceStore
+    chat: ChatLinearAlignment
+    plain_chat: ChatLinearAlignment
+    completion: LinearAlignmentLLM
+    plain_completion: LinearAlignmentLLM
+    database: Database
+    layers: tuple[str, ...] = ()
+    stopping: bool = False
+    ready: bool = False
+    keys: Keys = field(init=False)
+    sign_ins: SignIns = field(init=False)
+    tokens: UserTokens = field(init=False)
+    rates: Rates = field(init=False)
+    metrics: Metrics = field(init=False)
+    answers: AnswerLog = field(init=False)
+    feedback: FeedbackRecorder = field(init=False)
+    learner: BackgroundLearner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keys = Keys(self.database)
+        self.sign_ins = SignIns(self.database, self.settings.session_days)
+        self.tokens = UserTokens(self.settings)
+        self.rates = Rates(self.settings)
+        self.metrics = Metrics(self._engine_stats)
+        self.answers = AnswerLog(self.database)
+        self.feedback = FeedbackRecorder(self.store)
+        self.learner = BackgroundLearner(PreferenceLearner(self.store, require_approval=True))
+
+    @property
+    def model_name(self) -> str:
+        """How clients call the model."""
+        return self.settings.model_name or self.chat.model_name
+
+    def check_model(self, name: str) -> None:
+        """Raise ApiError, 404, unless this is the model that is served."""
+        if name != self.model_name:
+            msg = f"Expected the model {self.model_name!r}, got another; see /v1/models."
+            raise ApiError(404, msg, code="model_not_found", param="model")
+
+    def _engine_stats(self) -> Mapping[str, Any] | None:
+        return self.chat.engine.stats().as_dict() if self.ready else None
+
+
+def services_of(request: Request) -> Services:
+    """The services of the application that a request came to."""
+    services: Services = request.app.state.services
+    return services
+
+
+def principal_of(request: Request) -> Principal:
+    """Who asks; the guard has made sure that there is somebody."""
+    principal: Principal = request.state.principal
+    return principal
+
+
+def user_for(request: Request, **fields: str | None) -> str:
+    """The user whom a request speaks for; `fields` are those of its body that name one."""
+    return user_of(principal_of(request), request.headers, services_of(request).tokens, fields)
+
+
+def require_admin(request: Request) -> None:
+    """Raise ApiError, 403, unless an admin asks."""
+    if principal_of(request).kind != "admin":
+        raise ApiError(403, "Expected an admin's key, got another.", code="not_admin")

@@ -1,0 +1,84 @@
+"""Serving: the process around the application, from the first link to a graceful stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Any, NamedTuple
+
+import uvicorn
+from fastapi import FastAPI
+
+from la_agents import PreferenceStore
+from la_agents_server.app import create_app
+from la_agents_server.demo import fill
+from la_agents_server.logs import log_as_json
+from la_agents_server.services import Services
+from la_agents_server.settings import Settings
+
+__all__ = ["Address", "Server", "run"]
+
+
+class Address(NamedTuple):
+    """Where a server is reached."""
+
+    host: str
+    port: int
+    scheme: str = "http"
+
+    @property
+    def url(self) -> str:
+        """For a browser on this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+class Server(uvicorn.Server):
+    """Refuses new requests as soon as it is asked to stop; running answers may end within their time."""
+
+    def __init__(self, application: FastAPI, address: Address) -> None:
+        self._services: Services = application.state.services
+        super().__init__(
+            uvicorn.Config(
+                application,
+                host=address.host,
+                port=address.port,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=self._services.settings.shutdown_seconds,
+            )
+        )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """On a signal."""
+        self._services.stopping = True
+        super().handle_exit(sig, frame)
+
+
+def run(
+    location: str,
+    settings: Settings,
+    model: Mapping[str, Any],
+    layers: Sequence[str],
+    address: Address,
+    *,
+    log_level: str,
+    demo: bool,
+) -> None:
+    """Serve until a signal comes."""
+    os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"  # what users say stays here
+    log_as_json(log_level)
+    where = {"url": location} if location.startswith(("http://", "https://")) else {"path": location}
+    with PreferenceStore(**where, layers=layers) as store:  # type: ignore[arg-type]
+        application = create_app(store, settings, model=model, layers=layers)
+        services: Services = application.state.services
+        users = fill(store) if demo else ()
+        links = [f"{address.url}/signin?token={services.sign_ins.link(user)}" for user in users]
+        for user, link in zip(users, links, strict=True):
+            print(f"Sign in as {user}, once: {link}", file=sys.stderr)
+        if not services.sign_ins.had_admin():
+            print(f"Sign in as the admin, once: {address.url}/signin?token={services.sign_ins.link()}", file=sys.stderr)
+        Server(application, address).run()

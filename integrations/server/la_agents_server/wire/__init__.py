@@ -1,0 +1,1 @@
+"""The wire: OpenAI's requests and answers as values, without routes."""

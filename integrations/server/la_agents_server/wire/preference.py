@@ -1,0 +1,148 @@
+"""Preferences: the requests of the preferences API. What comes back is `memory.view`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+from la_agents.preferences.preference import MAX_TEXT_CHARS, Scope
+
+__all__ = ["Draft", "Feedback", "LayerDraft", "Listed", "NewKey", "NewLink", "Patch", "PreferenceView", "Search"]
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")]
+Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Days = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Draft(_Wire):
+    """A preference to add, in the user's own words."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"text": "Answer in short sentences.", "scope": "always", "weight": 1.0}]}
+    )
+
+    text: Text
+    scope: Scope = "relevant"
+    weight: Weight = 1.0
+    expires_at: AwareDatetime | None = None
+    half_life_days: Days | None = None
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    consolidate: bool = True
+    """Whether what is already known is not stored twice, and what it contradicts is superseded."""
+
+
+class Patch(_Wire):
+    """What to change; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"weight": 2.0}], "minProperties": 1})
+
+    text: Text | None = None
+    scope: Scope | None = None
+    weight: Weight | None = None
+    expires_at: AwareDatetime | None = None
+    half_life_days: Days | None = None
+    metadata: dict[str, JsonValue] | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """What was given; null clears an expiry or a half-life, and says nothing of the others."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return {n: v for n, v in given.items() if v is not None or n in ("expires_at", "half_life_days")}
+
+
+class Search(_Wire):
+    """A question, to see what an answer to it would use."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"query": "Which restaurant should I try?"}]})
+
+    query: Annotated[str, Field(max_length=20_000)]
+    k: Annotated[int, Field(ge=0, le=100)] | None = None
+    """At most so many relevant ones; null for as many as an answer takes."""
+    as_of: AwareDatetime | None = None
+
+
+class Feedback(_Wire):
+    """A rating of an answer."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"answer": "chatcmpl-0", "score": 1.0}]})
+
+    answer: Annotated[str, Field(max_length=100)]
+    """The `id` of the answer."""
+    score: Annotated[float, Field(ge=-1, le=1)]
+    comment: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] | None = None
+
+
+class LayerDraft(_Wire):
+    """A preference of the organisation to add to a shared layer."""
+
+    text: Text
+    scope: Scope = "always"
+    weight: Weight = 1.0
+    locked: bool = False
+    """Whether no user's own preference overrules it."""
+
+
+class NewKey(_Wire):
+    """A key to make; see `la-agents-server keys add`."""
+
+    kind: Annotated[str, Field(pattern="^(personal|application|admin)$")]
+    user: Annotated[str, Field(max_length=256)] | None = None
+    name: Annotated[str, Field(max_length=200)] = ""
+    prefix: Annotated[str, Field(max_length=200)] = ""
+    names_users: bool = False
+    learns: bool = False
+    days: Annotated[float, Field(gt=0, le=36_500)] | None = None
+    requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    max_concurrent: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
+class NewLink(_Wire):
+    """A link that signs a user in to the page, once."""
+
+    user: Annotated[str, Field(min_length=1, max_length=256)]
+    hours: Annotated[float, Field(gt=0, le=720)] = 24.0
+
+
+class UseView(BaseModel):
+    """How a preference was used: in how many answers, how far it moved them (nats per token), and when last."""
+
+    number: int
+    moved: float
+    last_at: AwareDatetime
+
+
+class PreferenceView(BaseModel):
+    """A preference as it is now."""
+
+    model_config = ConfigDict(extra="allow")
+
+    object: str
+    id: str
+    text: str
+    scope: Scope
+    weight: float
+    effective_weight: float
+    state: str
+    source: str
+    confidence: float
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    expires_at: AwareDatetime | None
+    half_life_days: float | None
+    num_said: int
+    superseded_by: str | None
+    metadata: dict[str, JsonValue]
+    use: UseView | None
+
+
+class Listed(BaseModel):
+    """A page of a list; go on with `after` set to `last_id` while `has_more`."""
+
+    object: str
+    data: list[PreferenceView]
+    has_more: bool
+    last_id: str | None

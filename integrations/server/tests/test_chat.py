@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import httpx
+import openai
+import pytest
+from pydantic import BaseModel
+from running import Served
+
+MESSAGES: Any = [{"role": "user", "content": "Tell me about the sea."}]
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"]},
+    },
+}
+
+
+@pytest.fixture
+def client(tiny_server: Served) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{tiny_server.url}/v1", api_key=tiny_server.key("alice"), max_retries=0)
+
+
+@pytest.fixture
+def http(tiny_server: Served) -> httpx.Client:
+    return tiny_server.http(tiny_server.key("alice"))
+
+
+def events_of(text: str) -> list[str]:
+    """The data of each event, comments left out."""
+    assert text.endswith("\n\n")
+    return [event.removeprefix("data: ") for event in text[:-2].split("\n\n") if not event.startswith(":")]
+
+
+def test_a_whole_answer_and_a_streamed_one_are_the_same(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "tiny-llama", "messages": MESSAGES, "seed": 3, "temperature": 1.0}
+    whole = client.chat.completions.create(**asked)
+    chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert [c.choices[0].finish_reason for c in chunks[:-1]] == [None] * (len(chunks) - 2) + ["length"]
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == whole.usage
+    assert len({(c.id, c.created, c.model, c.object) for c in chunks}) == 1
+    assert chunks[-2].la_agents["alignment"]["num_tokens"] == whole.usage.completion_tokens  # type: ignore[attr-defined]
+
+
+def test_the_stream_is_written_to_the_letter(http: httpx.Client) -> None:
+    answer = http.post("/v1/chat/completions", json={"model": "tiny-llama", "messages": MESSAGES, "stream": True})
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert "content-length" not in answer.headers
+    *chunks, done = events_of(answer.text)
+    assert done == "[DONE]"
+    assert all(json.loads(chunk)["choices"][0]["index"] == 0 for chunk in chunks)
+    assert not any("usage" in json.loads(chunk) for chunk in chunks)
+
+
+async def test_the_async_client_gets_as_many_choices_as_it_asked_for(tiny_server: Served) -> None:
+    client = openai.AsyncOpenAI(base_url=f"{tiny_server.url}/v1", api_key=tiny_server.key("alice"))
+    asked: Any = {"model": "tiny-llama", "messages": MESSAGES, "n": 3, "seed": 1, "temperature": 1.0}
+    whole = await client.chat.completions.create(**asked)
+    texts = ["", "", ""]
+    reasons: list[str | None] = [None, None, None]
+    async for chunk in await client.chat.completions.create(**asked, stream=True):
+        texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+        reasons[chunk.choices[0].index] = chunk.choices[0].finish_reason or reasons[chunk.choices[0].index]
+    assert [choice.message.content for choice in whole.choices] == texts
+    assert len(set(texts)) == 3
+    assert None not in reasons
+    assert [choice.index for choice in whole.choices] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+def test_a_tool_is_called_whole_and_streamed(client: openai.OpenAI, choice: Any) -> None:
+    asked: Any = {"model": "tiny-llama", "messages": MESSAGES, "tools": [WEATHER], "tool_choice": choice}
+    asked |= {"max_tokens": 120, "parallel_tool_calls": False}
+    whole = client.chat.completions.create(**asked).choices[0]
+    assert whole.finish_reason == "tool_calls"
+    assert whole.message.content is None
+    (call,) = whole.message.tool_calls or ()
+    assert call.type == "function"
+    assert call.function.name == "weather"
+    assert json.loads(call.function.arguments)["city"] in ("Oslo", "Rome")
+    with client.chat.completions.stream(**asked) as stream:
+        final = stream.get_final_completion().choices[0]
+    assert final.finish_reason == "tool_calls"
+    (streamed,) = final.message.tool_calls or ()
+    assert json.loads(streamed.function.arguments) == json.loads(call.function.arguments)
+    assert streamed.id
+
+
+def test_a_conversation_with_calls_and_results_goes_on(client: openai.OpenAI) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    answer = client.chat.completions.create(
+        model="tiny-llama",
+        messages=[
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "How is it in Oslo?"}]},
+            {"role": "assistant", "content": None, "tool_calls": [call]},  # type: ignore[list-item]
+            {"role": "tool", "tool_call_id": "call_1", "content": "Rain."},
+        ],
+        tools=[WEATHER],
+        tool_choice="none",
+    )
+    assert answer.choices[0].finish_reason == "length"
+
+
+def test_an_answer_is_parsed_into_a_class(client: openai.OpenAI) -> None:
+    class City(BaseModel):
+        name: Literal["Oslo", "Rome"]
+        is_big: bool
+
+    answer = client.chat.completions.parse(model="tiny-llama", messages=MESSAGES, response_format=City, max_tokens=200)
+    assert isinstance(answer.choices[0].message.parsed, City)
+    mode: Any = {"type": "json_object"}
+    answer_text = client.chat.completions.create(
+        model="tiny-llama", messages=MESSAGES, response_format=mode, max_tokens=200
+    )
+    assert isinstance(json.loads(answer_text.choices[0].message.content or ""), dict)
+
+
+def test_logprobs_are_the_aligned_ones_with_the_references_beside_them(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "tiny-llama", "messages": MESSAGES, "logprobs": True, "top_logprobs": 2}
+    asked["extra_body"] = {"la_agents": {"principles": ["Talk like a pirate."], "support": "all"}}
+    answer = client.chat.completions.create(**asked)
+    tokens = answer.choices[0].logprobs.content  # type: ignore[union-attr]
+    assert tokens is not None
+    assert "".join(token.token for token in tokens) == answer.choices[0].message.content
+    for token in tokens:
+        assert token.logprob == token.top_logprobs[0].logprob  # greedy
+        assert [t.logprob for t in token.top_logprobs] == sorted((t.logprob for t in token.top_logprobs), reverse=True)
+        assert token.la_agents["reference_logprob"] < 0  # type: ignore[attr-defined]
+    assert any(t.logprob != t.la_agents["reference_logprob"] for t in tokens)  # type: ignore[attr-defined]
+    report = answer.la_agents["alignment"]  # type: ignore[attr-defined]
+    assert "tokens" not in report
+    assert "text" not in report["principles"][0]
+    last = list(client.chat.completions.create(**asked, stream=True))[-1]
+    assert last.choices[0].logprobs.content == tokens  # type: ignore[union-attr]
+
+
+def test_an_answer_follows_the_preferences_of_its_user(tiny_server: Served) -> None:
+    tiny_server.services.store.add("prefers", "Talk like a pirate.", scope="always")
+    with tiny_server.http(tiny_server.key("prefers")) as http:
+        asked = {"model": "tiny-llama", "messages": MESSAGES}
+        aligned = http.post("/v1/chat/completions", json=asked).json()
+        explained = http.post("/v1/chat/completions", json=asked | {"la_agents": {"explain": True}}).json()
+        plain = http.post("/v1/chat/completions", json=asked | {"la_agents": {"memory": False}}).json()
+        (used,) = aligned["la_agents"]["alignment"]["principles"]
+        without = http.post("/v1/chat/completions", json=asked | {"la_agents": {"without": [used["id"]]}}).json()
+    assert used["layer"] == "user"
+    assert explained["la_agents"]["alignment"]["principles"][0]["text"] == "Talk like a pirate."
+    assert len(explained["la_agents"]["alignment"]["tokens"]) == explained["usage"]["completion_tokens"]
+    assert plain["la_agents"]["alignment"]["principles"] == []
+    assert without["la_agents"]["alignment"]["principles"] == []
+    assert plain["choices"][0]["message"] == without["choices"][0]["message"] != aligned["choices"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0]"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0]",
+        ),
+        ({"temperature": "warm"}, "temperature"),
+        ({"temperature": 3}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"n": 0}, "n"),
+        ({"n": 1000}, "n"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": True}, "max_completion_tokens"),
+        ({"seed": -1}, "seed"),
+        ({"stop": ["x"] * 17}, "stop"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"modalities": ["audio"]}, "modalities"),
+        ({"store": True}, "store"),
+        ({"top_logprobs": 20, "logprobs": True}, "top_logprobs"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [WEATHER] * 200}, "tools"),
+        ({"response_format": {"type": "lark", "lark": "start: x"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"la_agents": {"strenght": 1}}, "la_agents.strenght"),
+        ({"la_agents": {"explain": 1}}, "la_agents.explain"),
+        ({"la_agents": {"strength": 1e300}}, None),
+        ({"la_agents": {"method": "magic"}}, None),
+        ({"stop": [""]}, None),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, None),
+        ({"messages": [{"role": "tool", "tool_call_id": "x", "content": "y" * 5_000}]}, None),
+        ({"tools": [WEATHER], "tool_choice": "nothing"}, None),
+    ],
+)
+def test_bad_input_is_refused_with_the_field_named(
+    http: httpx.Client, change: dict[str, Any], param: str | None
+) -> None:
+    body = json.dumps({"model": "tiny-llama", "messages": MESSAGES} | change)
+    for stream in ("", ',"stream":true'):
+        answer = http.post(
+            "/v1/chat/completions", content=body[:-1] + stream + "}", headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 400, answer.text
+        error = answer.json()["error"]
+        assert error["type"] == "invalid_request_error"
+        assert error["message"].startswith("Expected")
+        if param is not None:
+            assert (error["param"] or "").startswith(param)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"model": NaN}', b'"x"'])
+def test_a_body_that_is_no_request_is_refused(http: httpx.Client, body: bytes) -> None:
+    answer = http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_neutral_values_and_unknown_fields_are_taken(http: httpx.Client) -> None:
+    neutral = {
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0,
+        "logit_bias": {},
+        "store": False,
+        "service_tier": "auto",
+    }
+    asked = {"model": "tiny-llama", "messages": MESSAGES, "stop": None, "metadata": {"a": "b"}, "top_k": 40, **neutral}
+    assert http.post("/v1/chat/completions", json=asked).status_code == 200
+
+
+def test_another_model_is_not_found_and_a_long_prompt_is_too_long(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.chat.completions.create(model="gpt-7", messages=MESSAGES)
+    assert missing.value.code == "model_not_found"
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError) as long:
+            client.chat.completions.create(
+                model="tiny-llama", messages=[{"role": "user", "content": "sea " * 20_000}], stream=stream
+            )
+        assert long.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_goes_frees_its_rows(tiny_server: Served, stream: bool) -> None:
+    engine = tiny_server.services.chat.engine
+    before = engine.stats().num_cancelled
+    body = json.dumps({"model": "tiny-llama", "messages": MESSAGES, "max_tokens": 1_500, "stream": stream, "n": 2})
+    key, length = tiny_server.key("alice"), len(body)
+    head = (
+        f"Host: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {length}"
+    )
+    with socket.create_connection(("127.0.0.1", httpx.URL(tiny_server.url).port or 0)) as connection:
+        connection.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+        wait_until(lambda: engine.stats().num_running == 2)
+    wait_until(lambda: engine.stats().num_rows == 0)
+    assert engine.stats().num_cancelled == before + 2
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(20_000):
+        if holds():
+            return
+        time.sleep(0.001)
+    pytest.fail("it never came to be")
