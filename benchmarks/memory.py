@@ -64,10 +64,11 @@ def text_of(user: int, number: int) -> str:
 
 def fill_ours(folder: Path, num_users: int) -> None:
     """Write shard by shard, in large batches, what `add_many` would write user by user."""
-    from la_agents.preferences.consolidation.plan import new_record
+    from la_agents.preferences.history import Operation
     from la_agents.preferences.preference import Preference, utc_now
     from la_agents.preferences.storage.records import metadata_of, record_id
     from la_agents.preferences.store import PreferenceStore
+    from la_agents.preferences.writing import new_record
 
     with PreferenceStore(folder, embeddings=Synthetic()) as store:
         first = [text_of(0, number) for number in range(PER_USER)]
@@ -94,6 +95,7 @@ def fill_ours(folder: Path, num_users: int) -> None:
                             updated_at=now,
                         ),
                         vector,
+                        Operation(now),
                     )
                     for (user, number), vector in zip(part, vectors, strict=True)
                 ]

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from la_agents.errors import InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences.preference import Preference, Scope
-from la_agents.preferences.rules.statements import letters
 from la_agents.preferences.store import PreferenceStore
+from la_agents.preferences.words import folded
 from la_agents.users import resolve_user
 
 __all__ = [
@@ -96,7 +96,7 @@ class _PreferenceTool(BaseTool):
         """The active preference that the model means, by its id or its words."""
         active = self.store.list(user)
         for preference in active:
-            if which.strip().strip("[]") == preference.id or letters(which) == letters(preference.text):
+            if which.strip().strip("[]") == preference.id or folded(which) == folded(preference.text):
                 return preference
         msg = f"There is no preference {which!r}. Call recall_preferences and use an id from its answer."
         raise ToolException(msg)

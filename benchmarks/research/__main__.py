@@ -82,14 +82,14 @@ def consolidation(
 ) -> None:
     """How often what is said again, restated or contradicted is recognised, and what is independent left alone."""
     from benchmarks.research.consolidation import judge_pairs, read_pairs
-    from la_agents.preferences.consolidation.plan import RuleConsolidator
+    from la_agents.preferences.consolidation.judging import CoreConsolidator
     from la_agents.preferences.embedding.bundled import BundledEmbeddings
 
     read = read_pairs(pairs)
     reports = {}
     for split in dict.fromkeys(pair.split for pair in read):
         own = [pair for pair in read if pair.split == split]
-        reports[split] = judge_pairs(own, RuleConsolidator(), BundledEmbeddings()).report()
+        reports[split] = judge_pairs(own, CoreConsolidator(), BundledEmbeddings()).report()
     _print_reports(reports, as_json)
 
 

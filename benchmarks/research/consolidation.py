@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.consolidation.plan import Consolidator, KnownPreference
-from la_agents.preferences.rules.comparison import Relation
+from la_agents.preferences.consolidation.judging import Consolidator, KnownPreference, Relation
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings

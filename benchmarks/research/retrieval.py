@@ -18,8 +18,10 @@ import numpy as np
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.embedding.vectorizer import Vectorizer
 from la_agents.preferences.preference import Preference, ScoredPreference, utc_now
-from la_agents.preferences.retrieval.ranking import Query, floor_among, most_relevant, most_similar
-from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.record import StoredPreference
+from la_agents.preferences.retrieval.everyday import Common
+from la_agents.preferences.retrieval.query import Query
+from la_agents.preferences.retrieval.ranking import floor_among, most_relevant, most_similar
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -89,8 +91,10 @@ class Questions:
             for n, (text, vector) in enumerate(zip(texts, vectorizer.documents(texts), strict=True))
         ]
         asked = vectorizer.documents([question.text for question in questions])
-        common = vectorizer.common()
-        self.queries = [Query(question.text, vector, common) for question, vector in zip(questions, asked, strict=True)]
+        common = Common.learnt(vectorizer.documents)
+        self.queries = [
+            Query((question.text,), vector[None], common) for question, vector in zip(questions, asked, strict=True)
+        ]
 
     @property
     def topics(self) -> list[str]:
@@ -130,7 +134,7 @@ def read_topics(folder: Path) -> list[Question]:
 
 def by_cosine(query: Query, held: Sequence[StoredPreference], k: int, floor: float | None) -> list[ScoredPreference]:
     """The plain way: the nearest vectors."""
-    return most_similar(held, query.vector, k, floor)
+    return most_similar(held, query.vectors[0], k, floor)
 
 
 def by_relevance(query: Query, held: Sequence[StoredPreference], k: int, floor: float | None) -> list[ScoredPreference]:

@@ -13,8 +13,8 @@ from la_agents.cli.tables import print_table
 from la_agents.cli.terminal import answer, clean, counting_bar, note, print_json
 
 if TYPE_CHECKING:
-    from la_agents.preferences.layers import SharedPreferences
     from la_agents.preferences.preference import Preference
+    from la_agents.preferences.shared import SharedPreferences
 
 __all__ = ["app"]
 

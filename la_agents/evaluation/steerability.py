@@ -30,6 +30,7 @@ METHODS = (
     "prompt",
     "prompt-system",
     "prompt-user",
+    "calibrated",
     "tapered",
     "tapered+budget",
     "linear",

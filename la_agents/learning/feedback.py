@@ -15,7 +15,7 @@ from la_agents.learning.proposal import PreferenceExtractor, Proposal
 from la_agents.learning.rules import RuleExtractor
 from la_agents.preferences.aio import async_twin
 from la_agents.preferences.preference import Preference, PreferenceDraft
-from la_agents.preferences.ratings import WeightRule, rate
+from la_agents.preferences.ratings import WeightRule
 from la_agents.preferences.store import PreferenceStore
 from la_agents.users import resolve_user
 
@@ -99,7 +99,7 @@ class FeedbackRecorder:
             raise ConfigurationError(msg)
         ids = own_ids(answer) if isinstance(answer, BaseMessage) else self.callback.ids_of(answer)
         drafts = self._read(comment) if comment and comment.strip() else []
-        changed = rate(self._store, user, ids, score, self._weights)
+        changed = self._store.rate(user, ids, score, self._weights)
         return Rating(changed, self._store.proposals.add(user, drafts) if drafts else [])
 
     arate = async_twin(rate)

@@ -11,23 +11,30 @@ from la_agents.lazy_names import names_of
 
 if TYPE_CHECKING:
     from la_agents.preferences.consolidation.chat import ChatModelConsolidator
-    from la_agents.preferences.consolidation.plan import Consolidator, Judgement, KnownPreference, RuleConsolidator
+    from la_agents.preferences.consolidation.conflicts import Conflict
+    from la_agents.preferences.consolidation.judging import (
+        Consolidator,
+        CoreConsolidator,
+        Judgement,
+        KnownPreference,
+    )
     from la_agents.preferences.history import Change
-    from la_agents.preferences.layers import SharedPreferences
     from la_agents.preferences.limits import Limits
     from la_agents.preferences.preference import Preference, ScoredPreference
+    from la_agents.preferences.shared import SharedPreferences
     from la_agents.preferences.store import PreferenceStore
 
 __all__ = [
     "Change",
     "ChatModelConsolidator",
+    "Conflict",
     "Consolidator",
+    "CoreConsolidator",
     "Judgement",
     "KnownPreference",
     "Limits",
     "Preference",
     "PreferenceStore",
-    "RuleConsolidator",
     "ScoredPreference",
     "SharedPreferences",
 ]
@@ -37,14 +44,15 @@ __getattr__, __dir__ = names_of(
     {
         "Change": "history",
         "ChatModelConsolidator": "consolidation.chat",
-        "Consolidator": "consolidation.plan",
-        "Judgement": "consolidation.plan",
-        "KnownPreference": "consolidation.plan",
+        "Conflict": "consolidation.conflicts",
+        "Consolidator": "consolidation.judging",
+        "Judgement": "consolidation.judging",
+        "KnownPreference": "consolidation.judging",
         "Limits": "limits",
         "Preference": "preference",
         "PreferenceStore": "store",
-        "RuleConsolidator": "consolidation.plan",
+        "CoreConsolidator": "consolidation.judging",
         "ScoredPreference": "preference",
-        "SharedPreferences": "layers",
+        "SharedPreferences": "shared",
     },
 )

@@ -1,13 +1,15 @@
-"""What happened to a preference: each change with the values that it replaced, so that it can be undone and read
-back."""
+"""What happened to a preference: each change with the values that it replaced, to be undone and read back."""
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-__all__ = ["Change", "ChangeKind"]
+__all__ = ["Change", "ChangeKind", "Operation"]
 
 ChangeKind = Literal[
     "added",
@@ -18,10 +20,19 @@ ChangeKind = Literal[
     "rated",
     "approved",
     "rejected",
+    "decided",
     "forgotten",
     "imported",
     "undone",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that was done, at one time; whatever it changed carries its id and is taken back together."""
+
+    at: datetime
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
 
 
 class Change(BaseModel):
@@ -30,20 +41,27 @@ class Change(BaseModel):
     Attributes:
         at: When.
         kind: `refreshed`: said again. `merged`: restated. `rated`: an answer that used it was rated. `imported`: a file
-            had it otherwise. `undone`: the change before it was taken back.
+            had it otherwise. `decided`: its user keeps it beside another. `undone`: the change before it was taken
+            back. Newer releases may have more kinds.
         why: In words.
         by: The id of the preference that took its place.
         said: The words that were said again or restated.
         before: The values that this change replaced, by field.
         undone: Whether it was taken back later.
+        operation: What the changes that were made together have in common; None in records of older releases.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="allow")  # fields of newer releases are kept
 
     at: AwareDatetime
-    kind: ChangeKind
+    kind: ChangeKind | str
     why: str = ""
     by: str | None = None
     said: str | None = None
     before: dict[str, JsonValue] = Field(default_factory=dict)
     undone: bool = False
+    operation: str | None = None
+
+    def is_of(self, change: Change) -> bool:
+        """Whether one operation made both; older releases gave what they made together the same time."""
+        return self.operation == change.operation and (self.operation is not None or self.at == change.at)

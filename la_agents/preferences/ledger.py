@@ -1,126 +1,177 @@
-"""Ledger: one user's records, read as what stands and written within the limits, with vectors where they are missing.
+"""Ledger: one owner's records, read as what applies and written within the limits, with vectors where they are missing.
 
-What the store's operations have in common; knows no public argument.
+What the operations on preferences have in common; knows no public argument. Slow work, embedding and judging, is done
+while no lock is held: a change is tried on what lies in the store, and what it turns out to need is made before it is
+tried again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
+from la_agents.preferences.consolidation.judging import Judgements
 from la_agents.preferences.embedding.vectorizer import Vectorizer
-from la_agents.preferences.layers import Layer
 from la_agents.preferences.lifecycle import version_at, versions
 from la_agents.preferences.limits import Limits
+from la_agents.preferences.owners import Layer
 from la_agents.preferences.preference import Preference, utc_now
-from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.shards import Shards
 from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.storage.user_records import UserRecords
 from la_agents.preferences.storage.writers import writer
 
-__all__ = ["Ledger"]
+__all__ = ["Change", "Ledger"]
+
+Change = Callable[[Sequence[StoredPreference]], Sequence[StoredPreference]]
+"""What to write, of all that an owner has. Called more than once, so it changes nothing itself."""
+
+_MAX_LOOKS = 4
+"""How often a change is tried before what it still needs is made under the lock: others may write without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Records of one user at a time, named in every call by the id under which they lie (`layers.owner_of`)."""
+    """Records of one owner at a time, named in every call by the id under which they lie (`owners.owner_of`)."""
 
     shards: Shards
+    records: UserRecords
     vectorizer: Vectorizer
     limits: Limits
 
-    @property
-    def records(self) -> UserRecords:
-        """Where the records are read and written."""
-        return UserRecords(self.shards)
+    def edit(self, owner: str, change: Change, judgements: Judgements | None = None) -> list[StoredPreference]:
+        """Write what a change makes of all that the owner has, and return that; nobody else writes meanwhile.
 
-    def edit(
-        self, user: str, change: Callable[[Sequence[StoredPreference]], Sequence[StoredPreference]]
-    ) -> list[Preference]:
-        """Write what a change makes of all that the user has, and return that; nobody else writes meanwhile."""
-        with writer(user):
-            known = self.records.read(user, vectors=True, archived=True)
-            written = change(known)
-            self.check_total(user, written, known)
-            self.write(user, written)
-        return [record.preference for record in written]
+        Args:
+            owner: Whose.
+            change: What to write.
+            judgements: What the change looks judgements up in; those that are missing are made in between.
+        """
+        vectors: dict[str, Vector] = {}
+        for look in range(_MAX_LOOKS):
+            with writer(owner):
+                known = self.records.read(owner, vectors=True, archived=True)
+                written = [_with_vector(record, vectors) for record in change(known)]
+                bare = {record.preference.text for record in written if record.vector is None}
+                is_ready = not bare and (judgements is None or judgements.is_complete)
+                if is_ready or look == _MAX_LOOKS - 1:
+                    self.check_total(owner, written, known)
+                    return self.write(owner, written)
+            self.check_total(owner, written, known)
+            vectors |= self._embedded(bare)
+            if judgements is not None:
+                judgements.ask()
+        raise AssertionError  # the last look returns
 
-    def check_record(self, user: str, record: StoredPreference) -> None:
+    def edit_one(self, owner: str, id: str, change: Callable[[StoredPreference], StoredPreference]) -> StoredPreference:
+        """Write what a change makes of one record that may be changed, and return it; the others are not read.
+
+        Raises:
+            PreferenceNotFoundError: the owner has none with this id, or it was forgotten or superseded.
+        """
+        tried = change(self.current(owner, id))
+        vectors = self._embedded([tried.preference.text]) if tried.vector is None else {}
+        with writer(owner):
+            return self.write(owner, [_with_vector(change(self.current(owner, id)), vectors)])[0]
+
+    def check_record(self, owner: str, record: StoredPreference) -> None:
         """Raise InvalidPreferenceError if this record alone may not be written."""
         self.limits.check_weight(record.preference.weight)
-        if record.preference.locked and not Layer.is_key(user):
+        if record.preference.locked and not Layer.is_key(owner):
             msg = "locked: Expected only preferences of a shared layer to be locked, got a user's; see shared(name)."
             raise InvalidPreferenceError(msg)
 
-    def check_imported(self, user: str, record: StoredPreference) -> None:
+    def check_imported(self, owner: str, record: StoredPreference) -> None:
         """Raise InvalidPreferenceError if this record may not be written, or what its history says was ever so."""
-        self.check_record(user, record)
+        self.check_record(owner, record)
+        self.limits.check_metadata(record.preference.metadata)
         for version in versions(record):
-            self.check_record(user, replace(record, preference=version))
+            self.check_record(owner, replace(record, preference=version))
 
-    def check_total(self, user: str, written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> None:
+    def check_total(self, owner: str, written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> None:
         """Raise InvalidPreferenceError if one may not be written, or all together are too many or too heavy."""
         for record in written:
-            self.check_record(user, record)
+            self.check_record(owner, record)
         after = {record.preference.id: record for record in (*known, *written)}
-        self.limits.check_total([*after.values()])
+        self.limits.check_total([record.preference for record in after.values()])
 
-    def write(self, user: str, records: Sequence[StoredPreference], places: Places | None = None) -> None:
+    def write(
+        self, owner: str, records: Sequence[StoredPreference], places: Places | None = None
+    ) -> list[StoredPreference]:
         """Embed what has no vector, then write in as few operations as Chroma takes; see `UserRecords.write`."""
         if not records:
-            return
+            return []
         for record in records:
-            self.check_record(user, record)
-        bare = [index for index, record in enumerate(records) if record.vector is None]
-        complete = [*records]
-        if bare:
-            vectors = self.vectorizer.documents([records[index].preference.text for index in bare])
-            for index, vector in zip(bare, vectors, strict=True):
-                complete[index] = replace(records[index], vector=vector)
+            self.check_record(owner, record)
+        bare = {record.preference.text for record in records if record.vector is None}
+        vectors = self._embedded(bare)
+        complete = [_with_vector(record, vectors) for record in records]
         size = self.shards.max_batch_size()
         for start in range(0, len(complete), size):
-            self.records.write(user, complete[start : start + size], places)
+            self.records.write(owner, complete[start : start + size], places)
+        return complete
 
-    def existing(self, user: str, id: str) -> StoredPreference:
+    def existing(self, owner: str, id: str) -> StoredPreference:
         """The record of this id in whatever state, or PreferenceNotFoundError."""
-        if isinstance(id, str) and (found := self.records.find(user, id)):
+        if isinstance(id, str) and (found := self.records.find(owner, id)):
             return found
         msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
         raise PreferenceNotFoundError(msg)
 
-    def current(self, user: str, id: str) -> StoredPreference:
+    def current(self, owner: str, id: str) -> StoredPreference:
         """One that may be changed: neither forgotten nor superseded."""
-        record = self.existing(user, id)
-        if record.preference.is_archived:
-            state = record.preference.state
-            cure = "approve it first" if state == "pending" else "undo(user, id) brings it back"
-            msg = f"Expected a preference that stands, got one that is {state}; {cure}."
-            raise PreferenceNotFoundError(msg)
+        record = self.existing(owner, id)
+        check_current(record.preference)
         return record
 
     def active(
-        self, user: str, *, vectors: bool = False, history: bool = False, as_of: datetime | None = None
+        self, owner: str, *, vectors: bool = False, history: bool = False, as_of: datetime | None = None
     ) -> Sequence[StoredPreference]:
         """What applies now, or applied at a time, in no order."""
         if as_of is not None:
-            return self.active_at(user, as_of, vectors)
+            return self._active_at(owner, as_of, vectors)
         now = utc_now()
-        records = self.records.read(user, vectors=vectors, history=history)
+        records = self.records.read(owner, vectors=vectors, history=history)
         return [record for record in records if record.preference.is_active(now)]
 
-    def active_at(self, user: str, at: datetime, vectors: bool) -> Sequence[StoredPreference]:
+    def embed(self, texts: Sequence[str]) -> Vector:
+        """Embed [n] texts as [n, dimension], which fit the store."""
+        vectors = self.vectorizer.documents(texts)
+        self.shards.check_dimension(vectors.shape[1])
+        return vectors
+
+    def _active_at(self, owner: str, at: datetime, vectors: bool) -> Sequence[StoredPreference]:
         """What was active at a time; wordings that were changed since are embedded again."""
         if not isinstance(at, datetime) or at.tzinfo is None:
             msg = f"Expected as_of to be a datetime with a time zone, got {at!r}; add tzinfo=timezone.utc, say."
             raise ConfigurationError(msg)
         then = []
-        for record in self.records.read(user, vectors=vectors, archived=True):
+        for record in self.records.read(owner, vectors=vectors, archived=True):
             preference = version_at(record, at)
             if preference is not None and preference.is_active(at):
                 same = preference.text == record.preference.text
                 vector = record.vector if same or not vectors else self.vectorizer.documents([preference.text])[0]
                 then.append(replace(record, preference=preference, vector=vector))
         return then
+
+    def _embedded(self, texts: Iterable[str]) -> dict[str, Vector]:
+        wanted = [*texts]
+        return dict(zip(wanted, self.embed(wanted), strict=True)) if wanted else {}
+
+
+def check_current(preference: Preference) -> None:
+    """Raise PreferenceNotFoundError if it was forgotten, superseded or not approved."""
+    if preference.is_archived:
+        state = preference.state
+        cure = "approve it first" if state == "pending" else "undo(user, id) brings it back"
+        msg = f"Expected a preference that stands, got one that is {state}; {cure}."
+        raise PreferenceNotFoundError(msg)
+
+
+def _with_vector(record: StoredPreference, vectors: dict[str, Vector]) -> StoredPreference:
+    if record.vector is None and record.preference.text in vectors:
+        return replace(record, vector=vectors[record.preference.text])
+    return record

@@ -8,24 +8,27 @@ from datetime import datetime
 from typing import Any
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError
-from la_agents.preferences.history import Change, ChangeKind
-from la_agents.preferences.preference import Preference, PreferenceDraft, validated
-from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.history import Change, ChangeKind, Operation
+from la_agents.preferences.preference import MAX_LINKS, Preference, PreferenceDraft, validated
+from la_agents.preferences.record import StoredPreference
 
 __all__ = [
     "MAX_CHANGES",
+    "MAX_HISTORY_CHARS",
     "added",
     "approved",
+    "bounded",
     "following",
     "forgotten",
     "imported",
+    "kept_beside",
     "last_undoable",
     "rated",
     "refreshed",
     "reinstated",
     "rejected",
-    "replaced_by",
     "superseded",
+    "superseding",
     "undone",
     "updated",
     "version_at",
@@ -35,49 +38,54 @@ __all__ = [
 MAX_CHANGES = 200
 """How many changes a preference remembers; beyond, the oldest are dropped, so that no record grows without bound."""
 
+MAX_HISTORY_CHARS = 64_000
+"""How long they may be together, as JSON; beyond, the oldest are dropped."""
+
+_MAX_WHY_CHARS = 300
 _DOUBTS = ("confidence", "expires_at", "half_life_days")
 _CHOSEN = ("scope", "weight", "expires_at", "confidence", "half_life_days", "locked", "metadata")
 _SUPERSEDED = ("superseded_at", "superseded_by", "superseded_until")
 _FIXED = ("id", "user_id")
 
 
-def added(preference: Preference) -> StoredPreference:
-    """A new preference, with the first entry of its history."""
-    return StoredPreference(
-        preference, changes=(Change(at=preference.created_at, kind="added", why=preference.source),)
-    )
+def added(preference: Preference, operation: Operation) -> tuple[Change, ...]:
+    """The history of a preference that is about to be added."""
+    return (Change(at=preference.created_at, kind="added", why=preference.source, operation=operation.id),)
 
 
-def refreshed(record: StoredPreference, again: Preference, why: str, *, restated: bool) -> StoredPreference:
-    """The preference said again.
+def refreshed(
+    record: StoredPreference, again: Preference, operation: Operation, why: str, *, restated: bool, revives: bool = True
+) -> StoredPreference:
+    """The preference said again, by something that it does not outrank.
 
-    The wording that says more stays. What the new one chooses (scope, weight, ...) is taken over where it is not the
-    default, unless it is only inferred and the old one is not. Said again without an end, it has none; said again
-    after it was switched off, or by its user while it is superseded for a time, it applies. What was inferred and is
-    now said has no doubt, expiry or decay left but what its user gives it.
+    The wording that says more stays, or that of what ranks higher. What the new one chooses (scope, weight, ...) is
+    taken over where it is not the default. Said again without an end, it has none; said again after it was switched
+    off, it applies, and so it does while it is superseded for a time, if the new one `revives` it. What ranked lower
+    has no doubt, expiry or decay left but what the higher one gives it.
     """
     old = record.preference
-    values: dict[str, Any] = {"num_said": old.num_said + again.num_said}
-    if again.source != "inferred":
-        values |= dict.fromkeys(_SUPERSEDED)
-    if not again.is_mere_inference_beside(old):
-        values |= {"expires_at": again.expires_at, "weight": old.weight or again.weight}
-        if old.is_mere_inference_beside(again):
-            values |= {field: getattr(again, field) for field in _DOUBTS}
-        values |= _choices(again)
-        values["source"] = again.source if old.source == "inferred" else old.source
-        if restated and len(again.text) >= len(old.text):
-            values["text"] = again.text
+    values: dict[str, Any] = {
+        "num_said": old.num_said + again.num_said,
+        "last_said_at": max(old.last_said_at, again.last_said_at),
+        "expires_at": again.expires_at,
+        "weight": old.weight or again.weight,
+        **(dict.fromkeys(_SUPERSEDED) if revives else {}),
+        **({field: getattr(again, field) for field in _DOUBTS} if again.outranks(old) else {}),
+        **_choices(again),
+        "source": again.source if again.outranks(old) else old.source,
+    }
+    if restated and (again.outranks(old) or len(again.text) >= len(old.text)):
+        values["text"] = again.text
     kind: ChangeKind = "merged" if restated else "refreshed"
-    return _changed(record, again.created_at, values, kind=kind, why=why, said=again.text)
+    return _changed(record, operation, values, kind=kind, why=why, said=again.text)
 
 
 def superseded(
-    record: StoredPreference, by: str, at: datetime, why: str, until: datetime | None = None
+    record: StoredPreference, by: str, operation: Operation, why: str, until: datetime | None = None
 ) -> StoredPreference:
     """The preference with another in its place, until that one expires."""
-    values = {"superseded_at": at, "superseded_by": by, "superseded_until": until}
-    return _changed(record, at, values, kind="superseded", why=why, by=by)
+    values = {"superseded_at": operation.at, "superseded_by": by, "superseded_until": until}
+    return _changed(record, operation, values, kind="superseded", why=why, by=by)
 
 
 def following(
@@ -118,71 +126,70 @@ def _reworded(record: StoredPreference, since: datetime | None) -> bool:
     return since is not None and any(change.at > since and "text" in change.before for change in record.changes)
 
 
-def reinstated(record: StoredPreference, by: str, at: datetime) -> StoredPreference:
-    """The preference as if this other one had not taken its place; what else happened to it stays."""
-    index = _superseding(record, by)
-    assert index is not None  # whoever asks has looked
-    change = record.changes[index]
-    before = {field: change.before.get(field, getattr(record.preference, field)) for field in _SUPERSEDED}
-    return _taken_back(record, index, before, at)
-
-
-def replaced_by(record: StoredPreference, by: str, since: datetime | None = None) -> bool:
-    """Whether this other one has its place, and took it at that time or later."""
-    index = _superseding(record, by)
-    return (
-        index is not None
-        and record.preference.superseded_by == by
-        and (since is None or record.changes[index].at >= since)
-    )
-
-
-def _superseding(record: StoredPreference, by: str) -> int | None:
+def superseding(record: StoredPreference, by: str) -> int | None:
+    """The position of the change by which this other one has its place; None if it has not."""
+    if record.preference.superseded_by != by:
+        return None
     found = [i for i, c in enumerate(record.changes) if c.kind == "superseded" and c.by == by and not c.undone]
     return found[-1] if found else None
 
 
-def imported(record: StoredPreference, line: Preference, at: datetime) -> StoredPreference:
+def reinstated(record: StoredPreference, index: int, operation: Operation) -> StoredPreference:
+    """The preference as if this change had not given its place to another; what else happened to it stays."""
+    change = record.changes[index]
+    before = {field: change.before.get(field, getattr(record.preference, field)) for field in _SUPERSEDED}
+    return _taken_back(record, index, before, operation)
+
+
+def imported(record: StoredPreference, line: Preference, operation: Operation) -> StoredPreference:
     """The preference as a file has it, with all that happened to it here; what it replaces can be undone."""
     values = line.model_dump(exclude={"id", "user_id", "created_at"})
-    return _changed(record, at, values, kind="imported", why="from a file")
+    return _changed(record, operation, values, kind="imported", why="from a file")
 
 
-def forgotten(record: StoredPreference, at: datetime) -> StoredPreference:
+def forgotten(record: StoredPreference, operation: Operation) -> StoredPreference:
     """The preference as forgotten by its user."""
-    return _changed(record, at, {"forgotten_at": at}, kind="forgotten", why="by its user")
+    return _changed(record, operation, {"forgotten_at": operation.at}, kind="forgotten", why="by its user")
 
 
-def updated(record: StoredPreference, values: Mapping[str, Any], at: datetime) -> StoredPreference:
-    """The preference with values changed by its user.
+def updated(record: StoredPreference, values: Mapping[str, Any], operation: Operation) -> StoredPreference:
+    """The preference with values changed by its user; other words are said now.
 
     Raises:
         InvalidPreferenceError: a new value is out of its limits.
     """
-    return _changed(record, at, values, kind="updated", why="by its user")
+    said = {"last_said_at": operation.at} if "text" in values else {}
+    return _changed(record, operation, {**said, **values}, kind="updated", why="by its user")
 
 
-def rated(record: StoredPreference, weight: float, at: datetime, why: str) -> StoredPreference:
+def rated(record: StoredPreference, weight: float, operation: Operation, why: str) -> StoredPreference:
     """The preference with the weight that the rating of an answer gives it.
 
     Raises:
         InvalidPreferenceError: the weight is out of its limits.
     """
-    return _changed(record, at, {"weight": weight}, kind="rated", why=why)
+    return _changed(record, operation, {"weight": weight}, kind="rated", why=why)
 
 
-def approved(record: StoredPreference, at: datetime) -> StoredPreference:
-    """The proposal as its user's own word."""
-    return _changed(record, at, {"review": None, "source": "explicit"}, kind="approved", why="by its user")
+def approved(record: StoredPreference, operation: Operation) -> StoredPreference:
+    """The proposal as its user has approved it, which is as good as saying it now."""
+    values = {"review": None, "source": "approved", "last_said_at": operation.at}
+    return _changed(record, operation, values, kind="approved", why="by its user")
 
 
-def rejected(record: StoredPreference, at: datetime) -> StoredPreference:
+def rejected(record: StoredPreference, operation: Operation) -> StoredPreference:
     """The proposal as turned down by its user."""
-    return _changed(record, at, {"review": "rejected"}, kind="rejected", why="by its user")
+    return _changed(record, operation, {"review": "rejected"}, kind="rejected", why="by its user")
 
 
-def undone(record: StoredPreference, at: datetime) -> StoredPreference:
-    """The preference as it was before its latest change that still stands.
+def kept_beside(record: StoredPreference, digest: str, operation: Operation) -> StoredPreference:
+    """The preference with the decision that it stands beside another one, whose words have this digest."""
+    kept = [each for each in record.preference.kept_beside if each != digest][1 - MAX_LINKS :]
+    return _changed(record, operation, {"kept_beside": (*kept, digest)}, kind="decided", why="kept by its user")
+
+
+def undone(record: StoredPreference, operation: Operation) -> StoredPreference:
+    """The preference as it was before the latest operation on it that still counts.
 
     Raises:
         ConfigurationError: nothing but its addition is left.
@@ -191,16 +198,22 @@ def undone(record: StoredPreference, at: datetime) -> StoredPreference:
     if index is None:
         msg = "Expected a change to undo, got a preference that is as it was first added; see history(user, id)."
         raise ConfigurationError(msg)
-    before = {field: value for field, value in record.changes[index].before.items() if field != "updated_at"}
-    return _taken_back(record, index, before, at)
+    change = record.changes[index]
+    before = {field: value for field, value in change.before.items() if field != "updated_at"}
+    restored = _taken_back(record, index, before, operation)
+    earlier = last_undoable(restored)
+    again = earlier is not None and restored.changes[earlier].is_of(change)  # an approval may make two
+    return undone(restored, operation) if again else restored
 
 
-def _taken_back(record: StoredPreference, index: int, before: Mapping[str, Any], at: datetime) -> StoredPreference:
+def _taken_back(
+    record: StoredPreference, index: int, before: Mapping[str, Any], operation: Operation
+) -> StoredPreference:
     change = record.changes[index]
     marked = (*record.changes[:index], change.model_copy(update={"undone": True}), *record.changes[index + 1 :])
-    stands = "superseded_at" in before and before["superseded_at"] is None
-    values = {**before, **(dict.fromkeys(_SUPERSEDED) if stands else {})}
-    return _changed(replace(record, changes=marked), at, values, kind="undone", why=f"{change.kind} taken back")
+    applies = "superseded_at" in before and before["superseded_at"] is None
+    values = {**before, **(dict.fromkeys(_SUPERSEDED) if applies else {})}
+    return _changed(replace(record, changes=marked), operation, values, kind="undone", why=f"{change.kind} taken back")
 
 
 def last_undoable(record: StoredPreference) -> int | None:
@@ -213,11 +226,14 @@ def version_at(record: StoredPreference, at: datetime) -> Preference | None:
     """The preference as it was at a time, from the history; None if it was not there yet."""
     if record.preference.created_at > at:
         return None
-    values = record.preference.model_dump()
+    values = record.preference.model_dump(mode="json")
     for change in reversed(record.changes):
         if change.at > at:
-            values |= change.before
-    return validated(Preference, values | record.preference.model_dump(include={*_FIXED}))
+            values |= {field: value for field, value in change.before.items() if field in values}
+    values |= record.preference.model_dump(include={*_FIXED})
+    version = validated(Preference, values)
+    said = min(version.last_said_at, version.updated_at)  # older releases noted only the latter
+    return version.model_copy(update={"last_said_at": said})
 
 
 def versions(record: StoredPreference) -> Iterator[Preference]:
@@ -241,16 +257,44 @@ def _choices(draft: PreferenceDraft) -> dict[str, Any]:
     return {f: v for f in _CHOSEN if (v := getattr(draft, f)) != fields[f].get_default(call_default_factory=True)}
 
 
-def _changed(record: StoredPreference, at: datetime, values: Mapping[str, Any], **about: Any) -> StoredPreference:
+def _changed(
+    record: StoredPreference,
+    operation: Operation,
+    values: Mapping[str, Any],
+    *,
+    kind: ChangeKind,
+    why: str,
+    by: str | None = None,
+    said: str | None = None,
+) -> StoredPreference:
     old = record.preference
+    known = {field: value for field, value in values.items() if field in Preference.model_fields}
     fixed = old.model_dump(include={*_FIXED})  # whatever a history that was imported says
-    new = validated(Preference, {**old.model_dump(), "updated_at": at, **values, **fixed})
+    new = validated(Preference, {**old.model_dump(), "updated_at": operation.at, **known, **fixed})
     was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
-    before = {field: was[field] for field in was if was[field] != now[field]}
+    change = Change(
+        at=operation.at,
+        kind=kind,
+        why=why[:_MAX_WHY_CHARS],
+        by=by,
+        said=said,
+        before={field: was[field] for field in was if was[field] != now[field]},
+        operation=operation.id,
+    )
     vector = record.vector if new.text == old.text else None
-    return StoredPreference(new, vector, _bounded((*record.changes, Change(at=at, before=before, **about))))
+    return replace(record, preference=new, vector=vector, changes=bounded((*record.changes, change)))
 
 
-def _bounded(changes: tuple[Change, ...]) -> tuple[Change, ...]:
-    """The addition and the latest others."""
-    return changes if len(changes) <= MAX_CHANGES else (*changes[:1], *changes[1 - MAX_CHANGES :])
+def bounded(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """The addition and the latest others, as many as a record has room for."""
+    if not changes:
+        return ()
+    first, rest = changes[0], [*changes[1:]][1 - MAX_CHANGES :]
+    room = MAX_HISTORY_CHARS - len(first.model_dump_json(exclude_defaults=True))
+    kept: list[Change] = []
+    for change in reversed(rest):
+        room -= len(change.model_dump_json(exclude_defaults=True)) + 2
+        if room < 0:
+            break
+        kept.append(change)
+    return (first, *reversed(kept))

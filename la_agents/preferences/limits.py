@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError
-from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.preference import Preference, utc_now
 
 __all__ = ["Limits"]
 
@@ -19,14 +21,16 @@ class Limits:
         max_records: Preferences, those in the history included.
         max_weight: Weight of one preference.
         max_total_weight: Weights of the active preferences, added up.
+        max_metadata_chars: Length of one preference's metadata as JSON.
     """
 
     max_records: int = 10_000
     max_weight: float = 10.0
     max_total_weight: float = 10_000.0
+    max_metadata_chars: int = 8_000
 
     def __post_init__(self) -> None:
-        values = (self.max_records, self.max_weight, self.max_total_weight)
+        values = (self.max_records, self.max_weight, self.max_total_weight, self.max_metadata_chars)
         if not all(isinstance(value, (int, float)) and value > 0 for value in values):
             msg = f"Expected limits above 0, got {self}."
             raise ConfigurationError(msg)
@@ -37,10 +41,21 @@ class Limits:
             msg = f"weight: Expected at most {self.max_weight:g}, got {weight:g}; give limits= to allow more."
             raise InvalidPreferenceError(msg)
 
-    def check_total(self, records: Sequence[StoredPreference]) -> None:
+    def check_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Raise InvalidPreferenceError if the metadata of one preference is longer than allowed."""
+        num_chars = len(json.dumps(metadata, ensure_ascii=False))
+        if num_chars > self.max_metadata_chars:
+            msg = (
+                f"metadata: Expected at most {self.max_metadata_chars} characters as JSON, got {num_chars}; keep what "
+                "is long elsewhere and store where it is, or give limits= to allow more."
+            )
+            raise InvalidPreferenceError(msg)
+
+    def check_total(self, preferences: Sequence[Preference]) -> None:
         """Raise InvalidPreferenceError if one user's records, as they would be, are too many or weigh too much."""
-        total = sum(record.preference.weight for record in records if record.preference.is_active())
-        self.check_sums(len(records), total)
+        now = utc_now()
+        total = sum(preference.weight for preference in preferences if preference.is_active(now))
+        self.check_sums(len(preferences), total)
 
     def check_sums(self, num_records: int, total_weight: float) -> None:
         """Raise InvalidPreferenceError if these are too many, or too heavy, for one user."""

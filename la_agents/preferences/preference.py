@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
 from la_agents.errors import InvalidPreferenceError
 
@@ -16,6 +26,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 __all__ = [
+    "MAX_LINKS",
     "MAX_TEXT_CHARS",
     "Preference",
     "PreferenceDraft",
@@ -25,6 +36,8 @@ __all__ = [
     "Source",
     "State",
     "as_draft",
+    "as_drafts",
+    "clock",
     "utc_now",
     "validated",
 ]
@@ -34,9 +47,11 @@ MAX_TEXT_CHARS = 2_000
 Scope = Literal["always", "relevant"]
 """`always`: part of every call. `relevant`: part of the calls whose query it resembles."""
 
-Source = Literal["explicit", "inferred", "imported"]
-"""`explicit`: said by the user. `inferred`: concluded from behaviour. `imported`: from elsewhere."""
+Source = Literal["explicit", "approved", "inferred", "imported"]
+"""`explicit`: said by the user. `approved`: concluded, then approved by the user. `inferred`: concluded from what was
+said or done. `imported`: from elsewhere; it ranks with what was approved."""
 
+_RANKS: Mapping[str, int] = {"explicit": 2, "approved": 1, "imported": 1, "inferred": 0}
 
 State = Literal["active", "pending", "superseded", "expired", "forgotten", "rejected"]
 """Only an `active` preference applies; the others stay in the history until they are erased."""
@@ -45,9 +60,22 @@ Review = Literal["pending", "rejected"]
 """What was proposed and waits for its user's word, or was turned down."""
 
 
+MAX_LINKS = 50
+"""How many other preferences one can name, in `supersedes` and in `kept_beside`."""
+
+
+class Clock:
+    """The time of this library's memory; tests set it: `clock.now = lambda: ...`."""
+
+    now: Callable[[], datetime] = staticmethod(lambda: datetime.now(timezone.utc))
+
+
+clock = Clock()
+
+
 def utc_now() -> datetime:
-    """The time now, aware, in UTC."""
-    return datetime.now(timezone.utc)
+    """The time now, aware, in UTC; see `clock`."""
+    return clock.now()
 
 
 def _check_text(text: str) -> str:
@@ -77,7 +105,17 @@ def _check_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 Text = Annotated[str, AfterValidator(_check_text)]
+
+
+def _check_list(ids: Any) -> Any:
+    if isinstance(ids, str):
+        msg = f"Expected a list of ids, got {ids!r}; wrap a single one in a list"
+        raise ValueError(msg)
+    return ids
+
+
 Weight = Annotated[float, AfterValidator(_check_weight)]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_check_metadata)]
 
 
@@ -89,10 +127,11 @@ class PreferenceDraft(BaseModel):
         scope: Whether it applies to every call or to similar queries only.
         weight: Its share in the alignment, finite and >= 0; 1 is the usual one, 0 switches it off.
         expires_at: From when on it no longer applies, with a time zone; None for never.
-        source: How it came to be known. In a contradiction, what is inferred gives way.
+        source: How it came to be known. What ranks lower changes nothing of what ranks higher; see `outranks`.
         confidence: How sure whoever inferred or imported it was, in [0, 1]; kept, and shown.
         half_life_days: Days without being said again after which its weight has halved; None for never.
         locked: In a shared layer: no user's own preference overrules it.
+        supersedes: Ids of the user's preferences whose place it takes; of a proposal, once it is approved.
         metadata: Anything JSON can hold, kept and never read.
     """
 
@@ -106,7 +145,17 @@ class PreferenceDraft(BaseModel):
     confidence: float = Field(default=1.0, ge=0.0, le=1.0)
     half_life_days: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     locked: bool = False
+    supersedes: Annotated[tuple[Id, ...], BeforeValidator(_check_list)] = Field(default=(), max_length=MAX_LINKS)
     metadata: Metadata = Field(default_factory=dict)
+
+    def outranks(self, other: PreferenceDraft) -> bool:
+        """Whether the other one changes nothing of this: `explicit` > `approved`, `imported` > `inferred`."""
+        return self.rank > other.rank
+
+    @property
+    def rank(self) -> int:
+        """How much its source counts; see `outranks`."""
+        return _RANKS[self.source]
 
 
 class Preference(PreferenceDraft):
@@ -116,24 +165,36 @@ class Preference(PreferenceDraft):
         id: Unique among the user's own preferences.
         user_id: Whose it is.
         created_at: When it was first stored, UTC.
-        updated_at: When it was last changed or said again, UTC.
+        updated_at: When anything about it was last changed, UTC.
+        last_said_at: When it was last said, UTC; its weight fades from then on.
         num_said: How often it was said, restatements included.
         superseded_at: When another one took its place; `superseded_by` is that one's id.
         superseded_until: When the other one expires, so that this one applies again; None for never.
         forgotten_at: When it was forgotten.
         review: That it was proposed and is not approved; None for whatever needs no approval.
+        kept_beside: Digests of the words of others, beside which its user decided to keep it.
     """
 
     id: str
     user_id: str
     created_at: AwareDatetime
     updated_at: AwareDatetime
+    last_said_at: AwareDatetime = Field(default=None, validate_default=False)  # type: ignore[assignment]  # see below
     num_said: int = Field(default=1, ge=1)
     superseded_at: AwareDatetime | None = None
     superseded_by: str | None = None
     superseded_until: AwareDatetime | None = None
     forgotten_at: AwareDatetime | None = None
     review: Review | None = None
+    kept_beside: tuple[str, ...] = Field(default=(), max_length=MAX_LINKS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said_when_updated(cls, values: Any) -> Any:
+        """Records of older releases do not tell when they were last said from when they were last changed."""
+        if isinstance(values, Mapping) and values.get("last_said_at") is None and "updated_at" in values:
+            return {**values, "last_said_at": values["updated_at"]}
+        return values
 
     @property
     def is_archived(self) -> bool:
@@ -160,15 +221,11 @@ class Preference(PreferenceDraft):
         """Whether it applies at that time (default: now)."""
         return self.state_at(at or utc_now()) == "active"
 
-    def is_mere_inference_beside(self, other: PreferenceDraft) -> bool:
-        """Whether this is only inferred, and the other one is not: then it changes nothing of it."""
-        return self.source == "inferred" and other.source != "inferred"
-
     def is_suspended(self, at: datetime) -> bool:
         """Whether it is superseded at that time by one that expires, and applies again afterwards."""
         return self.superseded_until is not None and self._is_superseded(at) and self.is_active(self.superseded_until)
 
-    def stands(self, at: datetime) -> bool:
+    def is_comparable(self, at: datetime) -> bool:
         """Whether it applies at that time or is suspended: what a new preference is compared with."""
         return self.is_active(at) or self.is_suspended(at)
 
@@ -179,7 +236,7 @@ class Preference(PreferenceDraft):
         """The weight after decay: w * 2 ** -(days since it was last said / half_life_days)."""
         if self.half_life_days is None:
             return self.weight
-        days = max(0.0, ((at or utc_now()) - self.updated_at).total_seconds() / 86_400)
+        days = max(0.0, ((at or utc_now()) - self.last_said_at).total_seconds() / 86_400)
         return float(self.weight * 2.0 ** -(days / self.half_life_days))
 
 
@@ -258,3 +315,15 @@ def as_draft(item: str | Mapping[str, Any] | PreferenceDraft, where: str = "") -
         msg = f"{where}Expected a text, a mapping or a PreferenceDraft, got {type(item).__name__}."
         raise InvalidPreferenceError(msg)
     return validated(PreferenceDraft, item, where)
+
+
+def as_drafts(items: Iterable[str | Mapping[str, Any] | PreferenceDraft]) -> list[PreferenceDraft]:
+    """Accept several; what is wrong is told by its position, from 0.
+
+    Raises:
+        InvalidPreferenceError: it is a single one, or one of them is not valid.
+    """
+    if isinstance(items, (str, Mapping, PreferenceDraft)) or not isinstance(items, Iterable):
+        msg = f"Expected a list of preferences, got {type(items).__name__}; wrap a single one in a list."
+        raise InvalidPreferenceError(msg)
+    return [as_draft(item, f"item {index}: ") for index, item in enumerate(items)]

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from la_agents.errors import ConfigurationError, PreferenceNotFoundError
-from la_agents.preferences.lifecycle import rated
-from la_agents.preferences.preference import Preference, utc_now
-from la_agents.preferences.storage.records import StoredPreference
+from la_agents.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from la_agents.preferences.store import PreferenceStore
-
-__all__ = ["WeightRule", "rate"]
+__all__ = ["WeightRule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +37,3 @@ class WeightRule:
         if weight == 0.0 or score == 0.0:
             return weight
         return max(weight, min(moved, self.most)) if score > 0 else min(weight, max(moved, self.least))
-
-
-def rate(store: PreferenceStore, user: str, ids: Collection[str], score: float, rule: WeightRule) -> list[Preference]:
-    """Move the weights of a user's preferences, all of them or none, and return those that changed.
-
-    Raises:
-        PreferenceNotFoundError: there are ids, and none is of a preference of this user that stands.
-    """
-
-    def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-        standing = [each for each in known if each.preference.id in ids and not each.preference.is_archived]
-        if ids and not standing:
-            msg = "Expected an answer that used preferences which this user has, got another's, or forgotten ones."
-            raise PreferenceNotFoundError(msg)
-        now, why = utc_now(), f"an answer was rated {score:+g}"
-        moved = [(each, rule.apply(each.preference.weight, score)) for each in standing]
-        return [rated(each, weight, now, why) for each, weight in moved if weight != each.preference.weight]
-
-    return store._ledger.edit(user, change)

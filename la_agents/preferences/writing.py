@@ -1,275 +1,228 @@
-"""Writing: how a user's preferences come, change and go; part of `PreferenceStore`."""
+"""Writing: how an owner's preferences come, change and go."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from enum import Enum
-from typing import Any, Final, Literal
+from typing import Any
 
-from la_agents.errors import ConfigurationError, InvalidPreferenceError
-from la_agents.preferences.aio import async_twin
-from la_agents.preferences.consolidation.plan import Consolidator, consolidated, new_record
-from la_agents.preferences.consolidation.races import settled
-from la_agents.preferences.layers import owner_of
-from la_agents.preferences.ledger import Ledger
+from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
+from la_agents.preferences.consolidation.conflicts import Keep, check_keep, decided
+from la_agents.preferences.consolidation.judging import Consolidator, Judgements
+from la_agents.preferences.consolidation.plan import Plan
+from la_agents.preferences.consolidation.races import merged_twins
+from la_agents.preferences.history import Change, Operation
+from la_agents.preferences.ledger import Ledger, check_current
 from la_agents.preferences.lifecycle import (
+    added,
     following,
     forgotten,
     last_undoable,
+    rated,
     reinstated,
-    replaced_by,
+    superseding,
     undone,
     updated,
 )
-from la_agents.preferences.preference import Preference, PreferenceDraft, Scope, Source, as_draft, utc_now
-from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.preference import Preference, PreferenceDraft, Review, utc_now
+from la_agents.preferences.ratings import WeightRule
+from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.writers import writer
 
-__all__ = ["Writing"]
-
-Preferences = list[Preference]
-
-
-class _Unset(Enum):
-    UNSET = 0
-
-
-UNSET: Final = _Unset.UNSET
-Unset = Literal[_Unset.UNSET]
+__all__ = ["add", "decide", "drafted", "erase", "forget", "new_record", "rate", "undo", "update"]
 
 _DRAFT_FIELDS = set(PreferenceDraft.model_fields)
 
 
-class Writing:
-    """The operations that change what a user has; see `PreferenceStore`."""
+def add(
+    ledger: Ledger,
+    consolidator: Consolidator,
+    owner: str,
+    drafts: Sequence[PreferenceDraft],
+    *,
+    consolidate: bool = True,
+) -> list[Preference]:
+    """Store drafts, and return for each the preference as which it is known now; see `PreferenceStore.add_many`."""
+    most = ledger.shards.max_batch_size()
+    if len(drafts) > most:
+        msg = f"Expected at most {most} preferences at once, got {len(drafts)}; add them in parts."
+        raise InvalidPreferenceError(msg)
+    for draft in drafts:
+        ledger.limits.check_metadata(draft.metadata)
+    vectors = ledger.embed([draft.text for draft in drafts])
+    now = utc_now()
+    operations = [Operation(now + timedelta(microseconds=index)) for index in range(len(drafts))]  # keeps their order
+    new = [
+        new_record(drafted(draft, owner, operation.at), vector, operation)
+        for draft, vector, operation in zip(drafts, vectors, operations, strict=True)
+    ]
+    judgements = Judgements(consolidator) if consolidate else None
+    ids: list[str] = []
+    now_known: dict[str, Preference] = {}
 
-    _ledger: Ledger
-    _consolidator: Consolidator
+    def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
+        plan = Plan(known, judgements, now)
+        ids[:] = [plan.add(record, operation) for record, operation in zip(new, operations, strict=True)]
+        now_known.update({record.preference.id: record.preference for record in known})
+        written = [*plan.written.values()]
+        return [*written, *following(written, known, now)]
 
-    def add(
-        self,
-        user: object,
-        text: str,
-        *,
-        scope: Scope = "relevant",
-        weight: float = 1.0,
-        expires_at: datetime | None = None,
-        source: Source = "explicit",
-        confidence: float = 1.0,
-        half_life_days: float | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        consolidate: bool = True,
-    ) -> Preference:
-        """Store one preference and return it as it is known now; when this returns, it outlives the process.
+    written = ledger.edit(owner, change, judgements)
+    now_known |= {record.preference.id: record.preference for record in written}
+    if consolidate and ledger.shards.folder is None:  # a server's, where other processes write too
+        now_known |= _merge_twins(ledger, owner, ids)
+    return [now_known[id] for id in ids]
 
-        With `consolidate`, what was said before is not stored twice: the one that is known is refreshed, or merged
-        with the new wording, and returned. What it contradicts is superseded; see `history` and `undo`. A preference
-        that is only inferred supersedes nothing that was said, and is kept as superseded itself.
 
-        Raises:
-            InvalidPreferenceError: a value is out of its limits, or the user has too many.
-        """
-        draft = {
-            "text": text,
-            "scope": scope,
-            "weight": weight,
-            "expires_at": expires_at,
-            "source": source,
-            "confidence": confidence,
-            "half_life_days": half_life_days,
-            "metadata": {} if metadata is None else metadata,
-        }
-        return self._add(owner_of(user), [as_draft(draft)], consolidate)[0]
+def update(ledger: Ledger, owner: str, id: str, changes: Mapping[str, Any]) -> Preference:
+    """Change what is given; see `PreferenceStore.update`."""
+    ledger.limits.check_metadata(changes.get("metadata") or {})
+    operation = Operation(utc_now())
+    if "weight" not in changes and "expires_at" not in changes:
+        return ledger.edit_one(owner, id, lambda record: updated(record, changes, operation)).preference
 
-    def add_many(
-        self,
-        user: object,
-        items: Iterable[str | Mapping[str, Any] | PreferenceDraft],
-        *,
-        consolidate: bool = True,
-    ) -> Preferences:
-        """Store several, embedded in one batch: all of them or, on error, none.
+    def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
+        changed = updated(_current(known, id), changes, operation)
+        return [changed, *following([changed], known, operation.at)]
 
-        Args:
-            user: Whose they are.
-            items: Bare texts, mappings of `add`'s arguments, or drafts.
-            consolidate: As in `add`, one after the other.
+    return ledger.edit(owner, change)[0].preference
 
-        Returns:
-            For each item the preference as which it is known now; one that says the same as another is that one.
 
-        Raises:
-            InvalidPreferenceError: an item is not valid (the message gives its position, from 0), or there are more
-            than
-                Chroma writes at once (5,461 embedded).
-        """
-        user = owner_of(user)
-        if isinstance(items, (str, Mapping)) or not isinstance(items, Iterable):
-            msg = f"Expected a list of preferences, got {type(items).__name__}; wrap a single one in a list."
-            raise InvalidPreferenceError(msg)
-        drafts = [as_draft(item, f"item {index}: ") for index, item in enumerate(items)]
-        return self._add(user, drafts, consolidate) if drafts else []
+def forget(ledger: Ledger, owner: str, id: str) -> Preference:
+    """Let one apply no more, and return what it was."""
+    before: list[Preference] = []
 
-    def update(
-        self,
-        user: object,
-        id: str,
-        *,
-        text: str | Unset = UNSET,
-        scope: Scope | Unset = UNSET,
-        weight: float | Unset = UNSET,
-        expires_at: datetime | Unset | None = UNSET,
-        source: Source | Unset = UNSET,
-        confidence: float | Unset = UNSET,
-        half_life_days: float | Unset | None = UNSET,
-        locked: bool | Unset = UNSET,
-        metadata: Mapping[str, Any] | Unset = UNSET,
-    ) -> Preference:
-        """Change what is given, keep the rest, and return the preference as it is now.
+    def change(record: StoredPreference) -> StoredPreference:
+        before[:] = [record.preference]
+        return forgotten(record, Operation(utc_now()))
 
-        Nothing is consolidated: what the new words contradict stays. Only a shared layer's can be locked.
+    ledger.edit_one(owner, id, change)
+    return before[0]
 
-        Raises:
-            PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
-            InvalidPreferenceError: a new value is out of its limits, or the user's weights together are.
-            ConfigurationError: nothing to change is given.
-        """
-        user = owner_of(user)
-        given = {
-            "text": text,
-            "scope": scope,
-            "weight": weight,
-            "expires_at": expires_at,
-            "source": source,
-            "confidence": confidence,
-            "half_life_days": half_life_days,
-            "locked": locked,
-            "metadata": metadata,
-        }
-        changes = {field: value for field, value in given.items() if value is not UNSET}
-        if not changes:
-            msg = f"Expected at least one of {', '.join(given)} to change, got none."
-            raise ConfigurationError(msg)
-        with writer(user):
-            changed = updated(self._ledger.current(user, id), changes, utc_now())
-            written = [changed]
-            if "weight" in changes or "expires_at" in changes:
-                known = self._ledger.records.read(user, vectors=True, archived=True)
-                written += following([changed], known, utc_now())
-                self._ledger.check_total(user, written, known)
-            self._ledger.write(user, written)
-        return changed.preference
 
-    def forget(self, user: object, id: str) -> Preference:
-        """Let one preference apply no more and return what it was; `undo` brings it back, `erase` leaves nothing.
+def undo(ledger: Ledger, owner: str, id: str) -> list[Preference]:
+    """Take back the latest change of one, and return what is different now; see `PreferenceStore.undo`."""
+    operation = Operation(utc_now())
 
-        Raises:
-            PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
-        """
-        user = owner_of(user)
-        with writer(user):
-            record = self._ledger.current(user, id)
-            self._ledger.write(user, [forgotten(record, utc_now())])
-        return record.preference
+    def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
+        restored = _undone(known, _existing(known, id), operation)
+        return [*restored, *following(restored, known, operation.at)]
 
-    def undo(self, user: object, id: str) -> Preferences:
-        """Take back the latest change of a preference that still stands, and return what is different now.
+    return [record.preference for record in ledger.edit(owner, change)]
 
-        What was superseded, forgotten or changed is as it was before. A consolidation is undone as if it had not been
-        asked for: what was merged into another preference becomes one of its own. Given the id of a preference that
-        superseded others, these come back. Again, it takes back the change before.
 
-        Raises:
-            PreferenceNotFoundError: this user has none with this id.
-            ConfigurationError: there is nothing to undo.
-            InvalidPreferenceError: what comes back is more than the user may have.
-        """
-        user = owner_of(user)
-        with writer(user):
-            known = self._ledger.records.read(user, vectors=True, archived=True)
-            restored = self._undone(user, self._ledger.existing(user, id), known)
-            restored += following(restored, known, utc_now())
-            self._ledger.check_total(user, restored, known)
-            self._ledger.write(user, restored)
-        return [record.preference for record in restored]
+def decide(ledger: Ledger, owner: str, older: str, newer: str, keep: Keep) -> list[Preference]:
+    """Keep both, or one of them; see `PreferenceStore.decide`."""
+    check_keep(keep)
+    if older == newer:
+        msg = f"Expected the ids of two preferences, got {older!r} twice; see conflicts(user)."
+        raise ConfigurationError(msg)
+    operation = Operation(utc_now())
 
-    def erase(self, user: object) -> int:
-        """Remove everything the user has, in whatever state, with its history, and return how many that were."""
-        user = owner_of(user)
-        with writer(user):
-            return self._ledger.records.erase(user)
+    def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
+        return decided(_current(known, older), _current(known, newer), keep, operation)
 
-    aadd = async_twin(add)
-    aadd_many = async_twin(add_many)
-    aupdate = async_twin(update)
-    aforget = async_twin(forget)
-    aundo = async_twin(undo)
-    aerase = async_twin(erase)
+    return [record.preference for record in ledger.edit(owner, change)]
 
-    def _add(self, user: str, drafts: Sequence[PreferenceDraft], consolidate: bool) -> Preferences:
-        most = self._ledger.shards.max_batch_size()
-        if len(drafts) > most:
-            msg = f"Expected at most {most} preferences at once, got {len(drafts)}; add them in parts."
-            raise InvalidPreferenceError(msg)
-        vectors = self._ledger.vectorizer.documents([draft.text for draft in drafts])
-        self._ledger.shards.check_dimension(vectors.shape[1])
-        with writer(user):
-            now = utc_now()
-            times = [now + timedelta(microseconds=index) for index in range(len(drafts))]  # keeps their order
-            new = [
-                new_record(_stored(draft, user, at), vector)
-                for draft, at, vector in zip(drafts, times, vectors, strict=True)
-            ]
-            known = self._ledger.records.read(user, vectors=True, archived=True)
-            written, ids = new, [record.preference.id for record in new]
-            if consolidate:
-                standing = [record for record in known if record.preference.stands(now)]
-                written, ids = consolidated(new, standing, self._consolidator)
-                written += following(written, known, now)
-            self._ledger.check_total(user, written, known)
-            self._ledger.write(user, written)
-            now_known = {record.preference.id: record.preference for record in written}
-            if consolidate and self._ledger.shards.folder is None:  # a server's, where other processes write too
-                now_known |= self._settle(user, ids)
-        return [now_known[id] for id in ids]
 
-    def _settle(self, user: str, ids: Sequence[str]) -> dict[str, Preference]:
-        """Look again at what was added; what stands for it if another process added the same meanwhile, by id."""
-        mended = settled(self._ledger.active(user, vectors=True, history=True), ids, utc_now())
-        self._ledger.write(user, mended)
-        stands = {record.preference.id: record.preference for record in mended}
-        return {id: stands.get(each.superseded_by or "", each) for id, each in stands.items()}
+def rate(ledger: Ledger, owner: str, ids: Collection[str], score: float, rule: WeightRule) -> list[Preference]:
+    """Move the weights of an owner's preferences, all of them or none, and return those that changed.
 
-    def _undone(self, user: str, record: StoredPreference, known: Sequence[StoredPreference]) -> list[StoredPreference]:
-        """The records to write so that the latest change of this one is taken back."""
-        now, id = utc_now(), record.preference.id
-        index = last_undoable(record)
-        if index is None:
-            return _reinstated(known, id, now) or [undone(record, now)]  # the latter raises
-        change = record.changes[index]
-        restored = [undone(record, now)]
-        before = last_undoable(restored[0])
-        if before is not None and record.changes[before].at == change.at:
-            restored = [undone(restored[0], now)]  # one operation made both, as an approval does
-        if change.kind in ("refreshed", "merged"):
-            restored += _reinstated(known, id, now, change.at)
-        if change.kind == "merged" and change.said is not None:
-            draft = PreferenceDraft(**{**_draft(record.preference), "text": change.said})
-            restored.append(new_record(_stored(draft, user, now), self._ledger.vectorizer.documents([change.said])[0]))
-        return restored
+    Raises:
+        PreferenceNotFoundError: there are ids, and none is of a preference of this owner that applies.
+    """
+    operation = Operation(utc_now())
+
+    def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
+        current = [each for each in known if each.preference.id in ids and not each.preference.is_archived]
+        if ids and not current:
+            msg = "Expected an answer that used preferences which this user has, got another's, or forgotten ones."
+            raise PreferenceNotFoundError(msg)
+        moved = [(each, rule.apply(each.preference.weight, score)) for each in current]
+        why = f"an answer was rated {score:+g}"
+        return [rated(each, weight, operation, why) for each, weight in moved if weight != each.preference.weight]
+
+    return [record.preference for record in ledger.edit(owner, change)]
+
+
+def erase(ledger: Ledger, owner: str) -> int:
+    """Remove everything the owner has, and return how many that were."""
+    with writer(owner):
+        return ledger.records.erase(owner)
+
+
+def new_record(preference: Preference, vector: Vector | None, operation: Operation) -> StoredPreference:
+    """A preference about to be added."""
+    return StoredPreference(preference, vector, added(preference, operation))
+
+
+def _merge_twins(ledger: Ledger, owner: str, ids: Sequence[str]) -> dict[str, Preference]:
+    """Look again at what was added; what is known in its place if another process added the same meanwhile, by id."""
+    with writer(owner):
+        active = ledger.active(owner, vectors=True, history=True)
+        merged = ledger.write(owner, merged_twins(active, ids, Operation(utc_now())))
+    now = {record.preference.id: record.preference for record in merged}
+    return {id: now.get(each.superseded_by or "", each) for id, each in now.items()}
+
+
+def _undone(
+    known: Sequence[StoredPreference], record: StoredPreference, operation: Operation
+) -> list[StoredPreference]:
+    """The records to write so that the latest change of this one is taken back."""
+    id = record.preference.id
+    index = last_undoable(record)
+    if index is None:  # it is as it was added: what it has replaced comes back
+        return _reinstated(known, id, operation) or [undone(record, operation)]  # the latter raises
+    change = record.changes[index]
+    restored = [undone(record, operation)]
+    if change.kind in ("refreshed", "merged"):
+        restored += _reinstated(known, id, operation, change)
+    if change.kind == "merged" and change.said is not None:
+        draft = PreferenceDraft(**{**_draft(record.preference), "text": change.said})
+        again = drafted(draft, record.preference.user_id, operation.at)
+        restored.append(new_record(again, None, operation))
+    if change.kind == "decided":
+        restored += [
+            undone(other, operation)
+            for other in known
+            if other.preference.id != id
+            and (last := last_undoable(other)) is not None
+            and other.changes[last].is_of(change)
+        ]
+    return restored
 
 
 def _reinstated(
-    known: Sequence[StoredPreference], by: str, at: datetime, since: datetime | None = None
+    known: Sequence[StoredPreference], by: str, operation: Operation, change: Change | None = None
 ) -> list[StoredPreference]:
-    """What this preference has replaced, at that time or later, as if it had not."""
-    return [reinstated(record, by, at) for record in known if replaced_by(record, by, since)]
+    """What this preference has replaced, in the operation of that change or at all, as if it had not."""
+    return [
+        reinstated(record, index, operation)
+        for record in known
+        if (index := superseding(record, by)) is not None and (change is None or record.changes[index].is_of(change))
+    ]
 
 
-def _stored(draft: PreferenceDraft, user: str, at: datetime) -> Preference:
-    return Preference(id=secrets.token_hex(8), user_id=user, created_at=at, updated_at=at, **_draft(draft))
+def _existing(known: Sequence[StoredPreference], id: str) -> StoredPreference:
+    for record in known:
+        if record.preference.id == id:
+            return record
+    msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
+    raise PreferenceNotFoundError(msg)
+
+
+def _current(known: Sequence[StoredPreference], id: str) -> StoredPreference:
+    record = _existing(known, id)
+    check_current(record.preference)
+    return record
+
+
+def drafted(draft: PreferenceDraft, owner: str, at: datetime, review: Review | None = None) -> Preference:
+    """A preference of this owner as the draft has it, said at that time."""
+    fixed: dict[str, Any] = {"id": secrets.token_hex(8), "user_id": owner, "review": review}
+    times: dict[str, Any] = dict.fromkeys(("created_at", "updated_at", "last_said_at"), at)
+    return Preference(**_draft(draft), **times, **fixed)
 
 
 def _draft(preference: PreferenceDraft) -> dict[str, Any]:

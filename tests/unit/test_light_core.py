@@ -92,7 +92,12 @@ def test_whoever_asks_for_a_model_is_told_what_to_install() -> None:
 def test_commands_of_the_memory_work_and_those_of_models_end_in_one_line(tmp_path: Path) -> None:
     store = ["--store", str(tmp_path / "prefs")]
     assert run(CLI, *store, "prefs", "add", "Be brief.", "-u", "alice").returncode == 0
-    for command in (["ask", "Why?", "-u", "alice"], ["chat", "-u", "alice"], ["evaluate", "steerability"], ["calibrate"]):
+    for command in (
+        ["ask", "Why?", "-u", "alice"],
+        ["chat", "-u", "alice"],
+        ["evaluate", "steerability"],
+        ["calibrate"],
+    ):
         done = run(CLI, *store, *command)
         assert (done.returncode, done.stdout) == (2, "")
         (line,) = done.stderr.splitlines()

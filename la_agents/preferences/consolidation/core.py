@@ -3,7 +3,8 @@
 Each text is read by itself, as a `Reading`: its words in one spelling, and at most one claim, a value for a topic.
 Two texts contradict each other if they claim different values for one topic. A topic is either the words that remain
 when a negation or a word of liking is taken away ("I like tea", "I do not like tea"), two things in order of preference
-("I prefer tea to coffee"), or a place that holds one value by its nature (the language of answers, a name, a favourite).
+("I prefer tea to coffee"), or a place that holds one value by its nature (the language of answers, a name, a
+favourite).
 
 The lists are closed: pronouns, auxiliaries, names of languages. Whatever is not certain is no claim: words that make a
 sentence speak of some and not of all, of a reason, or of an exception keep it from being read. English only, but for
@@ -13,39 +14,19 @@ the same words, which are the same in every script.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Reading", "content_words", "contradict", "folded", "read"]
+from la_agents.preferences.words import folded
 
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\ufe0e\ufe0f\ufeff"))
-_QUOTES = str.maketrans("\u2018\u2019\u02bc", "'''")
-_STOPS = " .!\u3002\uff0e\uff01\uff61\u2026\u0964\u06d4\u1362\u104b\u17d4"
+__all__ = ["Reading", "contradict", "read"]
+
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 _MAX_CHARS = 400  # of a text that is read for a claim; whoever says more says more than one thing
-
-
-def folded(text: str) -> str:
-    """The text in one spelling: case and width folded as Unicode has it, spaces single, no full stop at the end.
-
-    Combining marks stay, and so do punctuation and symbols inside: in many scripts, and in "C++", they tell words
-    apart. Two texts say the same words if this is equal.
-    """
-    if not text.isascii():
-        narrow = (unicodedata.normalize("NFKC", c) if _is_of_another_width(c) else c for c in text)
-        text = unicodedata.normalize("NFC", "".join(narrow)).translate(_INVISIBLE).translate(_QUOTES)
-    words = " ".join("".join(map(_folded_case, text)).split()) if not text.isascii() else " ".join(text.lower().split())
-    return words.rstrip(_STOPS) or words
-
-
-def _is_of_another_width(character: str) -> bool:
-    return unicodedata.decomposition(character).startswith(("<wide>", "<narrow>"))
-
-
-def _folded_case(character: str) -> str:
-    """Simple case folding: a letter stays one letter, so that "Maße" are no "Masse"."""
-    whole = character.casefold()
-    return whole if len(whole) == 1 else character.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +95,13 @@ def _written_out(words: str) -> str:
 
 # The same words with and without a negation
 
-_ONLY_SOME = frozenset(
+_ONLY_SOME = _set_of(
     """
     some any many much most more few fewer less least several certain all every each both either neither only just even
     merely one two three lot lots plenty little bit enough too so always often usually generally sometimes occasionally
     rarely seldom never necessarily entirely completely quite almost nearly but and or nor because since as unless until
     till except besides without other others than anymore longer yet still again also not no
-    """.split()
+    """
 )
 """With one of these, a sentence and its negation may both hold, or say more than the negation turns round."""
 
@@ -183,6 +164,8 @@ _POLES = tuple(
     for one, other in (
         ("short|brief|concise", "long|detailed|verbose"),
         ("formal", "informal|casual"),
+        ("formally", "informally|casually"),
+        ("briefly|concisely", "at length"),
         ("metric", "imperial"),
         ("celsius", "fahrenheit"),
         ("24-hour", "12-hour"),
@@ -191,7 +174,7 @@ _POLES = tuple(
 _OF_ANSWERS = re.compile(
     r"i (?:prefer|want) (?:\S+ )?(?:answers|replies|responses|explanations|tone|style|language)"
     r"|(?:always )?(?:give|write|use|keep)(?: me| it| your)?(?: \S+)?(?: \S+)?"
-    r"|(?:always )?(?:be|answer) \S+"
+    r"|(?:always )?(?:be|answer) \S+(?: length)?"
 )
 
 
@@ -206,17 +189,17 @@ def _pole(words: str, text: str) -> _Claim | None:
 
 # Places that hold one value
 
-_LANGUAGES = frozenset(
+_LANGUAGES = _set_of(
     """
     english french german spanish italian portuguese dutch polish swedish danish norwegian finnish greek turkish russian
     ukrainian czech hungarian romanian arabic hebrew hindi bengali urdu chinese mandarin cantonese japanese korean
     vietnamese thai indonesian swahili latin catalan
-    """.split()
+    """
 )
-_COLORS = frozenset(
-    "red green blue yellow orange purple violet pink brown black white grey gray turquoise teal indigo beige".split()
+_COLORS = _set_of(
+    "red green blue yellow orange purple violet pink brown black white grey gray turquoise teal indigo beige"
 )
-_NO_NAMES = frozenset("monday tuesday wednesday thursday friday saturday sunday tomorrow tonight today".split())
+_NO_NAMES = _set_of("monday tuesday wednesday thursday friday saturday sunday tomorrow tonight today")
 
 
 def _is_name(value: str, text: str) -> bool:
@@ -249,6 +232,7 @@ _SLOTS: tuple[tuple[re.Pattern[str], str, Callable[[str, str], bool]], ...] = tu
     (re.compile(pattern), name, is_value)
     for pattern, name, is_value in (
         (rf"(?:always )?{_ANSWER} (?:only )?in (?P<value>\w+)(?: only)?", "language of answers", _is_language),
+        (r"use (?P<value>\w+) for everything(?: you (?:write|say))?", "language of answers", _is_language),
         (r"(?:please )?call me (?P<value>[^,;:]+)", "form of address", _is_name),
         (r"my name is (?P<value>[^,;:]+)", "name", _is_name),
         (r"my favorite (?P<what>[\w ]+?) is (?P<value>[^,;:]+)", "favorite", _is_favorite),
@@ -265,27 +249,3 @@ def _slot(words: str, text: str) -> _Claim | None:
             what = found.groupdict().get("what", "")
             return (("slot", name, what), found["value"], f"another {name}{what and f' {what}'}")
     return None
-
-
-# Words that a question and a preference may share
-
-_SMALL = frozenset(
-    """
-    i me my mine we us our you your it its he she they them their this that these those a an the and or but if when
-    while where what which who whom how why than as of in on at to for from by with about into am is are was were be
-    been being have has had do does did can could will would should must may might need only own so too there here some
-    any all lot more most much many get make something thing things way out up now again best rather not no never please
-    always really very just also like likes love loves enjoy prefer prefers want wants hate hates dislike avoid good s t
-    m re ve ll d don
-    """.split()
-)
-_WORD = re.compile(r"[^\W_]+")
-
-
-def content_words(text: str) -> frozenset[str]:
-    """The words that a text is about, without English function words and a plural's s; linear in its length."""
-    return frozenset(
-        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
-        for word in _WORD.findall(folded(text))
-        if word not in _SMALL
-    )

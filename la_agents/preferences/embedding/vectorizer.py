@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.retrieval.everyday import PREFERENCES, QUESTIONS, Common
-from la_agents.preferences.storage.records import Vector
+from la_agents.preferences.record import Vector
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -26,26 +24,24 @@ class Vectorizer:
 
     def __init__(self, embeddings: Embeddings) -> None:
         self._embeddings = embeddings
-        self._common: Common | None = None
-        self._lock = threading.Lock()
 
     def documents(self, texts: Sequence[str]) -> Vector:
         """Embed [n] texts as [n, dimension], in one batch."""
         return self._checked(self._embeddings.embed_documents([*texts]), len(texts))
 
     def query(self, text: str) -> Vector:
-        """Embed one query as [dimension]. It is a message of the user's, and may hold lone surrogates."""
-        valid = text.encode("utf-8", "replace").decode()
-        vector: Vector = self._checked([self._embeddings.embed_query(valid)], 1)[0]
+        """Embed one query as [dimension]; it is a message of the user's, and may hold lone surrogates."""
+        vector: Vector = self._checked([self._embeddings.embed_query(_valid(text))], 1)[0]
         return vector
 
-    def common(self) -> Common:
-        """What embeddings have in common, whatever they are of: learnt once, at the first call."""
-        with self._lock:
-            if self._common is None:
-                vectors = self.documents([*QUESTIONS, *PREFERENCES])
-                self._common = Common.of(vectors[: len(QUESTIONS)], vectors[len(QUESTIONS) :])
-            return self._common
+    def queries(self, texts: Sequence[str]) -> Vector:
+        """Embed the [n] parts of one message as [n, dimension]."""
+        return np.stack([self.query(text) for text in texts])
+
+    def serves(self, text: str) -> bool:
+        """Whether the model says that it knows the language of a text; one that says nothing knows all."""
+        knows = getattr(self._embeddings, "knows", None)
+        return not callable(knows) or bool(knows(_valid(text)))
 
     def _checked(self, vectors: Sequence[Sequence[float]], num_texts: int) -> Vector:
         try:
@@ -59,3 +55,7 @@ class Vectorizer:
             )
             raise ConfigurationError(msg)
         return array
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

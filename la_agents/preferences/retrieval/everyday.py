@@ -8,13 +8,15 @@ many kinds on purpose and were written for this; none is of any data that the ra
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from la_agents.preferences.storage.records import Vector
+from la_agents.preferences.embedding.vectors import unit
+from la_agents.preferences.record import Vector
 
-__all__ = ["PREFERENCES", "QUESTIONS", "Common", "unit"]
+__all__ = ["PREFERENCES", "QUESTIONS", "Common"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +34,22 @@ class Common:
     direction: Vector
 
     @classmethod
-    def of(cls, questions: Vector, preferences: Vector) -> Common:
-        """Learn it from the embeddings of `QUESTIONS` and `PREFERENCES`, [n, dimension] each."""
-        questions, preferences = unit(questions), unit(preferences)
+    def learnt(cls, embed: Callable[[Sequence[str]], Vector]) -> Common:
+        """Learn it from the embeddings of `QUESTIONS` and `PREFERENCES`."""
+        vectors = unit(embed([*QUESTIONS, *PREFERENCES]))
+        questions, preferences = vectors[: len(QUESTIONS)], vectors[len(QUESTIONS) :]
         means = questions.mean(axis=0), preferences.mean(axis=0)
         centred = np.concatenate([questions - means[0], preferences - means[1]])
         direction = np.linalg.svd(centred, full_matrices=False)[2][0]
         return cls(*means, np.asarray(direction, dtype=np.float32))
 
-    def closeness(self, question: Vector, preferences: Vector) -> Vector:
-        """Cosine of a question, [dimension], with preferences, [n, dimension], without what is common; in [-1, 1]."""
-        about = self._rest(unit(preferences) - self.preference) @ self._rest(unit(question) - self.question)
+    def closeness(self, questions: Vector, preferences: Vector) -> Vector:
+        """Cosines of questions, [..., dimension], and preferences, [n, dimension], without what is common: [..., n]."""
+        about = self._rest(unit(questions) - self.question) @ self._rest(unit(preferences) - self.preference).T
         return np.asarray(np.clip(about, -1.0, 1.0), dtype=np.float32)
 
     def _rest(self, vectors: Vector) -> Vector:
         return unit(vectors - (vectors @ self.direction)[..., None] * self.direction)
-
-
-def unit(vectors: Vector) -> Vector:
-    """Each row of [..., dimension] with length 1, or 0 where it is zero."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0), dtype=np.float32)
 
 
 QUESTIONS = (

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from la_agents.errors import ConfigurationError
+from la_agents.preferences.embedding.vectors import cosines, stacked, unit
 from la_agents.preferences.preference import Preference, ScoredPreference
-from la_agents.preferences.retrieval.everyday import Common, unit
-from la_agents.preferences.rules.statements import read_subject
-from la_agents.preferences.storage.records import StoredPreference, Vector
+from la_agents.preferences.record import StoredPreference, Vector
+from la_agents.preferences.retrieval.query import Query
+from la_agents.preferences.words import content_words
 
 __all__ = [
-    "Query",
     "age",
     "check_limits",
-    "cosines",
     "estimate_tokens",
     "floor_among",
     "in_order",
@@ -35,9 +33,9 @@ _SHARED_WORD_WEIGHT = 0.05
 _MAX_SHARED_WORDS = 2
 _FEW = 10
 _FLOOR_GROWTH = 0.05
+_UNSERVED_GROWTH = 0.25
 _COPY_COSINE = 0.88
-_COPY_COSINE_OF_SHARED_WORDS = 0.65
-_COPY_OVERLAP = 0.5
+_COPIES = ((0.65, 0.5), (0.7, 0.2))
 _MAX_DIVERSE = 50
 
 
@@ -67,23 +65,8 @@ def most_similar(
         min_relevance: Least cosine similarity; None for any.
     """
     return [
-        _scored(record, value) for record, value in _best(records, cosines(_stacked(records), query), min_relevance)
+        _scored(record, value) for record, value in _best(records, cosines(stacked(records), query), min_relevance)
     ][:k]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A question as the ranking sees it.
-
-    Attributes:
-        text: Its words.
-        vector: Its embedding, [dimension].
-        common: What embeddings have in common.
-    """
-
-    text: str
-    vector: Vector
-    common: Common
 
 
 def most_relevant(
@@ -95,18 +78,27 @@ def most_relevant(
     preferences have in common (`everyday.Common`), so that a preference that is a little like everything is not found
     for everything, plus 0.05 for each of up to two words that both are about. Another wording of one that was chosen
     comes after all others (maximal marginal relevance), so that wordings of one wish do not fill the list: a cosine
-    above 0.88 tells it, or above 0.65 where half of the words that either is about are the same. That tells five in six
-    of the labelled restatements; telling more would cost a point of recall, for what only resembles what was chosen.
+    above 0.88 tells it, above 0.7 where a fifth of the words that either is about are the same, and above 0.65 where
+    half of them are. That tells five in six of the labelled restatements.
 
     Args:
         records: Candidates with their vectors.
         query: The question.
         k: At most so many.
         min_relevance: Least relevance, of up to 10 candidates; see `floor_among`. None for any.
+
+    Of a question in parts the part counts that is most like the preference, and the threshold rises as among so many
+    more candidates. In a language that the embedding model does not know all texts resemble each other: there the
+    threshold is 0.25 higher.
     """
-    vectors = _stacked(records)
-    relevances = query.common.closeness(query.vector, vectors) + _shared_words(records, query.text)
-    best = _best(records, np.clip(relevances, -1.0, 1.0), floor_among(len(records), min_relevance))
+    if not records:
+        return []
+    words = [content_words(record.preference.text) for record in records]
+    relevances = query.common.closeness(query.vectors, stacked(records)) + _shared_words(query.parts, words)
+    floor = floor_among(len(records) * len(query.parts), min_relevance)
+    if floor is not None and not query.is_served:
+        floor += _UNSERVED_GROWTH
+    best = _best(records, np.clip(relevances.max(axis=0), -1.0, 1.0), floor)
     return _diverse(best, k)
 
 
@@ -153,8 +145,8 @@ def _diverse(best: Sequence[tuple[StoredPreference, float]], k: int) -> list[Sco
     if not best or not k:
         return []
     candidates = [*best][: max(_MAX_DIVERSE, k)]
-    units = unit(_stacked([record for record, _ in candidates]))
-    subjects = [read_subject(record.preference.text) for record, _ in candidates]
+    units = unit(stacked([record for record, _ in candidates]))
+    subjects = [content_words(record.preference.text) for record, _ in candidates]
     relevances = np.array([value for _, value in candidates])
     copies = np.zeros(len(candidates), dtype=bool)
     chosen: list[int] = []
@@ -169,23 +161,18 @@ def _diverse(best: Sequence[tuple[StoredPreference, float]], k: int) -> list[Sco
 def _copies(closeness: Vector, subjects: Sequence[Subject], subject: Subject) -> NDArray[np.bool_]:
     """Which candidates are another wording of the chosen one: closeness to it is their cosine, [n]."""
     overlaps = np.array([len(each & subject) / max(1, len(each | subject)) for each in subjects])
-    alike = (closeness > _COPY_COSINE_OF_SHARED_WORDS) & (overlaps >= _COPY_OVERLAP)
-    return np.asarray((closeness > _COPY_COSINE) | alike)
+    alike = [(closeness > cosine) & (overlaps >= overlap) for cosine, overlap in _COPIES]
+    return np.asarray((closeness > _COPY_COSINE) | np.any(alike, axis=0))
 
 
-def _shared_words(records: Sequence[StoredPreference], query: str) -> Vector:
-    subject = read_subject(query)
-    shared = [len(subject & read_subject(record.preference.text)) for record in records]
+def _shared_words(parts: Sequence[str], words: Sequence[frozenset[str]]) -> Vector:
+    """What each part and each preference gain by words that both are about, [parts, n]."""
+    shared = [[len(content_words(part) & each) for each in words] for part in parts]
     return np.asarray(np.minimum(shared, _MAX_SHARED_WORDS), dtype=np.float32) * _SHARED_WORD_WEIGHT
 
 
 def _scored(record: StoredPreference, relevance: float) -> ScoredPreference:
     return ScoredPreference(preference=record.preference, relevance=relevance)
-
-
-def _stacked(records: Sequence[StoredPreference]) -> Vector:
-    vectors = [record.vector for record in records if record.vector is not None]
-    return np.stack(vectors) if vectors else np.empty((0, 0), dtype=np.float32)
 
 
 def in_order(records: Sequence[StoredPreference]) -> list[Preference]:
@@ -196,10 +183,3 @@ def in_order(records: Sequence[StoredPreference]) -> list[Preference]:
 def age(preference: Preference) -> tuple[float, str]:
     """What sorts the oldest first."""
     return preference.created_at.timestamp(), preference.id
-
-
-def cosines(vectors: Vector, query: Vector) -> Vector:
-    """Cosine of each row of [n, dimension] with [dimension]; 0 where a vector is zero; in [-1, 1]."""
-    if not len(vectors):
-        return np.empty(0, dtype=np.float32)
-    return np.asarray(np.clip(unit(vectors) @ unit(query), -1.0, 1.0), dtype=np.float32)

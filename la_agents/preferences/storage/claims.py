@@ -14,22 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import StoreUnavailableError
-from la_agents.preferences.storage.records import (
-    StoredPreference,
-    Vector,
-    claim_of,
-    metadata_of,
-    preference_id_of,
-    record_id,
-    slot_of,
-)
+from la_agents.preferences.record import StoredPreference, Vector
+from la_agents.preferences.storage.records import claim_of, metadata_of, preference_id_of, record_id, slot_of
 from la_agents.preferences.storage.slots import Places, windows
 from la_agents.preferences.storage.walking import walk
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
-__all__ = ["are_ours", "catch_up", "claim", "put", "stands", "tries"]
+__all__ = ["are_ours", "catch_up", "claim", "is_reachable", "put", "tries"]
 
 _TRIES = 50
 
@@ -85,7 +78,9 @@ def put(shard: Collection, user: str, records: Sequence[StoredPreference], vecto
     )
 
 
-def stands(shard: Collection, user: str, records: Sequence[StoredPreference], vectors: Vector, places: Places) -> bool:
+def is_reachable(
+    shard: Collection, user: str, records: Sequence[StoredPreference], vectors: Vector, places: Places
+) -> bool:
     """Whether what was written is where readers come to; if the user was erased meanwhile, it is taken back."""
     slots = [places.slots[record.preference.id] for record in records]
     ends = [window[-1] for window in itertools.takewhile(lambda window: window[-1] < max(slots), windows())]

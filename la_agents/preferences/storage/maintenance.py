@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from la_agents.errors import ConfigurationError
+from la_agents.preferences.record import StoredPreference
 from la_agents.preferences.storage.cleaning import clean, folder_size, last_write, num_writes
 from la_agents.preferences.storage.layout import FORMAT, Settings
 from la_agents.preferences.storage.pages import Page, Progress, pages, stored
-from la_agents.preferences.storage.records import StoredPreference, is_vector, metadata_of, record_id, user_digest
+from la_agents.preferences.storage.records import is_vector, metadata_of, record_id, user_digest
 from la_agents.preferences.storage.spill import Spill
 
 if TYPE_CHECKING:
     from la_agents.preferences.embedding.vectorizer import Vectorizer
     from la_agents.preferences.storage.shards import Shards
 
-__all__ = ["Purged", "purge", "purgeable", "rebuild"]
+__all__ = ["Purged", "check_repairable", "purge", "purgeable", "rebuild"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,16 @@ def purgeable(shards: Shards) -> Path:
         msg = "Expected a store in a folder, got one on a server; stop the server and purge with path= its folder."
         raise ConfigurationError(msg)
     return shards.folder
+
+
+def check_repairable(shards: Shards) -> None:
+    """Raise ConfigurationError unless nobody else can write to the store meanwhile: what they wrote would be lost."""
+    if shards.folder is None:
+        msg = (
+            "Expected a store in a folder of this process to repair, got one where others may write meanwhile; stop "
+            "the server and repair with path= its folder."
+        )
+        raise ConfigurationError(msg)
 
 
 @dataclass(slots=True)

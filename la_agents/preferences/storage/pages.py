@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from la_agents.preferences.storage.records import StoredPreference, from_record, owner_of, slot_of
+from la_agents.preferences.record import StoredPreference
+from la_agents.preferences.storage.records import from_record, slot_of, user_of
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -70,7 +71,7 @@ def pages(
 
 def stored(id: str, text: str | None, metadata: Mapping[str, Any]) -> StoredPreference | None:
     """The record as a preference; None if it is none."""
-    if text is None or owner_of(metadata) is None:
+    if text is None or user_of(metadata) is None:
         return None
     try:
         return from_record(id, text, metadata)

@@ -18,14 +18,13 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from la_agents.preferences.history import Change
-from la_agents.preferences.preference import Preference
+from la_agents.preferences.preference import Preference, Review, Scope, Source
+from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.slots import ends_window
 
 __all__ = [
@@ -33,16 +32,15 @@ __all__ = [
     "CLAIM_FIELD",
     "CONTINUED_FIELD",
     "USER_FIELD",
-    "StoredPreference",
     "claim_of",
     "from_record",
     "is_vector",
     "metadata_of",
-    "owner_of",
     "preference_id_of",
     "record_id",
     "slot_of",
     "user_digest",
+    "user_of",
 ]
 
 USER_FIELD = "user_id"
@@ -54,22 +52,12 @@ _HISTORY_FIELD = "history"
 _PIECE_CHARS = 900
 _OUTSIDE_JSON = {"user_id", "text"}
 
-Vector = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPreference:
-    """A preference as it lies in the store.
-
-    Attributes:
-        preference: As it is now.
-        vector: The embedding of its text, [dimension]; None if it was not asked for, or has to be made.
-        changes: What happened to it, the oldest first.
-    """
-
-    preference: Preference
-    vector: Vector | None = None
-    changes: tuple[Change, ...] = ()
+_CLOSED: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "scope": (get_args(Scope), "relevant"),
+    "source": (get_args(Source), "inferred"),
+    "review": (get_args(Review), "pending"),
+}
+"""Fields whose values are named in this release, and as what a newer release's value is read: as the weaker."""
 
 
 def user_digest(user: str) -> str:
@@ -88,7 +76,7 @@ def slot_of(record: str) -> int | None:
     return int(digits) if re.fullmatch(r"0|[1-9][0-9]{0,8}", digits) else None
 
 
-def owner_of(metadata: Mapping[str, Any]) -> str | None:
+def user_of(metadata: Mapping[str, Any]) -> str | None:
     """Whose record it is, archived or not; None for what is no preference."""
     owner = metadata.get(USER_FIELD) or metadata.get(ARCHIVE_FIELD)
     return owner if isinstance(owner, str) else None
@@ -98,6 +86,7 @@ def metadata_of(record: StoredPreference, slot: int) -> dict[str, Any]:
     """The record's metadata; the text is kept beside it. None takes a field away."""
     preference = record.preference
     rest = preference.model_dump(mode="json", exclude=_OUTSIDE_JSON, exclude_defaults=True)
+    rest |= {field: value for field, value in record.newer.items() if _is_as_read(field, preference)}
     assert record.vector is not None  # whoever writes has embedded
     changes = [change.model_dump(mode="json", exclude_defaults=True) for change in record.changes]
     return {
@@ -159,10 +148,20 @@ def from_record(
 ) -> StoredPreference:
     """Read a record's id, document and metadata back, with what is asked for."""
     rest = {"id": record.partition(":")[2], **json.loads(metadata[_JSON_FIELD])}  # format 1 had it in the record's id
-    preference = Preference(user_id=owner_of(metadata) or "", text=text, **rest)
+    newer = {field: value for field, value in rest.items() if field not in Preference.model_fields}
+    for field, (known, weaker) in _CLOSED.items():
+        if rest.get(field) is not None and rest[field] not in known:
+            newer[field], rest[field] = rest[field], weaker
+    values = {field: value for field, value in rest.items() if field in Preference.model_fields}
+    preference = Preference(**{**values, "user_id": user_of(metadata) or "", "text": text})
     noted = json.loads(metadata.get(_HISTORY_FIELD, "[]")) if history else []
     changes = tuple(Change(**change) for change in noted)
-    return StoredPreference(preference, vector_of(metadata) if vectors else None, changes)
+    return StoredPreference(preference, vector_of(metadata) if vectors else None, changes, newer)
+
+
+def _is_as_read(field: str, preference: Preference) -> bool:
+    """Whether what a newer release has stored in a field still counts: nothing else was written there since."""
+    return field not in _CLOSED or getattr(preference, field) == _CLOSED[field][1]
 
 
 def is_vector(vector: Any, dimension: int | None) -> bool:

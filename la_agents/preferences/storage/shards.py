@@ -175,13 +175,13 @@ class Shards:
                 found, shard = self._shard(user, dimension)
                 try:
                     result = None if shard is None else act(shard)
-                    if self._stands(found, num_switches, is_doubtful=dimension is not None or not result):
+                    if self._is_current(found, num_switches, is_doubtful=dimension is not None or not result):
                         return result
                 except ChromaError:  # NotFoundError, or InternalError in the middle of a drop
                     if self._found_now() == found:
                         raise
 
-    def _stands(self, found: tuple[Settings | None, UUID | None], num_switches: int, *, is_doubtful: bool) -> bool:
+    def _is_current(self, found: tuple[Settings | None, UUID | None], num_switches: int, *, is_doubtful: bool) -> bool:
         """Whether what was just done, was done on the shards that count.
 
         A shard that is being dropped is empty before it is gone. In a folder this process would know of it; on a server

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from la_agents.errors import InvalidPreferenceError, StoreUnavailableError
-from la_agents.preferences.storage.claims import are_ours, catch_up, claim, put, stands, tries
+from la_agents.preferences.record import StoredPreference
+from la_agents.preferences.storage.claims import are_ours, catch_up, claim, is_reachable, put, tries
 from la_agents.preferences.storage.records import (
     ARCHIVE_FIELD,
     CLAIM_FIELD,
     CONTINUED_FIELD,
     USER_FIELD,
-    StoredPreference,
     from_record,
     is_vector,
-    owner_of,
     preference_id_of,
     record_id,
     slot_of,
+    user_of,
 )
 from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.storage.walking import at_once, next_page, walk
@@ -130,7 +130,7 @@ class UserRecords:
                     if not are_ours(shard, user, records, known):
                         continue
                 put(shard, user, records, vectors, known)
-                if stands(shard, user, records, vectors, known):
+                if is_reachable(shard, user, records, vectors, known):
                     return
 
         self._shards.on(user, act, dimension=vectors.shape[1])
@@ -168,7 +168,7 @@ def _erase(shard: Collection, user: str, most: int) -> int:
 def _nobody_elses(page: GetResult, user: str) -> Iterator[str]:
     """The user's records, and damaged ones, in the user's slots."""
     for id, metadata in zip(page["ids"], page["metadatas"] or [], strict=True):
-        if owner_of(metadata or {}) in (None, user):
+        if user_of(metadata or {}) in (None, user):
             yield id
 
 
@@ -186,7 +186,7 @@ def _records(
         return [
             from_record(record, text, metadata, vectors=vectors, history=history)
             for record, text, metadata in zip(ids, texts, metadatas, strict=True)
-            if (owner_of(metadata) if archived else metadata.get(USER_FIELD)) == user
+            if (user_of(metadata) if archived else metadata.get(USER_FIELD)) == user
             and only in (None, preference_id_of(metadata))
         ]
     except (ValueError, KeyError, TypeError):  # JSON's and pydantic's errors are ValueErrors; they quote the content

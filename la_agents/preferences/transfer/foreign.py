@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, get_args
 
 from la_agents.errors import ConfigurationError
@@ -55,7 +55,7 @@ def _mem0(values: Mapping[str, Any]) -> dict[str, Any]:
         "text": text,
         "created_at": _time(values.get("created_at")),
         "updated_at": _time(values.get("updated_at")),
-        "expires_at": _time(values.get("expiration_date")),
+        "expires_at": _end(values.get("expiration_date")),
         "metadata": {**_metadata(values), **kept},
     }
 
@@ -88,6 +88,14 @@ def _metadata(values: Mapping[str, Any]) -> Mapping[str, Any]:
 def _id(value: Any) -> str | None:
     """An id that can be kept; without one, the line gets one of its text."""
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value) else None
+
+
+def _end(text: Any) -> Any:
+    """When it no longer applies: of a date the end of that day, UTC, as mem0 counts it; of a time that instant."""
+    if isinstance(text, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip()):
+        day = _time(text.strip())
+        return day + timedelta(days=1) if isinstance(day, datetime) else day
+    return _time(text)
 
 
 def _time(text: Any) -> Any:

@@ -9,21 +9,25 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
 from la_agents.errors import InvalidPreferenceError
-from la_agents.preferences.history import Change
-from la_agents.preferences.lifecycle import MAX_CHANGES, added
-from la_agents.preferences.preference import Preference, PreferenceDraft, Review, Source, utc_now, validated
-from la_agents.preferences.storage.records import StoredPreference
+from la_agents.preferences.history import Change, Operation
+from la_agents.preferences.lifecycle import MAX_CHANGES, added, bounded
+from la_agents.preferences.preference import MAX_LINKS, Preference, PreferenceDraft, Review, Source, utc_now, validated
+from la_agents.preferences.record import StoredPreference
+from la_agents.preferences.storage.pages import Progress
 from la_agents.preferences.storage.spill import Spill
 from la_agents.preferences.transfer.foreign import ExportFormat, check_format, owner_in, translated
 
-__all__ = ["ExportFormat", "PathOrFile", "read_lines", "rereadable", "write_lines"]
+__all__ = ["ExportFormat", "PathOrFile", "copy_lines", "read_lines", "rereadable", "write_lines"]
 
 _VERSION = 1
+
+_MAX_FIRST_CHARS = 10_000
+"""How long the first entry of a history may be: it is never dropped."""
 
 PathOrFile = str | os.PathLike[str] | IO[str]
 
@@ -36,12 +40,14 @@ class ImportedLine(PreferenceDraft):
     source: Source = "imported"
     created_at: AwareDatetime | None = None
     updated_at: AwareDatetime | None = None
+    last_said_at: AwareDatetime | None = None
     num_said: int = Field(default=1, ge=1)
     superseded_at: AwareDatetime | None = None
     superseded_by: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     superseded_until: AwareDatetime | None = None
     forgotten_at: AwareDatetime | None = None
     review: Review | None = None
+    kept_beside: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=(), max_length=MAX_LINKS)
     history: list[Change] = Field(default_factory=list, max_length=MAX_CHANGES)
 
     def record(self, user: str) -> StoredPreference:
@@ -51,19 +57,30 @@ class ImportedLine(PreferenceDraft):
         values["created_at"] = self.created_at or utc_now()
         values["updated_at"] = self.updated_at or values["created_at"]
         preference = Preference(user_id=user, **values)
-        return StoredPreference(preference, changes=tuple(self.history) or added(preference).changes)
+        changes = bounded(self.history)
+        if not changes or len(changes[0].model_dump_json()) > _MAX_FIRST_CHARS:
+            changes = (*added(preference, Operation(preference.created_at)), *changes[1:])
+        return StoredPreference(preference, changes=changes)
 
 
-def write_lines(target: PathOrFile, records: Iterable[StoredPreference]) -> int:
-    """Write the preferences and return their number; a path is replaced at the end, never half written."""
+def write_lines(file: IO[str], records: Iterable[StoredPreference]) -> int:
+    """Write the preferences and return their number."""
     number = 0
-    with _opened_for_writing(target) as file:
-        for record in records:
-            values = {"version": _VERSION, **record.preference.model_dump(mode="json", exclude={"user_id"})}
-            values["history"] = [change.model_dump(mode="json", exclude_defaults=True) for change in record.changes]
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
-            number += 1
+    for record in records:
+        values = {"version": _VERSION, **record.preference.model_dump(mode="json", exclude={"user_id"})}
+        values["history"] = [change.model_dump(mode="json", exclude_defaults=True) for change in record.changes]
+        file.write(json.dumps(values, ensure_ascii=False) + "\n")
+        number += 1
     return number
+
+
+def copy_lines(lines: Iterable[str], target: PathOrFile, number: int, progress: Progress | None) -> None:
+    """Write lines where they were asked for; a path is replaced at the end, never half written."""
+    with _opened_for_writing(target) as file:
+        for done, line in enumerate(lines, start=1):
+            file.write(line)
+            if progress is not None and (done % 100 == 0 or done == number):
+                progress(done, number)
 
 
 def read_lines(

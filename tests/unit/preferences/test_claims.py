@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
-from la_agents.preferences.consolidation.plan import new_record
+from la_agents.preferences.history import Operation
 from la_agents.preferences.preference import Preference, utc_now
-from la_agents.preferences.storage.claims import are_ours, catch_up, claim, put, stands
-from la_agents.preferences.storage.records import StoredPreference, Vector, record_id
+from la_agents.preferences.record import StoredPreference, Vector
+from la_agents.preferences.storage.claims import are_ours, catch_up, claim, is_reachable, put
+from la_agents.preferences.storage.records import record_id
 from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.store import PreferenceStore
+from la_agents.preferences.writing import new_record
 from tests.unit.preferences.test_server import url  # noqa: F401
 
 USER = "alice"
@@ -42,7 +44,7 @@ def records(*texts: str) -> tuple[list[StoredPreference], Vector]:
     """New records whose ids are their texts."""
     now, vectors = utc_now(), np.ones((len(texts), 4), dtype=np.float32)
     made = [Preference(id=text, user_id=USER, text=text, created_at=now, updated_at=now) for text in texts]
-    return [new_record(each, vector) for each, vector in zip(made, vectors, strict=True)], vectors
+    return [new_record(each, vector, Operation(now)) for each, vector in zip(made, vectors, strict=True)], vectors
 
 
 def texts_of(store: PreferenceStore) -> list[str]:
@@ -57,7 +59,7 @@ def test_slots_that_others_took_meanwhile_are_left_to_them(store: PreferenceStor
     assert texts_of(store) == ["theirs 1", "theirs 2", "theirs 3"]  # a claim is nobody's record
     put(shard_of(store), USER, ours, vectors, places)
     assert texts_of(store) == ["ours 1", "ours 2", "theirs 1", "theirs 2", "theirs 3"]
-    assert stands(shard_of(store), USER, ours, vectors, places)
+    assert is_reachable(shard_of(store), USER, ours, vectors, places)
     assert store.verify().is_sound
 
 
@@ -84,7 +86,7 @@ def test_what_is_written_while_the_user_is_erased_is_not_left_where_nobody_comes
     claim(shard_of(store), USER, ours, vectors, places)
     assert store.erase(USER) == known
     put(shard_of(store), USER, ours, vectors, places)
-    does_stand = stands(shard_of(store), USER, ours, vectors, places)
+    does_stand = is_reachable(shard_of(store), USER, ours, vectors, places)
     assert does_stand == (known < 32)
     if not does_stand:
         store._ledger.records.write(USER, ours, places)
@@ -154,7 +156,7 @@ def test_what_is_taken_back_stays_in_the_way_of_nobody(store: PreferenceStore) -
     store.erase(USER)
     put(shard_of(store), USER, ours, vectors, places)
     shard = shard_of(store)
-    assert not stands(shard, USER, ours, vectors, places)
+    assert not is_reachable(shard, USER, ours, vectors, places)
     (raw,) = shard.get(ids=[record_id(USER, 95)], include=["metadatas", "documents"])["documents"]
     assert raw == ""
     store.add_many(USER, [f"new {n}" for n in range(100)], consolidate=False)

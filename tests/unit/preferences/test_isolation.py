@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from la_agents.errors import ConfigurationError, PreferenceNotFoundError
-from la_agents.preferences.layers import Layer
+from la_agents.preferences.owners import Layer
 from la_agents.preferences.preference import Preference, utc_now
 from la_agents.preferences.store import PreferenceStore
 

@@ -158,7 +158,7 @@ def test_a_layer_is_known_while_anything_is_left_of_it(tmp_path: Path) -> None:
     ("locked", "mine"),
     [
         ("Never recommend pork dishes.", "Recommend pork dishes."),
-        ("Always answer in English.", "I only speak French."),
+        ("Always answer in English.", "Please reply in French only."),
         ("Always answer in English.", "Use French for everything you write."),
     ],
 )

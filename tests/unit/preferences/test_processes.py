@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
-from la_agents.preferences.consolidation.plan import Judgement, KnownPreference, RuleConsolidator
 from la_agents.preferences.preference import Preference
+from la_agents.preferences.record import StoredPreference
+from la_agents.preferences.storage.slots import Places
+from la_agents.preferences.storage.user_records import UserRecords
 from la_agents.preferences.store import PreferenceStore
 from tests.unit.preferences.test_server import url  # noqa: F401
 
@@ -65,23 +68,26 @@ def test_four_processes_with_threads_on_the_same_users(url: str) -> None:  # noq
         assert store.stats().states == {"active": 64, "forgotten": 32}
 
 
-class Interrupted:
-    """Judges as the default does, but first another process has its say: between our reading and our writing."""
+class Interrupted(UserRecords):
+    """Another process has its say between our reading and our writing, once."""
 
-    def __init__(self, meanwhile: Callable[[], object]) -> None:
-        self._meanwhile = meanwhile
+    def __init__(self, records: UserRecords, meanwhile: Callable[[], object]) -> None:
+        super().__init__(records._shards)
+        self._meanwhile = [meanwhile]
 
-    def judge(self, new: str, known: Sequence[KnownPreference]) -> Sequence[Judgement]:
-        self._meanwhile()
-        return RuleConsolidator().judge(new, known)
+    def write(self, user: str, records: Sequence[StoredPreference], places: Places | None = None) -> None:
+        while self._meanwhile:
+            self._meanwhile.pop()()
+        super().write(user, records, places)
 
 
 def test_the_same_said_between_another_ones_reading_and_writing_is_stored_once(url: str) -> None:  # noqa: F811
     fake = DeterministicFakeEmbedding(size=8)
     with PreferenceStore(url=url, name="raced", embeddings=fake) as other:
         theirs: list[Preference] = []
-        interrupted = Interrupted(lambda: theirs.append(other.add("alice", "I am vegetarian.")))
-        with PreferenceStore(url=url, name="raced", embeddings=fake, consolidator=interrupted) as store:
+        with PreferenceStore(url=url, name="raced", embeddings=fake) as store:
+            records = Interrupted(store._ledger.records, lambda: theirs.append(other.add("alice", "I am vegetarian.")))
+            store._ledger = replace(store._ledger, records=records)
             mine = store.add("alice", "I am vegetarian")
             (kept,) = store.list("alice")
             (lost,) = store.archive("alice")

@@ -34,9 +34,9 @@ def test_a_proposal_is_no_part_of_any_call(store: PreferenceStore) -> None:
     assert store.proposals.list("bob") == []
 
 
-def test_an_approved_one_applies_as_the_users_own_word(store: PreferenceStore) -> None:
+def test_an_approved_one_applies(store: PreferenceStore) -> None:
     id = propose(store, "Answer in French.")
-    assert store.proposals.approve("alice", id).source == "explicit"
+    assert store.proposals.approve("alice", id).source == "approved"
     assert [s.preference.id for s in store.retrieve("alice", "Hello")] == [id]
     assert store.proposals.list("alice") == []
     assert [change.kind for change in store.history("alice", id)] == ["added", "approved"]
@@ -62,7 +62,7 @@ def test_an_approved_one_that_is_known_merges(store: PreferenceStore) -> None:
     id = propose(store, "I love hiking.")
     known = store.add("alice", "I love hiking.")
     assert store.proposals.approve("alice", id).id == known.id
-    assert [(p.id, p.num_said) for p in store.list("alice")] == [(known.id, 2)]
+    assert [(p.id, p.num_said) for p in store.list("alice")] == [(known.id, 1)]
     assert store.proposals.list("alice") == []
 
 

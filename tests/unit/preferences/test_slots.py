@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 
 from la_agents.cli import app
 from la_agents.errors import StoreMismatchError
-from la_agents.preferences.consolidation.plan import new_record
+from la_agents.preferences.history import Operation
 from la_agents.preferences.preference import Preference, utc_now
 from la_agents.preferences.storage.layout import Settings
 from la_agents.preferences.storage.records import metadata_of, user_digest
 from la_agents.preferences.storage.slots import Places, ends_window, reachable, windows
 from la_agents.preferences.store import PreferenceStore
+from la_agents.preferences.writing import new_record
 
 EMBEDDINGS = DeterministicFakeEmbedding(size=4)
 
@@ -123,7 +124,7 @@ def write_format_1(folder: Path) -> list[Preference]:
             text = f"{user} likes thing {number}"
             preference = Preference(id=f"{number:016x}", user_id=user, text=text, created_at=now, updated_at=now)
             (vector,) = EMBEDDINGS.embed_documents([text])
-            record = new_record(preference, vector)  # type: ignore[arg-type]
+            record = new_record(preference, vector, Operation(now))  # type: ignore[arg-type]
             metadata = {name: value for name, value in metadata_of(record, 0).items() if value is not None}
             metadata["preference"] = metadata["preference"].replace(f'"id": "{preference.id}", ', "")
             collection.add(

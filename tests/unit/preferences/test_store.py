@@ -97,7 +97,8 @@ def test_add_many_refuses_what_cannot_be_written_at_once(tmp_path: Path) -> None
 def test_update_changes_what_is_given_only(store: PreferenceStore) -> None:
     added = store.add("alice", "I ski.", scope="always", expires_at=utc_now() + timedelta(days=1), metadata={"a": 1})
     updated = store.update("alice", added.id, text="I sail.", expires_at=None)
-    assert updated == added.model_copy(update={"text": "I sail.", "expires_at": None, "updated_at": updated.updated_at})
+    times = {"updated_at": updated.updated_at, "last_said_at": updated.updated_at}
+    assert updated == added.model_copy(update={"text": "I sail.", "expires_at": None, **times})
     assert updated.updated_at > added.updated_at
     assert store.get("alice", added.id) == updated
     found = store.search("alice", "boats and sailing", k=1)[0]

@@ -1,0 +1,182 @@
+"""Retrieving: which of a user's preferences, and of the layers', a message calls for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+
+from la_agents.errors import ConfigurationError
+from la_agents.preferences.consolidation.core import contradict, read
+from la_agents.preferences.embedding.vectorizer import Vectorizer
+from la_agents.preferences.ledger import Ledger
+from la_agents.preferences.owners import Layer
+from la_agents.preferences.preference import ScoredPreference
+from la_agents.preferences.record import StoredPreference
+from la_agents.preferences.retrieval.everyday import Common
+from la_agents.preferences.retrieval.query import Query, parts_of
+from la_agents.preferences.retrieval.ranking import check_limits, in_order, most_relevant, most_similar, within_budget
+
+__all__ = ["DEFAULT_MIN_RELEVANCE", "Retriever", "refuse_unknown"]
+
+DEFAULT_MIN_RELEVANCE = 0.22
+"""Least relevance (see `ranking.most_relevant`) for a `relevant` preference to be used.
+
+Chosen with `la-agents evaluate retrieval` on 489 preferences of 10 PrefEval topics with the bundled embeddings. Of a
+user with 10 preferences, 77% of the questions get their own one, and of the questions whose own one is not stored 22%
+get one of another topic; 0.18 gives 83% and 36%, 0.24 gives 73% and 18%. A wrong principle costs more than a missing
+one, and what must never be missing has the scope `always`. Among more than 10 it rises (`ranking.floor_among`).
+"""
+
+_USER = "user"
+
+
+class Retriever:
+    """Finds, over the records of a ledger; what embeddings have in common is learnt once, at the first message."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._common: Common | None = None
+        self._lock = threading.Lock()
+
+    def similar(
+        self, owner: str, query: str, k: int, min_relevance: float | None, as_of: datetime | None
+    ) -> list[ScoredPreference]:
+        """See `PreferenceStore.search`."""
+        check_limits(k, min_relevance)
+        _check_query(query)
+        active = self._ledger.active(owner, vectors=True, as_of=as_of)
+        if not active or not k or not query.strip():
+            return []
+        vector = self._ledger.vectorizer.query(query)
+        self._ledger.shards.check_dimension(len(vector))
+        return _as_of(most_similar(active, vector, k, min_relevance), as_of)
+
+    def called_for(
+        self,
+        layers: Sequence[Layer],
+        owner: str,
+        query: str,
+        k: int,
+        min_relevance: float | None,
+        max_tokens: int | None,
+        count_tokens: Callable[[str], int],
+        as_of: datetime | None,
+    ) -> list[ScoredPreference]:
+        """See `PreferenceStore.retrieve`."""
+        check_limits(k, min_relevance, max_tokens)
+        _check_query(query)
+        owners = {**{layer.name: layer.key for layer in layers}, _USER: owner}
+        records = {name: self._ledger.active(key, vectors=True, as_of=as_of) for name, key in owners.items()}
+        refuse_unknown(self._ledger, [layer for layer in layers if not records[layer.name]])
+        switched_on = {name: [each for each in found if each.preference.weight > 0] for name, found in records.items()}
+        candidates = _without_what_locked_ones_overrule(switched_on)
+        relevant = self._relevant(candidates, _Message(self, query), k, min_relevance)
+        found = [
+            ScoredPreference(preference=preference, relevance=relevance, layer=name)
+            for name in candidates
+            for preference, relevance in (
+                *((each, None) for each in in_order([r for r in candidates[name] if r.preference.scope == "always"])),
+                *((each.preference, each.relevance) for each in relevant if each.layer == name),
+            )
+        ]
+        return _as_of(within_budget(_without_what_the_user_overrules(found), max_tokens, count_tokens), as_of)
+
+    def common(self) -> Common:
+        """What embeddings have in common, whatever they are of."""
+        with self._lock:
+            if self._common is None:
+                self._common = Common.learnt(self._ledger.vectorizer.documents)
+            return self._common
+
+    @property
+    def vectorizer(self) -> Vectorizer:
+        """What embeds messages."""
+        return self._ledger.vectorizer
+
+    def _relevant(
+        self,
+        candidates: Mapping[str, Sequence[StoredPreference]],
+        message: _Message,
+        k: int,
+        min_relevance: float | None,
+    ) -> list[ScoredPreference]:
+        """The `relevant` ones of all owners together, at most k, best first."""
+        names = {
+            (record.preference.user_id, record.preference.id): name
+            for name, records in candidates.items()
+            for record in records
+            if record.preference.scope == "relevant"
+        }
+        if not names or not k or not message.text.strip():
+            return []
+        records = [r for found in candidates.values() for r in found if r.preference.scope == "relevant"]
+        query = message.query
+        self._ledger.shards.check_dimension(query.vectors.shape[1])
+        return [
+            scored.model_copy(update={"layer": names[scored.preference.user_id, scored.preference.id]})
+            for scored in most_relevant(records, query, k, min_relevance)
+        ]
+
+
+class _Message:
+    """What the user writes; embedded only if there is something to compare it with."""
+
+    def __init__(self, retriever: Retriever, text: str) -> None:
+        self.text = text
+        self._retriever = retriever
+
+    @cached_property
+    def query(self) -> Query:
+        vectorizer, parts = self._retriever.vectorizer, parts_of(self.text)
+        return Query(parts, vectorizer.queries(parts), self._retriever.common(), vectorizer.serves(self.text))
+
+
+def refuse_unknown(ledger: Ledger, layers: Sequence[Layer]) -> None:
+    """Raise ConfigurationError for layers in which nothing was ever stored, be it forgotten since."""
+    unknown = [layer.name for layer in layers if not ledger.records.read(layer.key, archived=True, history=False)]
+    if unknown:
+        msg = (
+            f"Expected layers that the store knows, got {', '.join(map(repr, unknown))}; check the name, or store "
+            "its first preference: shared(name).add(text), or `la-agents layers add NAME TEXT`."
+        )
+        raise ConfigurationError(msg)
+
+
+def _without_what_locked_ones_overrule(
+    records: Mapping[str, Sequence[StoredPreference]],
+) -> dict[str, Sequence[StoredPreference]]:
+    """All candidates, but for the user's own that contradict a locked one, whether or not the message calls for it."""
+    locked = [
+        reading
+        for name, found in records.items()
+        for record in found
+        if name != _USER and record.preference.locked and (reading := read(record.preference.text)).topic
+    ]
+    if not locked:
+        return {**records}
+    own = [r for r in records[_USER] if not any(contradict(one, read(r.preference.text)) for one in locked)]
+    return {**records, _USER: own}
+
+
+def _without_what_the_user_overrules(found: Sequence[ScoredPreference]) -> list[ScoredPreference]:
+    """What was found, but for the layers' that are not locked and that the user's own contradict."""
+    own = [read(scored.preference.text) for scored in found if scored.layer == _USER]
+    return [
+        scored
+        for scored in found
+        if scored.layer == _USER
+        or scored.preference.locked
+        or not any(contradict(read(scored.preference.text), mine) for mine in own)
+    ]
+
+
+def _as_of(found: list[ScoredPreference], as_of: datetime | None) -> list[ScoredPreference]:
+    return found if as_of is None else [scored.model_copy(update={"as_of": as_of}) for scored in found]
+
+
+def _check_query(query: str) -> None:
+    if not isinstance(query, str):
+        msg = f"Expected query to be a text, got {type(query).__name__}; give the question at hand."
+        raise ConfigurationError(msg)
