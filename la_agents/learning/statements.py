@@ -61,11 +61,7 @@ _STATED: tuple[tuple[Scope | None, float, str], ...] = (
     (None, 0.9, rf"i {_HOW}(?:{_NOT} {_HOW}(?:{_TASTE}|care for)|can't (?:stand|bear)) {THINGS}{_AGAIN}"),
     (None, 0.9, rf"i have an? (?:strong |deep |great |intense )?{_LEANING} {THINGS}"),
     (None, 0.9, rf"i {_HOW}(?:like|love|hate) to {_HABIT} {THINGS}"),
-    (
-        None,
-        0.9,
-        rf"{_AM} (?:not )?{_HOW}(?:into|fond of|keen on|(?<=not )interested in|an? (?:big |huge |great )?fan of) {THINGS}{_AGAIN}",
-    ),
+    (None, 0.9, rf"{_AM} (?:not )?{_HOW}{_FOND} {THINGS}{_AGAIN}"),
     (None, 0.95, rf"my (?:\w+ )?favou?rite (?:\w+ )?{_FAVOURITES} (?:is|are) (?!\w+(?:ed|ing)\b){THINGS}"),
     (None, 0.8, rf"i (?:always|usually|never|mostly|normally|generally|only) {_HABIT} {THINGS}"),
     (None, 0.8, r"i usually take the (?:train|bus|stairs|car|tram|metro|subway|bike)"),
