@@ -37,7 +37,7 @@ def alignment_report(
     report: dict[str, Any] = {
         "principles": [principle_values(p, with_text=tokenizer is not None) for p in principles],
         "branches": [
-            {"principles": list(members), "weight": weight, "share": _mean_share(records, i)}
+            {"principles": list(members), "weight": weight, "contribution": _mean_contribution(records, i)}
             for i, (members, weight) in enumerate(zip(branch_principles, weights, strict=True))
         ],
         "method": settings.method,
@@ -69,8 +69,8 @@ def principle_values(principle: Principle, *, with_text: bool) -> dict[str, Any]
     }
 
 
-def _mean_share(records: Sequence[TokenRecord], branch: int) -> float:
-    return fmean(record.shares[branch] for record in records) if records else 0.0
+def _mean_contribution(records: Sequence[TokenRecord], branch: int) -> float:
+    return fmean(record.contributions[branch] for record in records) if records else 0.0
 
 
 def _tokens(records: Sequence[TokenRecord], tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
@@ -98,7 +98,7 @@ def _token_values(record: TokenRecord, text: str, before: Sequence[int], texts: 
         "reference": reference,
         "divergence": record.divergence,
         "scale": record.scale,
-        "shares": list(record.shares),
+        "contributions": list(record.contributions),
         "candidates": [
             {"id": each.token_id, "text": shown, "reference": each.reference, "aligned": each.aligned}
             for each, shown in zip(candidates, labels, strict=True)

@@ -147,7 +147,7 @@ def _json(report: ReportValues, pieces: Sequence[tuple[str, list[int]]]) -> str:
             "moved": token.moved,
             "divergence": token.divergence,
             "scale": token.scale,
-            "shares": token.shares,
+            "contributions": token.contributions,
             "candidates": [[each.id, each.text, each.reference, each.aligned] for each in token.candidates],
         }
         for token in report.explained_tokens()

@@ -33,12 +33,12 @@ class PrincipleReport(_Values):
 class BranchReport(_Values):
     """One branch of the contrast: its principles (places in the list of principles) and what it did.
 
-    `share` is the mean over tokens of the nats by which the branch raised the token that was chosen.
+    `contribution` is the mean over tokens of the nats by which the branch raised the token that was chosen.
     """
 
     principles: list[int]
     weight: float
-    share: float
+    contribution: float
 
 
 class CandidateReport(_Values):
@@ -61,7 +61,7 @@ class TokenReport(_Values):
         reference: What that looks like.
         divergence: KL of the aligned policy to the reference at this step, nats.
         scale: The s that was used.
-        shares: For each branch the nats by which it raised the token.
+        contributions: For each branch the nats by which it raised the token.
         candidates: The likeliest tokens of either policy and the chosen one, the likeliest aligned one first.
     """
 
@@ -72,7 +72,7 @@ class TokenReport(_Values):
     reference: str
     divergence: float
     scale: float
-    shares: list[float]
+    contributions: list[float]
     candidates: list[CandidateReport]
 
     @property
