@@ -145,7 +145,7 @@ class Runner:
         return logits, cache.read(0, chunk.num_past, num_keys)
 
     def _run_together(self, chunks: Sequence[PrefillChunk], *, num_logits: int) -> tuple[Tensor, list[KeyValues]]:
-        """Chunks are aligned at their ends; padding comes first and writes to the scratch slot, which nothing attends to."""
+        """Chunks are aligned at their ends; padding comes first and writes to the scratch slot, which is never read."""
         width = max(len(p.tokens) for p in chunks)
         num_keys = max(p.num_past + len(p.tokens) for p in chunks)
         cache = self._new_cache(len(chunks), num_keys)
