@@ -30,7 +30,7 @@ def pattern(text: str) -> re.Pattern[str]:
 
 def one_of(listing: str) -> str:
     """The pattern of one of several expressions, given with commas between; each ends with its word."""
-    return rf"(?:{'|'.join(each.strip() for each in listing.replace(chr(10), ' ').split(','))})(?![\w'-])"
+    return rf"(?:{'|'.join(each.strip() for each in ' '.join(listing.split()).split(','))})(?![\w'-])"
 
 
 LANGUAGE = one_of(
