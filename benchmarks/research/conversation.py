@@ -42,7 +42,7 @@ METHODS = ("prompt", "prompt-system", "prompt-user", "calibrated")
 TURNS = (0, 2, 4, 8)
 CHANGES: Mapping[str, str] = {"french": "german", "pirate": "formal", "formal": "pirate", "dogs": "space"}
 """The principle that applies, and the one that the answers before it follow."""
-DRIFT_PRINCIPLES = ("french", "pirate", "formal", "dogs", "lower-situation", "questions")
+DRIFT_PRINCIPLES = ("french", "pirate", "formal", "dogs", "lower-case", "questions")
 _STATED = "From now on, in all your answers: {principle}"
 _PROMISED = "Understood."
 _MAX_TOKENS = 96

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from la_agents.engine.runner import Piece, Runner
+from la_agents.engine.runner import PrefillChunk, Runner
 from la_agents.evaluation.methods import Setting, log_policy
 from la_agents.models import LoadedModel
 from la_agents.prompts.builder import Prompts
@@ -67,21 +67,21 @@ class Scorer:
             texts: Token ids, at least one each.
         """
         rows = [prompt.token_ids for prompt in (prompts.reference, *prompts.branches)]
-        # All but the last token: the texts' pieces begin with that, so that its logits are there too.
+        # All but the last token: the texts' chunks begin with that, so that its logits are there too.
         begun = [row[:-1] for row in rows if len(row) > 1]
-        _, computed = self._runner.prefill([Piece(row, [], 0) for row in begun]) if begun else (None, ())
+        _, computed = self._runner.prefill([PrefillChunk(row, [], 0) for row in begun]) if begun else (None, ())
         queue = iter(computed)
         past = [[next(queue)] if len(row) > 1 else [] for row in rows]
         weights = torch.tensor(prompts.weights, dtype=torch.float32, device=self._runner.device)
         at_once = max(1, _ROWS_AT_ONCE // len(rows))
         for start in range(0, len(texts), at_once):
             part = texts[start : start + at_once]
-            pieces = [
-                Piece([row[-1], *text[:-1]], key_values, len(row) - 1)
+            chunks = [
+                PrefillChunk([row[-1], *text[:-1]], key_values, len(row) - 1)
                 for text in part
                 for row, key_values in zip(rows, past, strict=True)
             ]
-            logits = self._runner.continue_with(pieces)
+            logits = self._runner.continue_with(chunks)
             logits = logits.view(len(part), len(rows), *logits.shape[1:])
             for text, own in zip(part, logits, strict=True):
                 tokens = torch.tensor(text, device=logits.device)

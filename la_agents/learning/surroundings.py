@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from la_agents.learning.grammar import LANGUAGE, one_of, pattern
+from la_agents.learning.phrases import LANGUAGE, one_of, pattern
 
 __all__ = ["AWAITING", "COURTESY", "FOLLOWING", "JOINT", "LEAD", "QUESTION", "REQUEST", "RETRACTION", "TAIL"]
 
@@ -34,7 +34,7 @@ COURTESY = pattern(
 )
 """Greetings, thanks and complaints."""
 
-_POINTING = one_of("this, that, these, those, it, its, he, she, they, him, her, them, here, so")
+_POINTING = one_of("this, that, these, those, it, its, he, she, they, him, her, them, here, so, am")
 _TEXTUAL = (
     rf"(?:{_POINTING}|(?:sa[iy]|mean|translat|writ|wrot|spell|sentenc|phras|text|word|grammar|correct|right|wrong|"
     rf"mistake|"
