@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from langchain_core.messages import BaseMessage
 
@@ -24,6 +25,8 @@ _MIN_WORDS = 2
 _MIN_LETTERS = 6
 _MIN_UNSPACED = 3
 _LEAST_SHARE = 0.5
+_MAX_PLACES = 20  # of the same words in one message
+_MAX_AROUND = 2_000  # characters before and after them, in which a quotation may begin or end
 _MIN_STEM = 4
 _STEM_SHARE = 0.6
 
@@ -32,11 +35,15 @@ _SHOWN = re.compile(
     r"|(?<!\w)'(?=\w)[^'\n]*(?:'\w[^'\n]*)*'(?!\w)",
     re.DOTALL | re.MULTILINE,
 )
-_END = r"[.!?;\n。！？；]"
+_END = re.compile(r"[.!?;\n。]")
+_PERSON = (
+    r"(?=(?:i|my|he|she|they|we|ich|mein|meine|er|sie|je|mon|ma|il|elle|yo|mi|él|ella|io|mio|mia|lui|lei|eu|meu|minha|ele|"
+    r"ela|ik|mijn|hij|zij)\b)"
+)
 _CLAUSE = re.compile(
-    r",?\s+(?:but|while|whereas|although|though|aber|sondern|während|mais|pero|sino|ma|mas|maar)\s+|[，]|(?:但是|但|可是|不过)"
-    r"|,\s+(?:and\s+|und\s+|et\s+|y\s+)?(?=(?:i|my|he|she|they|ich|mein|meine|er|sie|je|mon|ma|il|elle|yo|mi)\b)"
-    r"|,\s+so\s+|,\s+(?=(?:what|which|where|how|can|could|any)\b)|\s+and\s+(?=(?:i|he|she|they)\b)"
+    r",?\s+(?:but|so|while|whereas|although|though|aber|sondern|während|mais|pero|sino|ma|mas|maar)\s+"
+    rf"|,?\s+(?:and|und|et|y|e|en)\s+{_PERSON}|,\s+{_PERSON}|,\s+(?=(?:what|which|where|how|can|could|any)\b)"
+    r"|,\s*(?=[\u3040-\u9fff])|(?:但是|但|可是|不过)"
 )
 _ASKED_TO = re.compile(r"\s*(?:can|could|would|will) you (?:please )?(?:always|never)\b")
 
@@ -52,7 +59,7 @@ def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> 
 
     Case and spacing do not count.
     """
-    wanted = _folded(evidence).strip(" .,!?;:\"'“”„«»。！？")
+    wanted = _folded(evidence).strip(" .,!?;:\"'“”„«»。")
     if not _is_long_enough(wanted):
         return None
     spoken = [message for message in messages if message.type in ("human", "ai")]
@@ -71,40 +78,52 @@ def _is_long_enough(words: str) -> bool:
 
 
 def _bears_out(text: str, wanted: str, said: str, before: str) -> bool:
-    message = _folded(said, keep_lines=True)
-    for found in re.finditer(rf"(?<!\w){_spaced(wanted)}(?!\w)" if wanted[:1].isascii() else _spaced(wanted), message):
-        if _is_shown(message, found.start()):
+    whole = _folded(said, keep_lines=True)
+    words = r"\s+".join(re.escape(word) for word in wanted.split())
+    places = re.finditer(rf"(?<!\w){words}(?!\w)" if wanted[:1].isascii() else words, whole)
+    for place in islice(places, _MAX_PLACES):
+        message = whole[max(0, place.start() - _MAX_AROUND) : place.end() + _MAX_AROUND]
+        start = min(place.start(), _MAX_AROUND)
+        if _is_shown(message, start):
             continue
-        clauses = _clauses_around(message, found.start(), found.end())
+        end = start + len(place[0])
+        sentence = _sentence_around(message, start, end)
+        if _is_supposed(message[slice(*sentence)], message):
+            continue
+        clauses = _clauses_around(message, start, end, *sentence)
         if _says(clauses, text, message) or _answers(clauses, text, message, before):
             return True
     return False
-
-
-def _spaced(words: str) -> str:
-    return r"\s+".join(re.escape(word) for word in words.split())
 
 
 def _is_shown(message: str, start: int) -> bool:
     """Whether what stands there is quoted, code, or introduced by a colon: "Translate into Italian: ..."."""
     if any(found.start() < start < found.end() for found in _SHOWN.finditer(message)):
         return True
-    paragraphs = re.split(r"\n\s*\n", message[:start])
-    introduced = re.search(r"[:：](?:\s|$)", paragraphs[-1]) or (message[:start].rstrip().endswith((":", "：")))
-    return introduced is not None and introduced is not False
+    before = message[:start]
+    return bool(re.search(r":(?:\s|$)", before.rpartition("\n\n")[2])) or before.rstrip().endswith(":")
 
 
-def _clauses_around(message: str, start: int, end: int) -> list[_Clause]:
-    """The clauses of the sentences that the words stand in, those that they touch."""
-    begin = max((found.end() for found in re.finditer(_END, message[:start])), default=0)
-    stop = re.compile(_END).search(message, max(start, end - 1))
-    sentence_end = stop.end() if stop else len(message)
+def _sentence_around(message: str, start: int, end: int) -> tuple[int, int]:
+    """From where to where the sentences go in which the words stand."""
+    begin = max((found.end() for found in _END.finditer(message, 0, start)), default=0)
+    stop = _END.search(message, max(start, end - 1))
+    return begin, stop.end() if stop else len(message)
+
+
+def _is_supposed(sentence: str, message: str) -> bool:
+    language = language_of(message)
+    return language is not None and bool(language.supposed & {*words_of(sentence, language)})
+
+
+def _clauses_around(message: str, start: int, end: int, begin: int, stop: int) -> list[_Clause]:
+    """The clauses of a sentence that the words touch."""
     clauses, position = [], begin
-    for joint in [*_CLAUSE.finditer(message, begin, sentence_end), None]:
-        until = joint.start() if joint else sentence_end
+    for joint in [*_CLAUSE.finditer(message, begin, stop), None]:
+        until = joint.start() if joint else stop
         if position < end and start < until:
             clause = message[position:until]
-            clauses.append(_Clause(clause, clause.rstrip().endswith(("?", "？")) and not _ASKED_TO.match(clause)))
+            clauses.append(_Clause(clause, clause.rstrip().endswith("?") and not _ASKED_TO.match(clause)))
         position = joint.end() if joint else until
     return clauses
 
@@ -125,8 +144,8 @@ def _says(clauses: Sequence[_Clause], text: str, message: str) -> bool:
 
 def _answers(clauses: Sequence[_Clause], text: str, message: str, before: str) -> bool:
     """Whether "No, never." answers a question about the same: "Do you eat meat?"."""
-    asked = re.split(r"(?<=[.!?。！？])\s*", _folded(before).strip())[-2:]
-    question = next((part for part in reversed(asked) if part.endswith(("?", "？"))), "")
+    asked = re.split(r"(?<=[.!?。])\s*", _folded(before).strip())[-2:]
+    question = next((part for part in reversed(asked) if part.endswith("?")), "")
     language, own = language_of(message), language_of(text)
     said = " ".join(clause.text for clause in clauses)
     answer = words_of(said, language)

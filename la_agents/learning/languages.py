@@ -26,6 +26,7 @@ class Language:
         others: Who is not the user.
         denials: Of which one or several deny.
         aversions: Of which each turns the meaning round.
+        supposed: By which something is supposed and not said.
         answers: By which a question is answered.
         small: Others that say nothing about the content.
         is_spaced: Whether there are spaces between words.
@@ -36,6 +37,7 @@ class Language:
     others: frozenset[str]
     denials: frozenset[str]
     aversions: frozenset[str]
+    supposed: frozenset[str]
     answers: frozenset[str]
     small: frozenset[str]
     is_spaced: bool = True
