@@ -13,7 +13,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.evaluation import calibration, choice_suites, reports, steerability
 from la_agents.evaluation.adherence import measured_named
 from la_agents.evaluation.choice_suites import READERS
-from la_agents.evaluation.methods import METHODS
+from la_agents.evaluation.methods import POLICIES, methods_named
 from la_agents.evaluation.provenance import Provenance, checksum
 from la_agents.evaluation.questions import DEFAULT_QUESTIONS, OpenQuestion, read_questions
 from la_agents.evaluation.runs import Report, Row, Run
@@ -137,8 +137,12 @@ def _choices(name: str, options: Options) -> choice_suites.Plan:
     if options.data is None:
         msg = f"Expected --data with the file or folder of {name}, got none; the documentation says where to get it."
         raise ConfigurationError(msg)
+    names = options.methods or POLICIES
+    if refused := [method.name for method in methods_named(names) if not method.is_policy]:
+        msg = f"Expected methods that texts can be scored under ({', '.join(POLICIES)}), got {', '.join(refused)}."
+        raise ConfigurationError(msg)
     settings = steerability.settings_of(
-        options.methods or [method for method in steerability.METHODS if not METHODS[method].calibrated],
+        names,
         options.strengths or steerability.STRENGTHS,
         options.budgets or steerability.BUDGETS,
     )
