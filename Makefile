@@ -56,9 +56,10 @@ docs: $(READY)  ## build the site into site/; a warning is an error
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
 	$(OFFLINE) $(BIN)/python -m benchmarks.decode
 
-# RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the page from the rows that are there.
-results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (half an hour; may be interrupted)
-	$(OFFLINE) $(BIN)/python -m benchmarks.results $(RESULTS)
+# MODEL=x.gguf measures another model. RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the
+# page from the rows that are there.
+results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (hours; may be interrupted)
+	$(OFFLINE) $(BIN)/python -m benchmarks.results $(if $(MODEL),--model $(MODEL)) $(RESULTS)
 
 clean:  ## remove everything that make made, the environment included
 	rm -rf $(VENV) $(OLDEST) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis

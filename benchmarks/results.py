@@ -1,15 +1,17 @@
-"""docs/results.md, from runs of all suites on the bundled model: `make results`, in pieces if need be.
+"""docs/results.md, from runs of all suites: `make results`, or `make results MODEL=x.gguf` for another model.
 
-    python -m benchmarks.results [--quick] [--prefeval FOLDER] [--page-only]
+    python -m benchmarks.results [--model NAME] [--suites NAMES] [--quick] [--data FOLDER] [--page-only]
 
-Rows and pictures go to docs/results/, the page beside it. An interrupted run is taken up again; rows of other code
-are refused by name, so remove them to measure anew. `--quick` does a few questions, and writes to results/quick.
+Rows go to docs/results/<model>/; the page shows every model that is there. An interrupted run is taken up again; rows
+of other code are refused by name, so remove them to measure anew. `--quick` does a few questions, and writes to
+results/quick. Data that is not part of the repository (PrefEval, IFEval) is looked for in --data.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,90 +19,103 @@ from pathlib import Path
 from benchmarks.research.page import results_page
 from benchmarks.research.suites import RESEARCH
 from la_agents.cli.terminal import counting_bar, note
-from la_agents.evaluation.calibration import PRINCIPLES
+from la_agents.errors import ConfigurationError
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
-from la_agents.models import load_model
+from la_agents.models import DEFAULT_MODEL, load_model
 
 ROOT = Path(__file__).parents[1]
 PERSONAL = ROOT / "tests" / "data" / "personal_preference.jsonl"
-PREFEVAL = Path(os.environ.get("LA_AGENTS_DATA", ROOT.parent / "shared" / "data")) / "prefeval"
+DATA = Path(os.environ.get("LA_AGENTS_DATA", ROOT.parent / "shared" / "data"))
+OUTSIDE = {"ifeval": "ifeval/single_instruction.jsonl", "prefeval-mcq": "prefeval"}
+"""Where the data of suites lies in that folder."""
 
-CHOICE_METHODS = ("base", "prompt", "linear", "amulet", "cfg", "best-of-n")
+_METHODS = ("prompt", "prompt-system", "prompt-user", "calibrated", "tapered", "linear", "amulet", "cfg", "best-of-n")
+_CHOICE_METHODS = ("base", "prompt", "tapered", "linear", "cfg")
 
 FULL = {
-    "steerability": Options(limit=8),
+    "steerability": Options(methods=_METHODS),
+    "ifeval": Options(),
+    "conversation": Options(limit=6),
+    "drift": Options(limit=6),
+    "capability": Options(),
+    "prefeval-mcq": Options(limit=40, methods=_CHOICE_METHODS, strengths=(2.0,)),
+    "personal-preference": Options(limit=10, data=PERSONAL, methods=_CHOICE_METHODS, strengths=(2.0,)),
     "conflict": Options(limit=5),
-    "wordings": Options(limit=5, principles=PRINCIPLES),
-    "calibration": Options(limit=5),
-    "prefeval-mcq": Options(limit=30, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
-    "personal-preference": Options(limit=6, data=PERSONAL, methods=CHOICE_METHODS, strengths=(0.0, 1.0, 3.0)),
+    "wordings": Options(limit=5, principles=("french", "pirate", "bullets", "formal", "dogs", "lower-case")),
+    "calibration": Options(limit=8),
 }
-"""Sized for half an hour on two idle cores; the page says so."""
+"""In the order in which they are run; about two hours on two cores for the bundled model."""
 
 _FEW = ("french", "pirate", "formal", "concise")
 QUICK = {
     "steerability": Options(
-        limit=2,
-        principles=_FEW,
-        methods=("prompt", "linear", "linear+budget", "cfg"),
-        strengths=(1.0, 3.0),
-        budgets=(0.5,),
+        limit=2, principles=_FEW, methods=("prompt", "prompt-system", "calibrated", "linear", "cfg"), strengths=(2.0,)
     ),
+    "ifeval": Options(limit=4, methods=("prompt", "calibrated")),
+    "conversation": Options(limit=1, principles=("pirate",), methods=("prompt", "calibrated")),
+    "drift": Options(limit=1, principles=("pirate",), methods=("prompt", "calibrated")),
+    "capability": Options(limit=4, principles=("pirate",)),
+    "prefeval-mcq": Options(limit=3, methods=("prompt", "tapered"), strengths=(2.0,)),
+    "personal-preference": Options(limit=2, data=PERSONAL, methods=("prompt", "tapered"), strengths=(2.0,)),
     "conflict": Options(limit=1),
     "wordings": Options(limit=1, principles=("pirate", "formal")),
-    "calibration": Options(limit=2, principles=("pirate", "formal"), strengths=(1.0, 2.0), budgets=(0.5,)),
-    "prefeval-mcq": Options(limit=3, methods=("prompt", "linear"), strengths=(1.0,)),
-    "personal-preference": Options(limit=2, data=PERSONAL, methods=("prompt", "linear"), strengths=(1.0,)),
+    "calibration": Options(limit=2, principles=("pirate", "formal")),
 }
 
 INTRODUCTION = """\
-Written by `{command}` from the rows that it measured; no figure on this page is typed by hand. The model is the bundled
-one, on a CPU. The sizes are chosen so that all of it fits into {time} on two cores: few questions, short answers
-({cap} tokens where length does not matter). So intervals are wide, and what lies inside them is not known. Your own
-model, more questions, other principles: [how to evaluate](how-to/evaluate.md).
+Written by `{command}` from the rows that it measured; no figure on this page is typed by hand. Answers are greedy, and
+short ({cap} tokens where length does not matter). Intervals are 95%, by bootstrap over the questions; what lies inside
+them is not known. Your own model, more questions, other principles: [how to evaluate](how-to/evaluate.md).
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="alias, folder, .gguf file or hub id")
+    parser.add_argument("--suites", default="", help=f"some of {', '.join(FULL)}, by commas; all by default")
     parser.add_argument("--quick", action="store_true", help="a few questions, into results/quick")
-    parser.add_argument("--prefeval", type=Path, default=PREFEVAL, help="its folder of topics; skipped if absent")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of PrefEval's and IFEval's data")
     parser.add_argument("--page-only", action="store_true", help="write the page from the rows that are there")
     given = parser.parse_args(arguments)
     page = ROOT / "results" / "quick" / "results.md" if given.quick else ROOT / "docs" / "results.md"
-    folder = page.parent / "results"
+    sizes = QUICK if given.quick else FULL
+    chosen = [name for name in given.suites.split(",") if name] or list(sizes)
+    if unknown := set(chosen) - set(sizes):
+        parser.error(f"Expected suites among {', '.join(sizes)}, got {', '.join(sorted(unknown))}.")
     if not given.page_only:
-        measure(folder, QUICK if given.quick else FULL, given.prefeval)
-    page.write_text(results_page(folder, introduction(quick=given.quick)), encoding="utf-8")
+        measure(page.parent / "results", given.model, {name: sizes[name] for name in chosen}, given.data)
+    command = "python -m benchmarks.results --quick" if given.quick else "make results"
+    page.write_text(results_page(page.parent / "results", introduction(command)), encoding="utf-8")
     note(f"Wrote {page}")
 
 
-def measure(folder: Path, sizes: dict[str, Options], prefeval: Path) -> None:
-    """Run every suite, or what is missing of it."""
-    subject = Subject(load_model())
+def measure(folder: Path, model: str, sizes: dict[str, Options], data: Path) -> None:
+    """Run the suites, or what is missing of them, into the model's own folder."""
+    subject = Subject(load_model(model))
+    out = folder / re.sub(r"[^\w.-]+", "-", subject.loaded.name.removesuffix(".gguf"))
     for name, options in sizes.items():
-        if name == "prefeval-mcq":
-            if not prefeval.is_dir():
-                note(f"Left out {name}: no folder {prefeval}; give --prefeval.")
+        if name in OUTSIDE:
+            if not (data / OUTSIDE[name]).exists():
+                note(f"Left out {name}: nothing at {data / OUTSIDE[name]}; give --data.")
                 continue
-            options = Options(**{**vars(options), "data": prefeval})
+            options = Options(**{**vars(options), "data": data / OUTSIDE[name]})
         start = time.perf_counter()
         with counting_bar(name) as report:
-            run_suite(name, subject, folder, options, report, RESEARCH.get(name))
+            run_suite(name, subject, out, options, report, RESEARCH.get(name))
         note(f"{name}: {time.perf_counter() - start:.0f} s")
 
 
-def introduction(*, quick: bool) -> str:
+def introduction(command: str) -> str:
     from la_agents.evaluation.adherence import MEASURED
 
-    return INTRODUCTION.format(
-        command="python -m benchmarks.results --quick" if quick else "make results",
-        time="minutes" if quick else "half an hour",
-        cap=min(principle.max_tokens for principle in MEASURED.values()),
-    )
+    return INTRODUCTION.format(command=command, cap=min(principle.max_tokens for principle in MEASURED.values()))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ConfigurationError as error:
+        note(f"Error: {error}")
+        raise SystemExit(2) from error

@@ -6,7 +6,7 @@ from langchain.agents import create_agent
 from langgraph.checkpoint.memory import InMemorySaver
 
 from la_agents import ChatLinearAlignment, PreferenceStore
-from la_agents.learning import PreferenceLearner
+from la_agents.learning import PreferenceLearner, RuleExtractor
 from la_agents_langgraph import PreferenceMiddleware
 
 
@@ -16,7 +16,9 @@ def main() -> None:
         store = PreferenceStore(path=folder)
         agent = create_agent(
             ChatLinearAlignment(max_tokens=48),
-            middleware=[PreferenceMiddleware(store, learner=PreferenceLearner(store))],
+            middleware=[
+                PreferenceMiddleware(store, learner=PreferenceLearner(store, RuleExtractor(), require_approval=False))
+            ],
             checkpointer=InMemorySaver(),
         )
 

@@ -13,7 +13,7 @@ from langchain_core.language_models import SimpleChatModel
 from langchain_core.messages import BaseMessage
 
 from la_agents import PreferenceStore
-from la_agents.learning import FeedbackRecorder, PreferenceLearner
+from la_agents.learning import FeedbackRecorder, PreferenceLearner, RuleExtractor
 from la_agents_langgraph import PreferenceMiddleware
 
 
@@ -33,7 +33,9 @@ def main() -> None:
     model = init_chat_model(sys.argv[1]) if len(sys.argv) > 1 else StandIn()
     with tempfile.TemporaryDirectory() as folder:
         store = PreferenceStore(path=folder)
-        middleware = PreferenceMiddleware(store, learner=PreferenceLearner(store))
+        middleware = PreferenceMiddleware(
+            store, learner=PreferenceLearner(store, RuleExtractor(), require_approval=False)
+        )
         agent = create_agent(model, system_prompt="You are a cook.", middleware=[middleware])
 
         def ask(user: str, text: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -18,25 +18,19 @@ from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
 from la_agents.calls.batches import amember, bounded, member, together
-from la_agents.calls.personalization import AlignedCall, Personalized, Rendering, last_human_text
+from la_agents.calls.builder import AlignedCall, CallBuilder, Rendering, last_human_text
+from la_agents.calls.settings import Personalized
 from la_agents.errors import LaAgentsError
 from la_agents.principles import Principle, as_principles, digest
 from la_agents.structure.answer_stream import AnswerStream, result_of
-from la_agents.structure.structure import STRUCTURE_ARGUMENTS, Structure
+from la_agents.structure.structure import STRUCTURE_ARGUMENTS
 from la_agents.structure.structured_output import Method, structured
 from la_agents.structure.tool_calling import ToolBox, as_tool_dicts, as_tool_name
 
 __all__ = ["ChatLinearAlignment"]
 
-_RESOLVED = "_resolved"
-"""Internal call argument: what was looked up for this call."""
-
-
-class _Resolved(NamedTuple):
-    """The principles of a call, and its cache key, "" where no cache is in use."""
-
-    principles: tuple[Principle, ...]
-    cache_key: str
+_BUILDER = "_builder"
+"""Internal call argument: the call's `CallBuilder`, which LangChain's cache and the generation share."""
 
 
 class _Profile:
@@ -132,7 +126,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
             temperature=True,
         )
         with contextlib.suppress(LaAgentsError):  # the first call will say why
-            profile["max_input_tokens"] = self.engine.limits.max_positions
+            profile["max_input_tokens"] = self.engine.context
         return profile
 
     def render(
@@ -151,9 +145,8 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         """
         messages = self._convert_input(input).to_messages()
         arguments = self.named_user(config, {"principles": principles, "user_id": user_id, **kwargs})
-        if principles is not None:
-            return self.render_prompts(messages, as_principles(principles), arguments)
-        return self.render_prompts(messages, self.resolve_principles(last_human_text(messages), arguments), arguments)
+        query = last_human_text(messages) if principles is None else None
+        return CallBuilder.of(self, arguments, query=query).render(messages)
 
     # -- tools and structured output ----------------------------------------------------------------------------------
 
@@ -291,8 +284,8 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        resolved = self._resolved(messages, stop, kwargs)
-        return super()._generate_with_cache(messages, stop, run_manager, **resolved)
+        kwargs = self._looked_up(messages, stop, kwargs)
+        return super()._generate_with_cache(messages, stop, run_manager, **kwargs)
 
     @override
     async def _agenerate_with_cache(
@@ -303,35 +296,30 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         async with amember():
-            resolved = await run_in_executor(None, self._resolved, messages, stop, kwargs)
-            return await super()._agenerate_with_cache(messages, stop, run_manager, **resolved)
+            kwargs = await run_in_executor(None, self._looked_up, messages, stop, kwargs)
+            return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
 
-    def _resolved(
+    def _looked_up(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        if _RESOLVED in kwargs:
+        """The arguments with the call's builder; its cache key is there too, if a cache is in use."""
+        if _BUILDER in kwargs:
             return kwargs
-        arguments = self.named_user(None, kwargs)
-        own, structure = _parted(arguments)
-        principles = self.resolve_principles(last_human_text(messages), own)
-        cached = self.cache is not False and (isinstance(self.cache, BaseCache) or get_llm_cache() is not None)
-        key = (
-            self.cache_key(principles, stop, own, {"align_structured": self.align_structured} | structure)
-            if cached
-            else ""
-        )
-        return {**arguments, _RESOLVED: _Resolved(principles, key)}
+        own, structure = _parted(kwargs)
+        structure = {"align_structured": self.align_structured, **structure}
+        builder = CallBuilder.of(self, own, stop, query=last_human_text(messages), structure=structure)
+        if self.cache is not False and (isinstance(self.cache, BaseCache) or get_llm_cache() is not None):
+            _ = builder.cache_key  # LangChain asks for it where nothing slow may run
+        return {**kwargs, _BUILDER: builder}
 
     @override
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        resolved: _Resolved = kwargs[_RESOLVED]
-        return resolved.cache_key
+        builder: CallBuilder = kwargs[_BUILDER]
+        return builder.cache_key
 
     def _call(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> AlignedCall:
-        own, structure = _parted(self._resolved(messages, stop, kwargs))
-        resolved: _Resolved = own.pop(_RESOLVED)
-        asked = Structure.of(structure, aligned=self.align_structured)
-        return self.make_call(messages, resolved.principles, stop, own, asked)
+        builder: CallBuilder = self._looked_up(messages, stop, kwargs)[_BUILDER]
+        return builder.build(messages)
 
     # -- generation ---------------------------------------------------------------------------------------------------
 
@@ -365,7 +353,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs)
-        answer = AnswerStream(call)
+        answer = AnswerStream(call.structure, call.call_format)
         generation = call.submit()
         try:
             for event in generation:
@@ -373,7 +361,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-            last = answer.finish(generation.completion)
+            last = answer.finish(generation.completion, call.metadata(generation.completion))
             if run_manager:
                 run_manager.on_llm_new_token(last.text, chunk=last)
             yield last
@@ -389,7 +377,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = await run_in_executor(None, self._call, messages, stop, kwargs)
-        answer = AnswerStream(call)
+        answer = AnswerStream(call.structure, call.call_format)
         generation = await call.asubmit()
         try:
             async for event in generation:
@@ -397,7 +385,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-            last = answer.finish(generation.completion)
+            last = answer.finish(generation.completion, call.metadata(generation.completion))
             if run_manager:
                 await run_manager.on_llm_new_token(last.text, chunk=last)
             yield last
@@ -407,5 +395,6 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
 
 def _parted(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A call's own arguments, and those of tools and formats."""
-    structure = {name: value for name, value in arguments.items() if name in STRUCTURE_ARGUMENTS}
-    return {name: value for name, value in arguments.items() if name not in structure}, structure
+    own = {name: value for name, value in arguments.items() if name not in STRUCTURE_ARGUMENTS}
+    structure = {name: value for name, value in arguments.items() if name in STRUCTURE_ARGUMENTS and value is not None}
+    return own, structure

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,12 @@ from langchain_core.runnables.config import get_config_list
 from typing_extensions import override
 
 from la_agents.calls.batches import MAX_IN_FLIGHT, bounded, together
-from la_agents.calls.personalization import AlignedCall, Personalized, Rendering
+from la_agents.calls.builder import AlignedCall, CallBuilder, Rendering
+from la_agents.calls.settings import Personalized
 from la_agents.errors import ConfigurationError
 from la_agents.principles import Principle, as_principles, digest
 
 if TYPE_CHECKING:
-    from la_agents.requests import Completion
     from la_agents.requests import Generation as Running
 
 __all__ = ["LinearAlignmentLLM"]
@@ -48,27 +49,60 @@ class _Asked:
     prompt: str
     arguments: dict[str, Any]
     manager: Any
-    principles: tuple[Principle, ...] = ()
+    begun: bool = False
+    builder: CallBuilder | None = None
     key: str = ""
     found: Sequence[Generation] | None = None
     call: AlignedCall | None = None
     running: Running | None = None
 
+    def look_up(self, face: LinearAlignmentLLM, stop: list[str] | None, cache: BaseCache | None) -> None:
+        """Check the arguments and find the principles and, where there is a cache, the key in it."""
+        self.begun = True
+        self.builder = CallBuilder.of(face, self.arguments, stop, query=self.prompt)
+        self.key = "" if cache is None else self.builder.cache_key
+
+    def build(self) -> AlignedCall:
+        """The call for the engine."""
+        assert self.builder is not None
+        self.call = self.builder.build(self.prompt)
+        return self.call
+
     def cancel(self) -> None:
         if self.running is not None:
             self.running.cancel()
 
+    @property
+    def info(self) -> dict[str, Any]:
+        """What LangChain gets beside the text of an answer that was decoded."""
+        assert self.call is not None
+        assert self.running is not None
+        completion = self.running.completion
+        usage = {"input_tokens": completion.num_prompt_tokens, "output_tokens": len(completion.records)}
+        return {**self.call.metadata(completion), "usage": usage}
+
     def answer(self, text: str) -> Sequence[Generation]:
         """What LangChain gets, once all text has come."""
-        if self.call is None or self.running is None:
-            return self.found or ()
-        return [Generation(text=text, generation_info=_info(self.call, self.running.completion))]
+        return [Generation(text=text, generation_info=self.info)] if self.found is None else self.found
 
 
-def _info(call: AlignedCall, completion: Completion) -> dict[str, Any]:
-    """What LangChain gets beside the text."""
-    usage = {"input_tokens": completion.num_prompt_tokens, "output_tokens": len(completion.records)}
-    return {**call.metadata(completion), "usage": usage}
+def _in_turn(asked: list[_Asked]) -> Generator[_Asked, None, None]:
+    """Each prompt twice: to be begun, as long as fewer are under way than the engine runs at once, then to be read.
+
+    Closed early, it cancels those that are under way.
+    """
+    todo, under_way = deque(asked), deque[_Asked]()
+    try:
+        while todo or under_way:
+            if todo and len(under_way) < MAX_IN_FLIGHT:
+                under_way.append(todo.popleft())
+                yield under_way[-1]
+            else:
+                yield under_way[0]
+                under_way.popleft()
+    finally:
+        for each in under_way:
+            each.cancel()
 
 
 class LinearAlignmentLLM(Personalized, BaseLLM):
@@ -109,9 +143,7 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         """The reference prompt and the principle prompts of a call, exactly as the model will see them."""
         text = self._convert_input(input).to_string()
         arguments = self.named_user(config, {"principles": principles, "user_id": user_id, **kwargs})
-        if principles is not None:
-            return self.render_prompts(text, as_principles(principles), arguments)
-        return self.render_prompts(text, self.resolve_principles(text, arguments), arguments)
+        return CallBuilder.of(self, arguments, query=text if principles is None else None).render(text)
 
     # -- the user: from the config into the call's arguments ----------------------------------------------------------
 
@@ -208,26 +240,32 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
 
     # -- generation: prompts are under way ahead of the one that is read, as many as the engine runs at once -----------
 
-    def _asked(self, prompts: list[str], run_manager: Any, arguments: dict[str, Any]) -> deque[_Asked]:
+    def _asked(self, prompts: list[str], run_manager: Any, arguments: dict[str, Any]) -> list[_Asked]:
         """What is to be asked; takes the internal arguments out."""
         users = arguments.pop(_USERS, None) or [None] * len(prompts)
         if isinstance(told := arguments.get("principles"), _Told):
             arguments["principles"] = told.principles
         managers = arguments.pop(_MANAGERS, None) or [run_manager, *[None] * len(prompts)][: len(prompts)]
-        return deque(
-            _Asked(
-                prompt, self.named_user(None, arguments if user is None else {**arguments, "user_id": user}), manager
-            )
+        return [
+            _Asked(prompt, arguments if user is None else {**arguments, "user_id": user}, manager)
             for prompt, user, manager in zip(prompts, users, managers, strict=True)
-        )
+        ]
 
-    def _resolve(self, asked: _Asked, stop: list[str] | None, cache: BaseCache | None) -> None:
-        asked.principles = self.resolve_principles(asked.prompt, asked.arguments)
-        if cache is not None:
-            asked.key = self.cache_key(asked.principles, stop, asked.arguments)
+    def _begin(self, asked: _Asked, stop: list[str] | None, cache: BaseCache | None = None) -> Running | None:
+        """Find the answer in the cache, or have the engine begin it."""
+        asked.look_up(self, stop, cache)
+        asked.found = None if cache is None else cache.lookup(asked.prompt, asked.key)
+        if asked.found is None:
+            asked.running = asked.build().submit()
+        return asked.running
 
-    def _call(self, asked: _Asked, stop: list[str] | None) -> AlignedCall:
-        return self.make_call(asked.prompt, asked.principles, stop, asked.arguments)
+    async def _abegin(self, asked: _Asked, stop: list[str] | None, cache: BaseCache | None = None) -> Running | None:
+        await run_in_executor(None, asked.look_up, self, stop, cache)
+        asked.found = None if cache is None else await cache.alookup(asked.prompt, asked.key)
+        if asked.found is None:
+            call = await run_in_executor(None, asked.build)
+            asked.running = await call.asubmit()
+        return asked.running
 
     @override
     def _generate(
@@ -238,27 +276,16 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         **kwargs: Any,
     ) -> LLMResult:
         cache: BaseCache | None = kwargs.pop(_CACHE, None)
-        todo, under_way = self._asked(prompts, run_manager, kwargs), deque[_Asked]()
-        answers = []
-        with together(len(prompts)):
-            try:
-                while todo or under_way:
-                    while todo and len(under_way) < MAX_IN_FLIGHT:
-                        asked = todo.popleft()
-                        self._resolve(asked, stop, cache)
-                        asked.found = None if cache is None else cache.lookup(asked.prompt, asked.key)
-                        if asked.found is None:
-                            asked.call = self._call(asked, stop)
-                            asked.running = asked.call.submit()
-                        under_way.append(asked)
-                    asked = under_way[0]
-                    answers.append(asked.answer("".join(_heard(text, asked.manager) for text in _texts(asked.running))))
-                    if cache is not None and asked.found is None:
-                        cache.update(asked.prompt, asked.key, answers[-1])
-                    under_way.popleft()
-            finally:
-                for asked in under_way:
-                    asked.cancel()
+        answers: list[Sequence[Generation]] = []
+        with together(len(prompts)), closing(_in_turn(self._asked(prompts, run_manager, kwargs))) as turns:
+            for asked in turns:
+                if not asked.begun:
+                    self._begin(asked, stop, cache)
+                    continue
+                texts = [_heard(text, asked.manager) for text in _texts(asked.running)]
+                answers.append(asked.answer("".join(texts)))
+                if cache is not None and asked.found is None:
+                    cache.update(asked.prompt, asked.key, answers[-1])
         return _llm_result(answers)
 
     @override
@@ -270,28 +297,16 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         **kwargs: Any,
     ) -> LLMResult:
         cache: BaseCache | None = kwargs.pop(_CACHE, None)
-        todo, under_way = self._asked(prompts, run_manager, kwargs), deque[_Asked]()
-        answers = []
-        with together(len(prompts)):
-            try:
-                while todo or under_way:
-                    while todo and len(under_way) < MAX_IN_FLIGHT:
-                        asked = todo.popleft()
-                        await run_in_executor(None, self._resolve, asked, stop, cache)
-                        asked.found = None if cache is None else await cache.alookup(asked.prompt, asked.key)
-                        if asked.found is None:
-                            asked.call = await run_in_executor(None, self._call, asked, stop)
-                            asked.running = await asked.call.asubmit()
-                        under_way.append(asked)
-                    asked = under_way[0]
-                    texts = [await _aheard(text, asked.manager) async for text in _atexts(asked.running)]
-                    answers.append(asked.answer("".join(texts)))
-                    if cache is not None and asked.found is None:
-                        await cache.aupdate(asked.prompt, asked.key, answers[-1])
-                    under_way.popleft()
-            finally:
-                for asked in under_way:
-                    asked.cancel()
+        answers: list[Sequence[Generation]] = []
+        with together(len(prompts)), closing(_in_turn(self._asked(prompts, run_manager, kwargs))) as turns:
+            for asked in turns:
+                if not asked.begun:
+                    await self._abegin(asked, stop, cache)
+                    continue
+                texts = [await _aheard(text, asked.manager) async for text in _atexts(asked.running)]
+                answers.append(asked.answer("".join(texts)))
+                if cache is not None and asked.found is None:
+                    await cache.aupdate(asked.prompt, asked.key, answers[-1])
         return _llm_result(answers)
 
     @override
@@ -303,15 +318,13 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
         (asked,) = self._asked([prompt], run_manager, kwargs)
-        self._resolve(asked, stop, None)
-        call = self._call(asked, stop)
-        running = call.submit()
+        running = self._begin(asked, stop)
         try:
             for text in _texts(running):
                 yield GenerationChunk(text=_heard(text, run_manager))
-            yield GenerationChunk(text="", generation_info=_info(call, running.completion))
+            yield GenerationChunk(text="", generation_info=asked.info)
         finally:
-            running.cancel()
+            asked.cancel()
 
     @override
     async def _astream(
@@ -322,15 +335,13 @@ class LinearAlignmentLLM(Personalized, BaseLLM):
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
         (asked,) = self._asked([prompt], run_manager, kwargs)
-        await run_in_executor(None, self._resolve, asked, stop, None)
-        call = await run_in_executor(None, self._call, asked, stop)
-        running = await call.asubmit()
+        running = await self._abegin(asked, stop)
         try:
             async for text in _atexts(running):
                 yield GenerationChunk(text=await _aheard(text, run_manager))
-            yield GenerationChunk(text="", generation_info=_info(call, running.completion))
+            yield GenerationChunk(text="", generation_info=asked.info)
         finally:
-            running.cancel()
+            asked.cancel()
 
 
 def _discreet(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class RememberPreference(_PreferenceTool):
         if self.require_approval:
             proposed = self.store.proposals.add(user, [{"text": text, "scope": scope, "source": "inferred"}])
             return f"Noted; it applies once the user approves it: {text}" if proposed else f"Noted before: {text}"
-        preference = self.store.add(user, text, scope=scope)
+        preference = self.store.add(user, text, scope=scope, source="inferred")  # it may stem from anywhere
         return f"Remembered {_line(preference)}" if preference.num_said == 1 else f"Known already: {_line(preference)}"
 
 

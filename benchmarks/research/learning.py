@@ -12,8 +12,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from la_agents.errors import ConfigurationError
+from la_agents.learning.languages import LANGUAGES, content_of, polarity_of
 from la_agents.learning.proposal import PreferenceExtractor, Proposal
-from la_agents.preferences.rules.statements import read_statement
 
 __all__ = ["Conversation", "LearningScores", "read_conversations", "score_extractor"]
 
@@ -97,12 +97,11 @@ def _matches(proposals: Sequence[Proposal], gold: Sequence[tuple[str, str]]) -> 
 
 def _likeness(one: str, other: str) -> float:
     """Jaccard index of what they are about; 0 if one likes what the other does not."""
-    a, b = read_statement(one), read_statement(other)
-    if a.polarity != b.polarity:
+    english, (a, b) = LANGUAGES["en"], (one.casefold(), other.casefold())
+    if polarity_of(a, english) != polarity_of(b, english):
         return 0.0
-    union = (a.subject | a.numbers) | (b.subject | b.numbers)
-    common = (a.subject | a.numbers) & (b.subject | b.numbers)
-    return len(common) / len(union) if union else float(one.casefold() == other.casefold())
+    about, also = content_of(a, english), content_of(b, english)
+    return len(about & also) / len(about | also) if about | also else float(a == b)
 
 
 def _conversation(line: dict[str, Any]) -> Conversation:

@@ -1,255 +1,198 @@
-"""The results page: written from the rows of the suites, so that every figure on it can be looked up.
+"""The results page: for each model one plot, one table, what helps, what does not, and what it costs.
 
-No figure and no sentence about a figure is typed by hand: what helps and what does not is decided by rules, which the
-page states. A suite without rows has no section.
+Everything is written from the rows of the suites, by rules that the page states: no figure is typed by hand. A setting
+*helps* if the 95% interval of its gain over the best way of prompting lies above 0, and *hurts* if it lies below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.research.conflict import conflict_table
-from benchmarks.research.wordings import wordings_table
-from la_agents.evaluation.calibration import RATE, recommend, worth
-from la_agents.evaluation.choice_tables import choice_tables
+from la_agents.evaluation.choice_tables import accuracy
+from la_agents.evaluation.choice_tables import summarise as summarise_choices
+from la_agents.evaluation.intervals import mean_interval
+from la_agents.evaluation.plots import Panel, Point, save_panels
 from la_agents.evaluation.provenance import provenance_line
-from la_agents.evaluation.reports import (
-    LEGEND,
-    costs_table,
-    gained,
-    principles_table,
-    recommendation_text,
-)
+from la_agents.evaluation.reports import ADHERENCE, LEGEND, gained
 from la_agents.evaluation.runs import Row, read_run
-from la_agents.evaluation.summary import PROMPT, SettingSummary, gain, grouped, summarise, summarise_setting
+from la_agents.evaluation.summary import SettingSummary, best_prompting, gain, grouped, summarise
 from la_agents.evaluation.tables import Cell, markdown_table
+from la_agents.evaluation.unaligned import BASE
 
-__all__ = ["at_equal_divergence", "results_page", "verdicts"]
+__all__ = ["DEFAULT", "results_page"]
 
-_FOLDER = "results"
+DEFAULT = "calibrated"
+"""The setting that the library takes by itself."""
+
 MIN_QUESTIONS = 5
 """Fewer cannot tell: that all of four gains are positive happens by chance one time in sixteen."""
 
-_COMPARED = ("linear", "linear+budget", "linear-sum", "amulet", "cfg", "context-steering", "best-of-n")
+TOLERANCE = 0.05
+ENOUGH = 0.9
 
 
 def results_page(folder: Path, introduction: str) -> str:
-    """The page in Markdown, for a file beside the folder `results` that holds the rows and the pictures.
+    """The page in Markdown, for a file beside `folder`, in which each model has a folder of rows; draws the plots.
 
     Raises:
         ConfigurationError: a results file is damaged.
     """
     parts = ["# Results\n", introduction]
-    for name, section in _SECTIONS.items():
-        path = folder / f"{name}.jsonl"
-        if path.exists():
-            header, rows = read_run(path)
-            own = [row for row in rows if "setting" in row]
-            parts += section(own, provenance_line(header))
-            parts.append(_where(name, own))
+    for model in sorted(path.parent for path in folder.glob("*/steerability.jsonl")):
+        parts += _model(model, f"{folder.name}/{model.name}")
     return "\n".join(parts)
 
 
-def _where(name: str, rows: Sequence[Row]) -> str:
-    example = rows[0]["key"] if rows else "-"
-    return (
-        f"Rows: [`{_FOLDER}/{name}.jsonl`]({_FOLDER}/{name}.jsonl), by `key`, such as `{example}`: what is measured, "
-        "the setting, the question. A figure in a table is the mean over the rows whose keys name its setting, and its "
-        "column where columns are parts; over all parts, the rows of each question are averaged first.\n"
-    )
-
-
-def _steerability(rows: Sequence[Row], line: str) -> Iterator[str]:
-    yield "## Steerability\n"
-    yield (
-        f"{len(grouped(rows, 'question'))} open questions, {len(grouped(rows, 'principle'))} principles whose "
-        "following is measured without a judge, greedy answers.\n"
-    )
+def _model(folder: Path, link: str) -> Iterator[str]:
+    runs = {path.stem: read_run(path) for path in sorted(folder.glob("*.jsonl"))}
+    lines = {name: provenance_line(header) for name, (header, _) in runs.items()}
+    rows = {name: [row for row in found if "setting" in row] for name, (_, found) in runs.items()}
+    steerability, line = rows["steerability"], lines["steerability"]
+    summaries = summarise(steerability)
+    save_panels(folder / "frontier.png", [_frontier(summaries)], line)
+    model = runs["steerability"][0]["provenance"]["model"]
+    yield f"## {model if isinstance(model, str) else model['name']}\n"
+    num_questions, num_principles = (len(grouped(steerability, name)) for name in ("question", "principle"))
+    yield f"{num_questions} open questions under each of {num_principles} principles that need no judge.\n"
+    yield f"![Adherence against perplexity]({link}/frontier.png)\n"
+    yield markdown_table(_COLUMNS, [_cells(summary) for summary in summaries], line)
     yield LEGEND
-    yield costs_table(rows, line)
-    yield f"![Adherence against divergence]({_FOLDER}/steerability.png)\n"
-    yield "Above at the same divergence is better. Labels are strengths, or budgets for `linear+budget`.\n"
-    yield "### By principle\n"
-    yield principles_table(rows, line)
-    yield from _equal_divergence(rows, line)
-    yield from _examples(rows)
-    yield from _no_help(rows, line)
+    yield "### What helps, and what does not\n"
+    yield from _verdicts(steerability, summaries)
+    others = [cells for name, own in rows.items() for cells in _elsewhere(name, own)]
+    if others:
+        yield "### Elsewhere\n"
+        columns = ["measured", "best prompting", "default", "gain"]
+        yield markdown_table(columns, others, " · ".join(line.split(" · ")[1:3]))
+    yield "### What it costs\n"
+    yield from _costs(summaries, rows.get("capability", []))
+    files = ", ".join(f"[{name}]({link}/{name}.jsonl)" for name in runs)
+    yield f"Rows, by suite, principle, setting and question: {files}.\n"
 
 
-def _equal_divergence(rows: Sequence[Row], line: str) -> Iterator[str]:
-    found = at_equal_divergence(summarise(rows))
-    if found:
-        yield "### Against Linear Alignment at equal divergence\n"
-        yield (
-            "By how much adherence lies above (+) or below (-) the curve of `linear`, interpolated between prompting "
-            "and its strengths, at the setting's own divergence. Settings beyond the curve's end are left out.\n"
-        )
-        yield markdown_table(["setting", "KL", "adherence", "difference"], found, line)
+_COLUMNS = ("setting", "adherence", "gain", "ppl_0", "ppl_1", "repetition", "relevance", "KL")
 
 
-def at_equal_divergence(summaries: Sequence[SettingSummary]) -> list[list[Cell]]:
-    """Setting, divergence, adherence, and adherence less that of `linear` interpolated at that divergence."""
-    curve = sorted((s.divergence, s.adherence.mean) for s in summaries if s.method in (PROMPT, "linear"))
-    cells: list[list[Cell]] = []
-    for summary in summaries:
-        there = _interpolate(curve, summary.divergence)
-        if summary.method in _COMPARED and summary.method != "linear" and there is not None:
-            mean = summary.adherence.mean
-            cells.append([summary.setting, summary.divergence, mean, f"{mean - there:+.2f}"])
-    return cells
+def _cells(summary: SettingSummary) -> list[Cell]:
+    own = summary
+    costs = (own.perplexity, own.perplexity_prompted, own.repetition, own.relevance, own.divergence)
+    return [own.setting, str(own.adherence), gained(own.gain), *("-" if c is None else f"{c:.2f}" for c in costs)]
 
 
-def _interpolate(curve: Sequence[tuple[float, float]], x: float) -> float | None:
-    for (left, low), (right, high) in pairwise(curve):
-        if left <= x <= right:
-            return low if right == left else low + (high - low) * (x - left) / (right - left)
-    return None
+def _frontier(summaries: Sequence[SettingSummary]) -> Panel:
+    curves: dict[str, list[Point]] = {}
+    for own in summaries:
+        if own.perplexity is not None:
+            varied = own.strength if own.max_divergence is None else own.max_divergence
+            name = own.method if varied is None else f"{own.method} {varied:g}"
+            curves.setdefault(own.method, []).append(
+                Point(own.perplexity, own.adherence.mean, own.adherence.low, own.adherence.high, name)
+            )
+    return Panel("up: followed further; right: less fluent", "ppl_0", "adherence", curves, ADHERENCE, log_x=True)
 
 
-def _examples(rows: Sequence[Row], number: int = 3) -> Iterator[str]:
-    """The principles that strength 1 helps most: the first question's answers, prompted and aligned."""
-    by_principle = {name: grouped(own, "setting") for name, own in grouped(rows, "principle").items()}
-    aligned = "linear strength=1"
-    gains = {
-        n: gain(own[aligned], own[PROMPT]).mean for n, own in by_principle.items() if {aligned, PROMPT} <= own.keys()
-    }
-    if not gains:
+def _verdicts(rows: Sequence[Row], summaries: Sequence[SettingSummary]) -> Iterator[str]:
+    best = best_prompting(rows)
+    if best is None:
         return
-    yield "### What it looks like\n"
-    yield f"The first question of the {number} principles that gain most from `{aligned}`, whatever it shows.\n"
-    for name in sorted(gains, key=lambda name: -gains[name])[:number]:
-        for setting in (PROMPT, aligned):
-            row = by_principle[name][setting][0]
-            text = " ".join(row["answer"].split())
-            yield f"`{row['key']}`, adherence {row['adherence']:.2f}:\n\n> {_escaped(text)}\n"
+    by_name = {summary.setting: summary for summary in summaries}
+    yield f"Best way of prompting: `{best}`, adherence {by_name[best].adherence}.\n"
+    compared = [s for s in summaries if not s.method.startswith("prompt") and s.setting != BASE.key]
+    for verb, some in (
+        ("Help", [s for s in compared if s.gain and s.gain.low > 0]),
+        ("Hurt", [s for s in compared if s.gain and s.gain.high < 0]),
+    ):
+        if some:
+            yield f"{verb}: {', '.join(f'`{s.setting}` {gained(s.gain)}' for s in some)}.\n"
+    if DEFAULT in by_name:
+        yield from _by_principle(rows, best)
 
 
-def _no_help(rows: Sequence[Row], line: str) -> Iterator[str]:
-    yield "### Where it does not help\n"
-    yield (
-        "A setting *helps* with a principle if the 95% interval of its gain over prompting, paired by question, lies "
-        "above 0, *hurts* if it lies below, and otherwise does *not help*, as far as so few questions can tell; fewer "
-        f"than {MIN_QUESTIONS} tell nothing.\n"
-    )
-    yield markdown_table(["setting", "helps", "does not help", "hurts"], verdicts(rows), line)
-    yield from _never(rows)
-    yield from _dear(rows)
-
-
-def verdicts(rows: Sequence[Row]) -> list[list[Cell]]:
-    """For each setting: the principles with which it helps, does not help, and hurts."""
-    prompted = grouped([row for row in rows if row["setting"] == PROMPT], "principle")
-    cells: list[list[Cell]] = []
-    for setting, own in grouped(rows, "setting").items():
-        if own[0]["method"] not in _COMPARED:
+def _by_principle(rows: Sequence[Row], best: str) -> Iterator[str]:
+    """Where the default helps, makes no difference that can be shown, and hurts."""
+    found: dict[str, list[str]] = {"helps": [], "makes no difference that is shown": [], "hurts": []}
+    below, enough = [], []
+    for name, own in grouped(rows, "principle").items():
+        by_setting = grouped(own, "setting")
+        if not {best, DEFAULT} <= by_setting.keys():
             continue
-        names: dict[str, list[str]] = {"helps": [], "not": [], "hurts": []}
-        for name, part in grouped(own, "principle").items():
-            if name in prompted:
-                names[_verdict(part, prompted[name])].append(name)
-        cells.append([setting, *(", ".join(names[kind]) or "-" for kind in ("helps", "not", "hurts"))])
-    return cells
-
-
-def _verdict(rows: Sequence[Row], prompted: Sequence[Row]) -> str:
-    found = gain(rows, prompted)
-    if len(grouped(rows, "question")) < MIN_QUESTIONS:
-        return "not"
-    return "helps" if found.low > 0 else "hurts" if found.high < 0 else "not"
-
-
-def _never(rows: Sequence[Row]) -> Iterator[str]:
-    table = verdicts(rows)
-    helped = {name for row in table for name in str(row[1]).split(", ")}
-    never = [name for name in grouped(rows, "principle") if name not in helped]
-    if never:
-        yield f"No setting is shown to help with: {', '.join(never)}.\n"
-    base = grouped([row for row in rows if row["method"] == "base"], "principle")
-    prompted = grouped([row for row in rows if row["setting"] == PROMPT], "principle")
-    enough = [
-        name
-        for name, own in prompted.items()
-        if name in base and gain(own, base[name]).low > 0 and summarise_setting(own, None).adherence.mean >= 0.9
-    ]
+        interval = gain(by_setting[DEFAULT], by_setting[best])
+        few = len(grouped(own, "question")) < MIN_QUESTIONS
+        helps, hurts = interval.low > 0 and not few, interval.high < 0 and not few
+        found["helps" if helps else "hurts" if hurts else "makes no difference that is shown"].append(
+            f"{name} {interval.mean:+.2f}"
+        )
+        below += [f"{name} {interval.mean:+.2f}"] if interval.mean < -TOLERANCE else []
+        prompted = mean_interval([row["adherence"] for row in by_setting[best]]).mean
+        enough += [name] if prompted >= ENOUGH else []
+    for what, names in found.items():
+        if names:
+            yield f"The default (`{DEFAULT}`) {what} with: {', '.join(names)}.\n"
+    yield f"Further than {TOLERANCE} below the best prompting: {', '.join(below) or 'no principle'}.\n"
     if enough:
-        names = ", ".join(enough)
-        yield f"Prompting alone suffices (adherence of 0.9 or more, above the unaligned model's): {names}.\n"
+        yield f"Prompting alone has {ENOUGH} or more with: {', '.join(enough)}.\n"
 
 
-def _dear(rows: Sequence[Row]) -> Iterator[str]:
-    summaries = summarise(rows)
-    prompt = next((s for s in summaries if s.setting == PROMPT), None)
-    if prompt is None or not prompt.perplexity:
-        return
-    dear = [s for s in summaries if s.method in _COMPARED and (s.perplexity or 0) > 2 * prompt.perplexity]
-    if dear:
-        listed = ", ".join(f"`{s.setting}` ({s.perplexity:.1f})" for s in dear)
-        yield f"Perplexity more than twice prompting's ({prompt.perplexity:.1f}): {listed}.\n"
-    repeats = [s for s in summaries if s.method in _COMPARED and (s.repetition or 0) > (prompt.repetition or 0) + 0.1]
-    if repeats:
-        listed = ", ".join(f"`{s.setting}` ({s.repetition:.2f})" for s in repeats)
-        yield f"Repetition more than 0.1 above prompting's ({prompt.repetition or 0:.2f}): {listed}.\n"
-    strays = [s for s in summaries if s.method in _COMPARED and (s.relevance or 0) < (prompt.relevance or 0) - 0.1]
-    if strays:
-        listed = ", ".join(f"`{s.setting}` ({s.relevance:.2f})" for s in strays)
-        yield f"Relevance more than 0.1 below prompting's ({prompt.relevance or 0:.2f}): {listed}.\n"
+def _elsewhere(name: str, rows: Sequence[Row]) -> Iterator[list[Cell]]:
+    """What the other suites say about the default, one row each."""
+    if name == "ifeval":
+        yield from _against("IFEval's single instructions, strict accuracy", rows)
+    elif name in ("conversation", "drift"):
+        for kind, own in grouped(rows, "kind").items():
+            by_turns = grouped(own, "turns")
+            for turns in sorted({min(by_turns), max(by_turns)}):
+                yield from _against(f"{_KINDS[kind]} {turns} turns", by_turns[turns])
+    elif name in _CHOICES:
+        by_setting = grouped(rows, "setting")
+        aligned = next((setting for setting in by_setting if setting.startswith("tapered ")), None)
+        if aligned and "prompt" in by_setting:
+            prompted, own = (summarise_choices(by_setting[s], _letter) for s in ("prompt", aligned))
+            yield [f"{_CHOICES[name]} (`{aligned}`)", str(prompted), str(own), "-"]
 
 
-def _conflict(rows: Sequence[Row], line: str) -> Iterator[str]:
-    yield "## Principles at odds\n"
-    yield conflict_table(rows, line)
-    yield f"![Lean by weights]({_FOLDER}/conflict.png)\n"
-
-
-def _wordings(rows: Sequence[Row], line: str) -> Iterator[str]:
-    yield "## Wordings\n"
-    yield "The same principles, put to the model in different words. The library's default is `bare`.\n"
-    yield wordings_table(rows, line)
-    yield "Against `bare`, paired by question:\n"
-    by_wording = grouped(rows, "wording")
-    cells: list[list[Cell]] = [
-        [name, setting, gained(gain(part, grouped(by_wording["bare"], "setting")[setting]))]
-        for name, own in by_wording.items()
-        if name != "bare" and "bare" in by_wording
-        for setting, part in grouped(own, "setting").items()
-    ]
-    yield markdown_table(["wording", "setting", "gain"], cells, line)
-    yield f"![Wordings]({_FOLDER}/wordings.png)\n"
-
-
-def _calibration(rows: Sequence[Row], line: str) -> Iterator[str]:
-    yield "## Calibration\n"
-    yield "What `la-agents calibrate` says about the bundled model.\n"
-    yield recommendation_text(recommend(rows, RATE), RATE)
-    cells: list[list[Cell]] = [
-        [s.setting, str(s.adherence), gained(s.gain), s.divergence, s.perplexity, worth(s, RATE)]
-        for s in summarise(rows)
-    ]
-    yield markdown_table(["setting", "adherence", "gain", "KL", "perplexity", "worth"], cells, line)
-    yield f"![Calibration]({_FOLDER}/calibration.png)\n"
-
-
-def _choice_section(title: str, name: str) -> Callable[[Sequence[Row], str], Iterator[str]]:
-    def section(rows: Sequence[Row], line: str) -> Iterator[str]:
-        yield f"## {title}\n"
-        yield choice_tables(rows, line)
-        yield f"![Accuracy against strength]({_FOLDER}/{name}.png)\n"
-
-    return section
-
-
-def _escaped(text: str) -> str:
-    """Generated text as it stands: it may form no markup."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!~" else c for c in text)
-
-
-_SECTIONS: dict[str, Callable[[Sequence[Row], str], Iterator[str]]] = {
-    "steerability": _steerability,
-    "conflict": _conflict,
-    "wordings": _wordings,
-    "calibration": _calibration,
-    "prefeval-mcq": _choice_section("PrefEval, multiple choice", "prefeval-mcq"),
-    "personal-preference": _choice_section("Personal preferences, multiple choice", "personal-preference"),
+_KINDS: Mapping[str, str] = {
+    "arrives": "the principle arrives after",
+    "changes": "the principle turns into its opposite after",
+    "drift": "the principle was stated before",
 }
+_CHOICES: Mapping[str, str] = {
+    "prefeval-mcq": "PrefEval, the letter of the right answer",
+    "personal-preference": "personal preferences, the letter of the right answer",
+}
+
+
+def _letter(row: Row) -> float | None:
+    return accuracy(row, "letter")
+
+
+def _against(what: str, rows: Sequence[Row]) -> Iterator[list[Cell]]:
+    best = best_prompting(rows)
+    found = {summary.setting: summary for summary in summarise(rows)}
+    if best is not None and DEFAULT in found:
+        own = found[DEFAULT]
+        yield [what, f"{found[best].adherence} ({best})", str(own.adherence), gained(own.gain)]
+
+
+def _costs(summaries: Sequence[SettingSummary], capability: Sequence[Row]) -> Iterator[str]:
+    by_name = {summary.setting: summary for summary in summaries}
+    ways = [s for s in summaries if s.method.startswith("prompt")]
+    if ways and DEFAULT in by_name:
+        prompt, own = max(ways, key=lambda s: s.adherence.mean), by_name[DEFAULT]
+        pairs = (
+            ("perplexity under the unaligned model", prompt.perplexity, own.perplexity),
+            ("under the prompt with the principle", prompt.perplexity_prompted, own.perplexity_prompted),
+            ("repetition", prompt.repetition, own.repetition),
+            ("relevance", prompt.relevance, own.relevance),
+        )
+        told = [f"{what} {a:.2f} to {b:.2f}" for what, a, b in pairs if a is not None and b is not None]
+        yield f"From the best prompting to the default: {', '.join(told)}.\n"
+    for task, own_rows in grouped(capability, "task").items():
+        by_setting = grouped(own_rows, "setting")
+        base = {row["question"]: row["score"] for row in by_setting.get(BASE.key, [])}
+        if base and DEFAULT in by_setting:
+            items = grouped(by_setting[DEFAULT], "question")
+            lost = [sum(r["score"] for r in part) / len(part) - base[item] for item, part in items.items()]
+            what = "bits a byte of plain prose" if task == "text" else f"accuracy on {task}"
+            mean = mean_interval(list(base.values()))
+            yield f"Where no principle matters, {what}: {mean} without one, {gained(mean_interval(lost))} with one.\n"

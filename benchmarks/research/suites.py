@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from benchmarks.research import conflict, wordings
+from functools import partial
+
+from benchmarks.research import capability, conflict, conversation, ifeval, wordings
+from la_agents.errors import ConfigurationError
 from la_agents.evaluation import steerability
 from la_agents.evaluation.adherence import measured_named
+from la_agents.evaluation.methods import Setting
+from la_agents.evaluation.questions import DEFAULT_QUESTIONS, read_questions
 from la_agents.evaluation.suites import Options, Suite
 
 __all__ = ["RESEARCH"]
+
+
+def _settings(options: Options, methods: tuple[str, ...]) -> list[Setting]:
+    return steerability.settings_of(
+        options.methods or methods, options.strengths or (2.0,), options.budgets or steerability.BUDGETS
+    )
 
 
 def _conflict(options: Options) -> conflict.Plan:
@@ -21,7 +32,51 @@ def _wordings(options: Options) -> wordings.Plan:
     return wordings.Plan(options.questions(), measured_named(options.principles), seed=options.seed)
 
 
+def _conversation(name: str, options: Options) -> conversation.Plan:
+    settings = _settings(options, conversation.METHODS)
+    if name == "drift":  # what the conversation itself achieves
+        settings = [Setting("base"), *settings]
+    pool = read_questions(options.data or DEFAULT_QUESTIONS)
+    cases = conversation.cases(name, options.principles)
+    return conversation.Plan(options.questions(), pool, cases, settings, seed=options.seed)
+
+
+def _ifeval(options: Options) -> ifeval.Plan:
+    if options.data is None:
+        msg = "Expected --data with IFEval's single instructions, got none; see benchmarks/README.md."
+        raise ConfigurationError(msg)
+    instructions, skipped = ifeval.read_instructions(options.data, options.limit)
+    return ifeval.Plan(instructions, skipped, _settings(options, ifeval.METHODS), options.seed)
+
+
+def _capability(options: Options) -> capability.Plan:
+    if options.limit is not None and options.limit < 1:
+        msg = f"Expected a limit of at least 1, got {options.limit}; leave it out for all items."
+        raise ConfigurationError(msg)
+    settings = _settings(options, capability.METHODS)
+    if any(setting.num_samples > 1 for setting in settings):
+        msg = "Expected methods that have a likelihood, got best-of-n; leave it out."
+        raise ConfigurationError(msg)
+    principles = measured_named(options.principles or capability.PRINCIPLES)
+    return capability.Plan(principles, settings, options.limit, options.seed)
+
+
+_SWEPT = ("methods", "strengths", "budgets")
+
 RESEARCH = {
-    "conflict": Suite(_conflict, conflict.measure, conflict.report, takes=("data", "methods", "strengths", "budgets")),
+    "ifeval": Suite(_ifeval, ifeval.measure, ifeval.report, takes=("data", *_SWEPT)),
+    **{
+        name: Suite(
+            partial(_conversation, name),
+            conversation.measure,
+            conversation.report,
+            takes=("data", *_SWEPT, "principles"),
+        )
+        for name in ("conversation", "drift")
+    },
+    "capability": Suite(
+        _capability, capability.measure, capability.report, takes=(*_SWEPT, "principles"), data=capability.DATA
+    ),
+    "conflict": Suite(_conflict, conflict.measure, conflict.report, takes=("data", *_SWEPT)),
     "wordings": Suite(_wordings, wordings.measure, wordings.report, takes=("data", "principles")),
 }

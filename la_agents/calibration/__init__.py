@@ -3,6 +3,6 @@
 The JSON files beside this one are the calibrations of the models that this project measured.
 """
 
-from la_agents.calibration.calibration import Calibration, Guidance, shipped_calibration
+from la_agents.calibration.calibration import DEFAULT, Calibration, Guidance, shipped_calibration
 
-__all__ = ["Calibration", "Guidance", "shipped_calibration"]
+__all__ = ["DEFAULT", "Calibration", "Guidance", "shipped_calibration"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import uuid
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from la_agents.models import LoadedModel, load_model
 from la_agents.prompts.builder import PromptBuilder, Wording
 
 if TYPE_CHECKING:
-    from la_agents.engine.engine import Engine
+    from la_agents.requests import Engine
 
 __all__ = ["Ready", "Runtime", "Setup"]
 
@@ -32,12 +33,24 @@ class Ready(NamedTuple):
 
     engine: Engine
     builder: PromptBuilder
+    key: str
+    """Stands for the engine in cache keys where it has no `fingerprint`: nobody else has the same."""
+    loaded: LoadedModel | None = None
+    """The model of an engine in this process, for another engine once that one is closed."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this engine's answers from those of other models."""
+        found: str = getattr(self.engine, "fingerprint", None) or self.key
+        return found
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What an engine and a prompt builder are made of; `variables` are JSON text."""
+    """What an engine and a prompt builder are made of; `variables` are JSON text, `engine` is one that was given."""
 
+    engine: Engine | None = field(compare=False)
+    engine_id: int = field(init=False)  # engines are compared as objects, whatever they say of equality
     model: Any
     device: str
     dtype: str
@@ -48,6 +61,9 @@ class Setup:
     variables: str
     process: int = field(default_factory=os.getpid)
     """A fork has no threads of its own: it makes an engine anew."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "engine_id", id(self.engine))
 
     def load(self, progress: Callable[[str, float], None] | None = None) -> LoadedModel:
         """The model, loaded or found loaded."""
@@ -62,16 +78,22 @@ class Setup:
 
     def make(self, progress: Callable[[str, float], None] | None) -> Ready:
         """All that a call needs."""
-        loaded = self.load(progress)
-        from la_agents.engine.engine import engine_for
-
+        loaded = self.load(progress) if self.engine is None else None
+        engine = self.engine if loaded is None else _local_engine(loaded)
+        assert engine is not None
         builder = PromptBuilder(
-            loaded.tokenizer,
+            engine.tokenizer,
             placement=self.placement,
             wording=self.wording,
             variables=json.loads(self.variables),
         )
-        return Ready(engine_for(loaded), builder)
+        return Ready(engine, builder, uuid.uuid4().hex, loaded)
+
+
+def _local_engine(loaded: LoadedModel) -> Engine:
+    from la_agents.engine.engine import engine_for
+
+    return engine_for(loaded)
 
 
 class Runtime:
@@ -106,10 +128,8 @@ class Runtime:
             ready = self._ready.pop(setup, None)
             if ready is None:
                 return None
-            from la_agents.engine.engine import engine_for
-
-            if ready.engine.closed:
-                ready = ready._replace(engine=engine_for(ready.engine.loaded))
+            if ready.loaded is not None and getattr(ready.engine, "closed", False):
+                ready = ready._replace(engine=_local_engine(ready.loaded))
             self._ready[setup] = ready  # the one used last goes last
             return ready
 

@@ -65,11 +65,11 @@ def stream(llm: ChatLinearAlignment, prompt: LanguageModelInput, user: str) -> A
 
 def with_texts(message: AIMessage, llm: ChatLinearAlignment, prompt: LanguageModelInput, user: str) -> AIMessage:
     """The answer with its principles' texts in the report, looked up again: answers name them by id alone."""
-    from la_agents.calls.personalization import last_human_text
+    from la_agents.calls.builder import CallBuilder, last_human_text
 
     messages = llm._convert_input(prompt).to_messages()
-    found = llm.resolve_principles(last_human_text(messages), {"user_id": user})
-    texts = {principle.id: principle.text for principle in found}
+    builder = CallBuilder.of(llm, {"user_id": user}, query=last_human_text(messages))
+    texts = {principle.id: principle.text for principle in builder.principles}
     report = message.response_metadata["alignment"]
     principles = [{**each, "text": texts.get(each["id"], each["id"])} for each in report["principles"]]
     metadata = {**message.response_metadata, "alignment": {**report, "principles": principles}}

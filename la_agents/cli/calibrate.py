@@ -35,7 +35,7 @@ def calibrate(
     strength: StrengthsOption = None,
     principles: PrinciplesOption = None,
     limit: LimitOption = 8,
-    rate: RateOption = 0.1,
+    rate: RateOption = 0.08,
     seed: RepeatableSeedOption = 0,
     out: OutOption = OUT,
     as_json: JsonOption = False,

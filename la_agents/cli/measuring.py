@@ -49,7 +49,7 @@ StrengthsOption = Annotated[
 ]
 BudgetsOption = Annotated[
     list[str] | None,
-    typer.Option("--budget", metavar="NUMBERS", help="Divergence budgets to try, nats a token: 0.25,1."),
+    typer.Option("--budget", metavar="NUMBERS", help="Budgets of divergence or fluency to try, nats a token: 0.3,1."),
 ]
 MethodsOption = Annotated[
     list[str] | None, typer.Option("--methods", metavar="NAMES", help="What to compare: prompt,linear,amulet." + _LIST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 import threading
@@ -10,7 +11,7 @@ import time
 import weakref
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,9 +23,12 @@ from la_agents.engine.sequence import Sequence
 from la_agents.engine.stats import Stats
 from la_agents.errors import ConfigurationError, EngineClosedError
 from la_agents.forks import renew_in_child
+from la_agents.models.fingerprint import fingerprint
 from la_agents.requests import Completion, Generation, Request
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from la_agents.models import LoadedModel
 
 __all__ = ["Engine", "engine_for"]
@@ -58,6 +62,11 @@ class Engine:
     ) -> None:
         self.loaded = loaded
         self.limits = _limits_of(loaded, limits)
+        self._options: dict[str, Any] = {
+            "prefix_cache_bytes": prefix_cache_bytes,
+            "share_prefixes": share_prefixes,
+            "static_shapes": static_shapes,
+        }
         self._vocab_size = int(loaded.model.config.get_text_config().vocab_size)
         scheduler, condition = Scheduler(self.limits), threading.Condition()
         prefix_cache = PrefixCache(prefix_cache_bytes)
@@ -74,6 +83,30 @@ class Engine:
         self._worker = _Worker(loop, scheduler, condition)
         # Runs at exit too: a daemon thread inside torch while the interpreter goes down would crash it.
         self._finalizer = weakref.finalize(self, self._worker.close)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Where it is sent to, there is a new one, of the model loaded there."""
+        return functools.partial(Engine, **self._options), (self.loaded, self.limits)
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.loaded.name
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's."""
+        return self.loaded.tokenizer
+
+    @property
+    def context(self) -> int:
+        """Tokens at most, prompt and answer together."""
+        return self.limits.max_positions
+
+    @property
+    def fingerprint(self) -> str:
+        """The model by its content; the first call reads all weights."""
+        return fingerprint(self.loaded)
 
     def submit(self, request: Request) -> Generation:
         """Queue a request; returns at once.

@@ -6,25 +6,27 @@ questions (cosine). With the rate `r`, adherence that a doubling of perplexity m
 
     worth = a - r log2 p + c / 5
 
-The candidate of greatest worth over all principles becomes the default, for principles that nobody measured. A measured
-principle has guidance of its own where another candidate's worth is greater by more than `MARGIN`: with few questions
-smaller differences are chance.
+The default, for principles that nobody measured, is what the library does without a calibration, unless another
+candidate's worth, the mean over principles, is greater by more than `MARGIN`: with few questions smaller differences
+are chance. By the same rule a measured principle has guidance of its own where a candidate does better than the
+default.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from la_agents.calibration import Calibration, Guidance
+from la_agents.calibration import DEFAULT, Calibration, Guidance
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.adherence import MEASURED
 from la_agents.evaluation.methods import METHODS, Setting
 from la_agents.evaluation.runs import Row
 from la_agents.evaluation.steerability import settings_of
 from la_agents.evaluation.summary import grouped
+from la_agents.guidance import DEFAULT_METHOD
 
 __all__ = [
     "CANDIDATES",
@@ -39,7 +41,7 @@ __all__ = [
     "worth",
 ]
 
-RATE = 0.1
+RATE = 0.08
 """Adherence, of 1, that a doubling of perplexity must gain."""
 
 RELEVANCE = 0.2
@@ -50,7 +52,9 @@ FEW = 8
 """Fewer questions than this decide too little to rely on."""
 
 CANDIDATES = ("prompt", "prompt-system", *(name for name, method in METHODS.items() if method.candidate))
-STRENGTHS = (2.0,)
+STRENGTHS = (DEFAULT.strength,)
+USUAL = Setting(DEFAULT_METHOD, DEFAULT.strength).key
+"""What the library does for a model that nobody has measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,19 +160,19 @@ def calibrate(rows: Sequence[Row], model: str, rate: float = RATE) -> Findings:
 
 def _choose(rows: Sequence[Row], rate: float) -> tuple[str, dict[str, str]]:
     """The best candidate on average, and that of each principle."""
-    default = _best(rows, rate)
-    chosen = {}
-    for name, own in grouped(rows, "principle").items():
-        best, by_setting = _best(own, rate), grouped(own, "setting")
-        better = default not in by_setting or worth(by_setting[best], rate) > worth(by_setting[default], rate) + MARGIN
-        chosen[name] = best if better else default
-    return default, chosen
+    worths = {
+        principle: {setting: worth(own, rate) for setting, own in grouped(part, "setting").items()}
+        for principle, part in grouped(rows, "principle").items()
+    }
+    common = set.intersection(*(set(own) for own in worths.values())) or {USUAL}
+    default = _better({name: fmean(own.get(name, -1.0) for own in worths.values()) for name in sorted(common)}, USUAL)
+    return default, {principle: _better(own, default) for principle, own in worths.items()}
 
 
-def _best(rows: Sequence[Row], rate: float) -> str:
-    """The first of equals."""
-    by_setting = grouped(rows, "setting")
-    return str(max(by_setting, key=lambda setting: worth(by_setting[setting], rate)))
+def _better(worths: Mapping[str, float], incumbent: str) -> str:
+    """The setting of greatest worth, where it exceeds the incumbent's by more than chance."""
+    best = max(worths, key=lambda setting: worths[setting])
+    return best if worths[best] > worths.get(incumbent, -math.inf) + MARGIN else incumbent
 
 
 def _adherence(rows: Sequence[Row], setting: str) -> float:

@@ -22,7 +22,9 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from la_agents.calls.builder import CallBuilder
 from la_agents.chat_models import ChatLinearAlignment
+from la_agents.engine.engine import Engine
 from la_agents.errors import ConfigurationError, RequestTooLargeError
 from la_agents.evaluation.likelihood import Scorer
 from la_agents.evaluation.methods import policy_of
@@ -62,7 +64,11 @@ class LinearAlignmentLM(LM):  # type: ignore[misc]
         given = {**settings, "principles": [principles] if isinstance(principles, str) else principles}
         self._chat, self._text = ChatLinearAlignment(**given), LinearAlignmentLLM(**given)
         self._principles = as_principles(given["principles"])
-        self._loaded = self._chat.engine.loaded
+        engine = self._chat.engine
+        if not isinstance(engine, Engine):
+            msg = f"Expected a model that runs in this process, got the engine {type(engine).__name__}; give model=."
+            raise ConfigurationError(msg)
+        self._loaded = engine.loaded
         self._scorer = Scorer(self._loaded)
         if self._chat.fluency is not None:
             msg = "Expected no fluency bound: it depends on what was decoded before, so a given text has no likelihood."
@@ -104,9 +110,9 @@ class LinearAlignmentLM(LM):  # type: ignore[misc]
     def _asked(self, context: str) -> tuple[Prompts, Alignment]:
         """The prompts of a context and how they are aligned, as the faces make them."""
         if isinstance(context, _Conversation):
-            call = self._chat.make_call(context.messages(), self._principles, None, {})
+            call = CallBuilder.of(self._chat, {}).build(context.messages())
         else:
-            call = self._text.make_call(context, self._principles, None, {})
+            call = CallBuilder.of(self._text, {}).build(context)
         return call.prompts, call.request.alignment
 
     def _continuation(self, context: str, prompts: Prompts, text: str) -> list[int]:

@@ -18,7 +18,7 @@ from la_agents.requests import Alignment, Sampling
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "Method", "Setting", "log_policy", "methods_named", "policy_of"]
+__all__ = ["METHODS", "POLICIES", "Method", "Setting", "log_policy", "methods_named", "policy_of"]
 
 GREEDY_MASK_TEMPERATURE = 0.5
 """T_m of the nucleus where decoding is greedy and none is given: the authors'."""
@@ -32,12 +32,14 @@ class Setting:
         method: Its name in `METHODS`.
         strength: As `Alignment.strength`; None where the method has none.
         max_divergence: Nats per token; None for no budget.
+        fluency: Nats per token; None for no bound.
         num_samples: Answers that are drawn for one to be picked.
     """
 
     method: str
     strength: float | None = None
     max_divergence: float | None = None
+    fluency: float | None = None
     num_samples: int = 1
 
     @property
@@ -48,6 +50,8 @@ class Setting:
             parts.append(f"strength={self.strength:g}")
         if self.max_divergence is not None:
             parts.append(f"budget={self.max_divergence:g}")
+        if self.fluency is not None:
+            parts.append(f"fluency={self.fluency:g}")
         if self.num_samples > 1:
             parts.append(f"n={self.num_samples}")
         return " ".join(parts)
@@ -75,7 +79,7 @@ class Setting:
         rule = METHODS[self.method].rule
         if self.strength is None:  # plain prompting: no push, and no mask either
             return Alignment(method=rule, strength=0.0, support="all", push="uniform")
-        return Alignment(method=rule, strength=self.strength, max_divergence=self.max_divergence)
+        return Alignment(method=rule, strength=self.strength, max_divergence=self.max_divergence, fluency=self.fluency)
 
     def sampling(self, *, max_tokens: int, seed: int, stop: tuple[str, ...] = ()) -> Sampling:
         """How its tokens are chosen: greedily, but for answers of which one is picked."""
@@ -100,7 +104,7 @@ class Method:
 
     name: str
     summary: str
-    varies: Literal["nothing", "strength", "budget"] = "nothing"
+    varies: Literal["nothing", "strength", "budget", "fluency"] = "nothing"
     rule: Rule = "linear"
     compose: Compose = "joint"
     aligned: bool = True
@@ -109,16 +113,27 @@ class Method:
     calibrated: bool = False
     candidate: bool = False
 
+    @property
+    def is_policy(self) -> bool:
+        """Whether a text can be scored under it: the usual prompt, and each token's policy known by itself."""
+        return self.placing == Placing() and not self.calibrated and self.varies != "fluency"
+
     def points(self, strengths: Sequence[float] = (1.0,), budgets: Sequence[float] = (0.5,)) -> list[Setting]:
         """The settings to run, in ascending order.
 
-        A budget is tried with the greatest of the strengths as its cap. Strength 0 is the method `prompt` for all rules
-        without a mask, and is left out of them; Amulet's strength is its alpha over the published one, which is always
-        among its points, and beyond it the policy soon degenerates (`la_agents.guidance`).
+        A budget, of divergence or of fluency, is tried with the greatest of the strengths as its cap. Strength 0 is the
+        method `prompt` for all rules without a mask, and is left out of them; Amulet's strength is its alpha over the
+        published one, which is always among its points, and beyond it the policy soon degenerates
+        (`la_agents.guidance`).
         """
-        if self.varies == "budget":
-            cap = max(strengths, default=1.0)
-            return [Setting(self.name, cap, budget) for budget in sorted(set(budgets))]
+        if self.varies in ("budget", "fluency"):
+            cap, divergence = max(strengths, default=1.0), self.varies == "budget"
+            return [
+                Setting(self.name, cap, max_divergence=budget)
+                if divergence
+                else Setting(self.name, cap, fluency=budget)
+                for budget in sorted(set(budgets))
+            ]
         if self.varies == "nothing":
             return [Setting(self.name, num_samples=self.num_samples)]
         chosen = set(strengths)
@@ -164,7 +179,7 @@ METHODS: Mapping[str, Method] = {
                 ),
             )
         ),
-        Method("tapered+budget", "the same with at most a given divergence a token", "budget", "tapered"),
+        Method("tapered+fluency", "the same with at most a given loss of fluency a token", "fluency", "tapered"),
         Method("linear", "Linear Alignment as published", "strength"),
         Method("linear+budget", "Linear Alignment with at most a given divergence a token", "budget"),
         Method("linear-sum", "Linear Alignment with a branch for each principle", "strength", compose="sum"),
@@ -175,9 +190,7 @@ METHODS: Mapping[str, Method] = {
     )
 }
 
-DEFAULT_METHODS = tuple(
-    name for name, method in METHODS.items() if name != "context-steering" and method.placing == Placing()
-)
+POLICIES = tuple(name for name, method in METHODS.items() if method.is_policy and name != "context-steering")
 """Context Steering's policy is classifier-free guidance's at the same strength, so measuring it tells nothing new."""
 
 

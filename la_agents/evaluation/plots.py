@@ -47,6 +47,7 @@ class Panel:
     Attributes:
         marked: A point to draw a ring around.
         ticks: What stands at places of the x axis, instead of numbers.
+        log_x: Whether equal steps of the x axis are equal factors.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Panel:
     y_limits: tuple[float, float] | None = None
     marked: Point | None = None
     ticks: Sequence[str] = ()
+    log_x: bool = False
 
 
 def save_panels(path: Path, panels: Sequence[Panel], provenance: str, *, columns: int = 3) -> Path:
@@ -103,6 +105,9 @@ def _draw(panel: Panel, ax: Axes, names: Sequence[str], handles: dict[str, Line2
         ax.plot([panel.marked.x], [panel.marked.y], "o", markersize=14, fillstyle="none", color="0.3")
     if panel.ticks:
         ax.set_xticks(range(len(panel.ticks)), panel.ticks)
+    if panel.log_x:
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:g}")
     ax.set_title(panel.title, fontsize=9)
     ax.set_xlabel(panel.x_label, fontsize=8)
     ax.set_ylabel(panel.y_label, fontsize=8)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 
 from la_agents.evaluation.calibration import FEW, RATE, Findings, calibrate
 from la_agents.evaluation.intervals import Interval
 from la_agents.evaluation.plots import Panel, Point, save_panels
 from la_agents.evaluation.provenance import provenance_line
 from la_agents.evaluation.runs import Row
-from la_agents.evaluation.summary import SettingSummary, grouped, summarise
+from la_agents.evaluation.summary import (
+    SettingSummary,
+    best_prompting,
+    grouped,
+    summarise,
+    summarise_setting,
+)
 from la_agents.evaluation.tables import Cell, markdown_table
 
 __all__ = [
@@ -22,6 +27,7 @@ __all__ = [
     "calibration_text",
     "cost_cells",
     "costs_table",
+    "curves",
     "findings_table",
     "gained",
     "point",
@@ -32,19 +38,20 @@ __all__ = [
 
 LEGEND = """\
 adherence: how far answers follow, from 0 to 1, mean over questions [bootstrap 95% interval]. gain: the same less what
-prompting has on the same questions. KL: divergence from the unaligned model, nats a token. perplexity: of the answers,
-under the unaligned model. relevance: cosine of question and answer (English only: other languages lower it).
+the best way of prompting has on the same questions. KL: divergence from the unaligned model, nats a token. ppl_0 and
+ppl_1: perplexity of the answers under the unaligned model, and under the prompt with the principle, which is the
+fluency that a reader sees. relevance: cosine of question and answer (English only: other languages lower it).
 """
 ADHERENCE = (-0.05, 1.1)
-COSTS = ("KL", "perplexity", "distinct-2", "repetition", "relevance")
+COSTS = ("KL", "ppl_0", "ppl_1", "distinct-2", "repetition", "relevance")
 
 
 def steerability_report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
     """Adherence and costs of every setting, over all principles and for each; adherence against divergence."""
     line = provenance_line(header)
     tables = [LEGEND, costs_table(rows, line), "## By principle\n", principles_table(rows, line)]
-    panels = [_curves("all principles", rows)] if len(grouped(rows, "principle")) > 1 else []
-    panels += [_curves(name, own) for name, own in grouped(rows, "principle").items()]
+    panels = [curves("all principles", rows)] if len(grouped(rows, "principle")) > 1 else []
+    panels += [curves(name, own) for name, own in grouped(rows, "principle").items()]
     return write_report(folder, "steerability", "Steerability", tables, panels, line)
 
 
@@ -83,10 +90,10 @@ def findings_table(found: Findings, line: str) -> str:
 
 
 def _candidates(rows: Sequence[Row]) -> dict[str, list[Point]]:
-    curves: dict[str, list[Point]] = {}
+    found: dict[str, list[Point]] = {}
     for summary in summarise(rows):
-        curves.setdefault(summary.method, []).append(point(summary, summary.perplexity or 1.0))
-    return curves
+        found.setdefault(summary.method, []).append(point(summary, summary.perplexity or 1.0))
+    return found
 
 
 def costs_table(rows: Sequence[Row], line: str) -> str:
@@ -96,13 +103,15 @@ def costs_table(rows: Sequence[Row], line: str) -> str:
 
 
 def principles_table(rows: Sequence[Row], line: str) -> str:
-    """Mean adherence: a row a setting, a column a principle."""
-    by_principle = grouped(rows, "principle")
+    """A row a principle and setting: adherence, and the gain over the best way of prompting of all principles."""
+    by_principle, best = grouped(rows, "principle"), best_prompting(rows)
     cells: list[list[Cell]] = []
-    for setting, own in grouped(rows, "setting").items():
-        means = {name: fmean(row["adherence"] for row in part) for name, part in grouped(own, "principle").items()}
-        cells.append([setting, *(f"{means[name]:.2f}" if name in means else "-" for name in by_principle)])
-    return markdown_table(["setting", *by_principle], cells, line)
+    for name, own in by_principle.items():
+        by_setting = grouped(own, "setting")
+        for part in by_setting.values():
+            summary = summarise_setting(part, by_setting.get(best))
+            cells.append([name, summary.setting, summary.num_answers, str(summary.adherence), gained(summary.gain)])
+    return markdown_table(["principle", "setting", "answers", "adherence", "gain"], cells, line)
 
 
 def gained(interval: Interval | None) -> str:
@@ -120,13 +129,14 @@ def cost_cells(summary: SettingSummary) -> list[Cell]:
         gained(summary.gain),
         summary.divergence,
         summary.perplexity,
+        summary.perplexity_prompted,
         summary.distinct_2,
         summary.repetition,
         summary.relevance,
     ]
 
 
-def _curves(title: str, rows: Sequence[Row]) -> Panel:
+def curves(title: str, rows: Sequence[Row]) -> Panel:
     """Adherence against divergence, one curve a method."""
     methods: dict[str, list[Point]] = {}
     for summary in summarise(rows):

@@ -30,8 +30,9 @@ METHODS = (
     "prompt",
     "prompt-system",
     "prompt-user",
+    "calibrated",
     "tapered",
-    "tapered+budget",
+    "tapered+fluency",
     "linear",
     "amulet",
     "cfg",
@@ -40,7 +41,7 @@ METHODS = (
 """Compared by default. With a single principle, `linear-sum` is `linear`."""
 
 STRENGTHS = (1.0, 2.0, 4.0)
-BUDGETS = (0.25, 1.0)
+BUDGETS = (0.3,)
 
 
 def settings_of(names: Sequence[str], strengths: Sequence[float], budgets: Sequence[float]) -> list[Setting]:

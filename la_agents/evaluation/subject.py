@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from la_agents.evaluation.answers import Answer, Job
+from la_agents.evaluation.answers import Answer, Desk, Job
 from la_agents.evaluation.costs import Costs
 from la_agents.evaluation.provenance import describe_model
 from la_agents.evaluation.together import answer_together
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from la_agents.evaluation.runs import Row
     from la_agents.models import LoadedModel
-    from la_agents.prompts.builder import Wording
+    from la_agents.prompts.builder import PromptBuilder, Wording
 
 __all__ = ["Subject"]
 
@@ -42,28 +42,29 @@ class Subject:
 
         The same block gives the same answers, whatever else was asked before (`la_agents.evaluation.together`).
         """
-        from la_agents.prompts.builder import PromptBuilder
-
-        builder = self.builder if wording is None else PromptBuilder(self.loaded.tokenizer, wording=wording)
-        return answer_together(self.engine, builder, jobs)
+        return answer_together(self.engine, self._worded(wording), jobs)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of tokens; an answer cut to its first tokens."""
         return str(self.loaded.tokenizer.decode(list(token_ids), skip_special_tokens=True))
 
     def costs(self, question: str, text: str, token_ids: Iterable[int]) -> dict[str, float | None]:
-        """What an answer costs (`la_agents.evaluation.costs`)."""
+        """What an unaligned answer costs (`la_agents.evaluation.costs`)."""
         return self._costs.of(question, text, tuple(token_ids))
 
-    def describe(self, answer: Answer) -> Row:
+    def describe(self, answer: Answer, wording: Wording | None = None) -> Row:
         """What every row says about an answer: its costs, its length, how far it was moved, and its text."""
-        question = answer.job.question
-        assert isinstance(question, str)  # the suites ask single questions
+        prompts = Desk(self.engine, self._worded(wording)).prompts(answer.job)
         return {
-            **self.costs(question, answer.text, answer.token_ids),
+            **self._costs.of(answer.job.question, answer.text, answer.token_ids, prompts),
             "divergence": round(answer.mean_divergence, 4),
             "changed": round(answer.changed, 4),
             "num_tokens": answer.num_tokens,
             "finish": answer.finish_reason,
             "answer": answer.text,
         }
+
+    def _worded(self, wording: Wording | None) -> PromptBuilder:
+        from la_agents.prompts.builder import PromptBuilder
+
+        return self.builder if wording is None else PromptBuilder(self.loaded.tokenizer, wording=wording)

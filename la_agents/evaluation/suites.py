@@ -13,6 +13,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.evaluation import calibration, choice_suites, reports, steerability
 from la_agents.evaluation.adherence import measured_named
 from la_agents.evaluation.choice_suites import READERS
+from la_agents.evaluation.methods import POLICIES, methods_named
 from la_agents.evaluation.provenance import Provenance, checksum
 from la_agents.evaluation.questions import DEFAULT_QUESTIONS, OpenQuestion, read_questions
 from la_agents.evaluation.runs import Report, Row, Run
@@ -59,12 +60,14 @@ class Suite:
 
     Attributes:
         takes: The options it honours beside `limit` and `seed`; any other one is refused.
+        data: What is asked where the options name no data.
     """
 
     plan: Callable[[Options], Any]
     measure: Callable[[Run, Subject, Any, Report | None], list[Row]]
     report: Callable[[Path, Row, Sequence[Row]], list[Path]]
     takes: Sequence[str] = _CHOICES
+    data: Path = DEFAULT_QUESTIONS
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def run_suite(
         suite=name,
         model=subject.facts,
         seed=options.seed,
-        data=checksum(options.data or DEFAULT_QUESTIONS),
+        data=checksum(options.data or chosen.data),
         settings=plan.as_settings(),
     )
     with Run(out, provenance) as run:
@@ -134,11 +137,18 @@ def _choices(name: str, options: Options) -> choice_suites.Plan:
     if options.data is None:
         msg = f"Expected --data with the file or folder of {name}, got none; the documentation says where to get it."
         raise ConfigurationError(msg)
+    names = options.methods or POLICIES
+    if refused := [method.name for method in methods_named(names) if not method.is_policy]:
+        msg = f"Expected methods that texts can be scored under ({', '.join(POLICIES)}), got {', '.join(refused)}."
+        raise ConfigurationError(msg)
     settings = steerability.settings_of(
-        options.methods or steerability.METHODS,
+        names,
         options.strengths or steerability.STRENGTHS,
         options.budgets or steerability.BUDGETS,
     )
+    if any(setting.calibrated for setting in settings):
+        msg = f"Expected methods with one policy for all principles for {name}, got calibrated; leave it out."
+        raise ConfigurationError(msg)
     found = choice_suites.first_of_each(choice_suites.READERS[name](options.data, options.seed), options.limit)
     return choice_suites.Plan(found, [BASE, *settings], options.seed)
 

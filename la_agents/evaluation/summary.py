@@ -15,9 +15,10 @@ from typing import Any
 from la_agents.evaluation.intervals import Interval, mean_interval
 from la_agents.evaluation.runs import Row
 
-__all__ = ["SettingSummary", "gain", "grouped", "summarise", "summarise_setting"]
+__all__ = ["PROMPTS", "SettingSummary", "best_prompting", "gain", "grouped", "summarise", "summarise_setting"]
 
-PROMPT = "prompt"
+PROMPTS = ("prompt", "prompt-system", "prompt-user")
+"""The ways of prompting that alignment is compared with, by the best of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,10 @@ class SettingSummary:
     Attributes:
         num_answers: How many rows there are.
         adherence: In [0, 1].
-        gain: Its adherence less prompting's to the same questions; None where prompting was not run.
+        gain: Its adherence less that of the best way of prompting to the same questions; None where none was run.
         divergence: Nats a token.
         perplexity: Under the model without principles: exp of the mean negative log-likelihood a token.
+        perplexity_prompted: The same under the prompt with the principles; None for answers without any.
     """
 
     setting: str
@@ -41,6 +43,7 @@ class SettingSummary:
     gain: Interval | None
     divergence: float
     perplexity: float | None
+    perplexity_prompted: float | None
     distinct_2: float | None
     repetition: float | None
     relevance: float | None
@@ -54,17 +57,24 @@ def grouped(rows: Iterable[Row], name: str) -> dict[Any, list[Row]]:
     return groups
 
 
+def best_prompting(rows: Sequence[Row]) -> str | None:
+    """The way of prompting with the greatest mean adherence over these rows; None if there is none among them."""
+    ways = {name: own for name, own in grouped(rows, "setting").items() if name in PROMPTS}
+    return max(ways, key=lambda name: fmean(row["adherence"] for row in ways[name]), default=None)
+
+
 def summarise(rows: Sequence[Row], *, seed: int = 0) -> list[SettingSummary]:
     """One summary a setting, in the order the settings come."""
     by_setting = grouped(rows, "setting")
-    prompted = by_setting.get(PROMPT)
+    best = best_prompting(rows)
+    prompted = None if best is None else by_setting[best]
     return [summarise_setting(own, prompted, seed=seed) for own in by_setting.values()]
 
 
 def summarise_setting(rows: Sequence[Row], prompted: Sequence[Row] | None, *, seed: int = 0) -> SettingSummary:
-    """The summary of one setting's rows, beside prompting's to the same questions and principles."""
+    """The summary of one setting's rows, beside a way of prompting's to the same questions and principles."""
     first = rows[0]
-    nll = _mean(rows, "nll")
+    nll, nll_prompted = _mean(rows, "nll"), _mean(rows, "nll_prompted")
     return SettingSummary(
         setting=first["setting"],
         method=first["method"],
@@ -75,6 +85,7 @@ def summarise_setting(rows: Sequence[Row], prompted: Sequence[Row] | None, *, se
         gain=gain(rows, prompted, seed=seed) if prompted else None,
         divergence=fmean(row["divergence"] for row in rows),
         perplexity=None if nll is None else math.exp(nll),
+        perplexity_prompted=None if nll_prompted is None else math.exp(nll_prompted),
         distinct_2=_mean(rows, "distinct_2"),
         repetition=_mean(rows, "repetition"),
         relevance=_mean(rows, "relevance"),
@@ -95,5 +106,5 @@ def _per_question(rows: Iterable[Row], value: Callable[[Row], float]) -> list[fl
 
 
 def _mean(rows: Iterable[Row], name: str) -> float | None:
-    values = [row[name] for row in rows if row[name] is not None]
+    values = [row[name] for row in rows if row.get(name) is not None]
     return fmean(values) if values else None

@@ -5,9 +5,11 @@ A suite says which units there are; here they are asked, scored and written to t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from la_agents.evaluation.adherence import MeasuredPrinciple
 from la_agents.evaluation.answers import Job
@@ -21,7 +23,19 @@ if TYPE_CHECKING:
     from la_agents.evaluation.subject import Subject
     from la_agents.prompts.builder import Wording
 
-__all__ = ["Unit", "can_measure", "measure_units"]
+__all__ = ["Judged", "Unit", "can_measure", "complete_units", "measure_units"]
+
+
+class Judged(Protocol):
+    """A principle that answers are judged by, such as `MeasuredPrinciple`."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    def adherence(self, question: str, answer: str, unaligned: str) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +47,16 @@ class Unit:
         principles: That the answer is to follow, each with its weight.
         fields: What else tells it apart, for its row.
         wording: How the principles are put; None is the library's default.
+        earlier: Turns of the conversation before the question, each what was asked and what was answered.
     """
 
     key: str
     question: OpenQuestion
-    principles: tuple[tuple[MeasuredPrinciple, float], ...]
+    principles: tuple[tuple[Judged, float], ...]
     setting: Setting
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str | int] = field(default_factory=dict)
     wording: Wording | None = None
+    earlier: tuple[tuple[str, str], ...] = ()
 
     @property
     def max_tokens(self) -> int:
@@ -49,13 +65,22 @@ class Unit:
     def job(self, seed: int) -> Job:
         """What to ask; questions of one run draw from streams of their own."""
         return Job(
-            question=self.question.text,
+            question=self._conversation() if self.earlier else self.question.text,
             principles=tuple(Principle(principle.text, weight) for principle, weight in self.principles),
             setting=self.setting,
             max_tokens=self.max_tokens,
             seed=seed + self.question.index,
             key=self.key,
         )
+
+    def _conversation(self) -> tuple[BaseMessage, ...]:
+        turns = [(HumanMessage(asked), AIMessage(answered)) for asked, answered in self.earlier]
+        return (*(message for turn in turns for message in turn), HumanMessage(self.question.text))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the unaligned answer to the question is this one's."""
+        return self.setting == BASE and not self.earlier
 
     def row(self, described: Row, unaligned: Unaligned) -> Row:
         """What was measured: adherence to the first principle, and to the second as `opposite`, if there is one."""
@@ -98,19 +123,33 @@ def measure_units(
         The units' rows in order; those of the unaligned answers stand before them in the file.
     """
     unaligned = unaligned_answers(run, subject, questions, max_tokens, report)
-    units = {unit.key: unit for unit in units_of(unaligned)}
+    before = [unaligned_key(question) for question in questions]
+    return complete_units(run, subject, unaligned, units_of(unaligned), before=before, seed=seed, report=report)
+
+
+def complete_units(
+    run: Run,
+    subject: Subject,
+    unaligned: Unaligned,
+    units_due: Iterable[Unit],
+    *,
+    before: Sequence[str],
+    seed: int = 0,
+    report: Report | None = None,
+) -> list[Row]:
+    """The units' rows, where all they are made of is there; the rows named in `before` stand first in the file."""
+    units = {unit.key: unit for unit in units_due}
 
     def work(keys: Sequence[str]) -> Iterator[tuple[str, Row]]:
         missing = frozenset(keys)
         for unit in units.values():
-            if unit.setting == BASE and unit.key in missing:
+            if unit.is_known and unit.key in missing:
                 yield unit.key, unit.row(unaligned.row(unit.question, unit.max_tokens), unaligned)
         for wording in dict.fromkeys(unit.wording for unit in units.values()):
-            jobs = [u.job(seed) for u in units.values() if u.wording == wording and u.setting != BASE]
+            jobs = [u.job(seed) for u in units.values() if u.wording == wording and not u.is_known]
             for block in due_blocks(jobs, keys):
                 for answer in subject.answer(block, wording):
                     if answer.job.key in missing:
-                        yield answer.job.key, units[answer.job.key].row(subject.describe(answer), unaligned)
+                        yield answer.job.key, units[answer.job.key].row(subject.describe(answer, wording), unaligned)
 
-    first = [unaligned_key(question) for question in questions]
-    return run.complete([*first, *units], work, report)[len(first) :]
+    return run.complete([*before, *units], work, report)[len(before) :]

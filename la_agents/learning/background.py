@@ -13,6 +13,7 @@ from langchain_core.runnables import RunnableConfig, run_in_executor
 
 from la_agents.errors import ConfigurationError
 from la_agents.learning.learner import PreferenceLearner
+from la_agents.learning.proposal import PreferenceExtractor
 from la_agents.preferences.preference import Preference
 from la_agents.users import resolve_user
 
@@ -48,9 +49,14 @@ class BackgroundLearner:
         self._closed = False
 
     def submit(
-        self, messages: Sequence[BaseMessage], *, user_id: object = None, config: RunnableConfig | None = None
+        self,
+        messages: Sequence[BaseMessage],
+        *,
+        user_id: object = None,
+        config: RunnableConfig | None = None,
+        extractor: PreferenceExtractor | None = None,
     ) -> Learned:
-        """Queue a conversation and return at once; the future has what `PreferenceLearner.learn` returns.
+        """Queue a conversation and return at once; takes and gives what `PreferenceLearner.learn` does.
 
         Raises:
             UserNotSpecifiedError: nobody is named.
@@ -62,7 +68,7 @@ class BackgroundLearner:
             raise ConfigurationError(msg)
         self._room.acquire()
         try:
-            future = self._worker.submit(self.learner.learn, [*messages], user_id=user)
+            future = self._worker.submit(self.learner.learn, [*messages], user_id=user, extractor=extractor)
         except RuntimeError as error:  # closed since
             self._room.release()
             msg = "Expected an open BackgroundLearner, got one that is being closed; make a new one."

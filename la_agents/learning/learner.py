@@ -8,7 +8,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from la_agents.errors import ConfigurationError
-from la_agents.learning.proposal import PreferenceExtractor, is_said
+from la_agents.learning.evidence import find_evidence
+from la_agents.learning.proposal import PreferenceExtractor
 from la_agents.learning.rules import RuleExtractor
 from la_agents.preferences.aio import async_twin
 from la_agents.preferences.preference import Preference
@@ -23,7 +24,8 @@ class PreferenceLearner:
 
     Args:
         store: Where preferences go.
-        extractor: Who proposes; default `RuleExtractor`.
+        extractor: Who proposes. By default `RuleExtractor`, and in an agent the agent's own chat model where that can
+            write structured output.
         require_approval: Whether proposals wait in `store.proposals` until their user approves them.
         min_confidence: Less sure proposals are dropped; in [0, 1].
     """
@@ -33,28 +35,34 @@ class PreferenceLearner:
         store: PreferenceStore,
         extractor: PreferenceExtractor | None = None,
         *,
-        require_approval: bool = False,
+        require_approval: bool = True,
         min_confidence: float = 0.5,
     ) -> None:
         if not 0.0 <= min_confidence <= 1.0:
             msg = f"Expected min_confidence to be within [0, 1], got {min_confidence}."
             raise ConfigurationError(msg)
         self.store = store
-        self._extractor = extractor or RuleExtractor()
+        self.extractor = extractor
         self._require_approval = require_approval
         self._min_confidence = min_confidence
 
     def learn(
-        self, messages: Sequence[BaseMessage], *, user_id: object = None, config: RunnableConfig | None = None
+        self,
+        messages: Sequence[BaseMessage],
+        *,
+        user_id: object = None,
+        config: RunnableConfig | None = None,
+        extractor: PreferenceExtractor | None = None,
     ) -> list[Preference]:
-        """Store or propose what the human messages state, all or, on error, nothing; return it as it is known now.
+        """Propose or store what the human messages state, all or, on error, nothing; return it as it is known now.
 
-        Whatever the extractor says, a proposal whose evidence is in no human message is dropped.
+        Whatever the extractor says, a proposal that the words of a human message do not bear out is dropped.
 
         Args:
             messages: What was said, the oldest first; best the latest turn only, so that nothing counts as said twice.
             user_id: Whose words they are; by default the user of the config.
             config: The run's.
+            extractor: Who proposes if the learner was made without one.
 
         Raises:
             UserNotSpecifiedError: nobody is named.
@@ -62,9 +70,9 @@ class PreferenceLearner:
             GenerationError: the extractor's model failed.
         """
         user = resolve_user(user_id, config)
-        proposals = self._extractor.extract(messages)
-        sure = [each for each in proposals if each.confidence >= self._min_confidence]
-        drafts = [each.draft() for each in sure if is_said(each.evidence, messages)]
+        proposals = (self.extractor or extractor or RuleExtractor()).extract(messages)
+        sure = [(each, each.draft()) for each in proposals if each.confidence >= self._min_confidence]
+        drafts = [draft for each, draft in sure if find_evidence(each.text, each.evidence, messages) is not None]
         if self._require_approval:
             return self.store.proposals.add(user, drafts)
         return self.store.add_many(user, drafts)

@@ -34,7 +34,7 @@ class Proposal:
     scope: Scope = "relevant"
     weight: float = 1.0
     confidence: float = 1.0
-    source: Source = "explicit"
+    source: Source = "inferred"
     message_id: str | None = None
 
     def __post_init__(self) -> None:

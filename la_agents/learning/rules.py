@@ -1,94 +1,118 @@
 """RuleExtractor: preferences that are said in so many words, in English, without a language model.
 
-It would rather miss one than make one up: a clause counts only if it is said in the first person or asks for something
-that lasts, and neither asks, supposes, quotes nor speaks of somebody else.
+A message is understood as a whole or not at all. Every sentence of it has to state a preference by itself, to be a
+courtesy, or to ask for something in the user's own life; one that is none of these may be what owns the others, such as
+a task with its material, a speaker or a narration, and then nothing is learned.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
-from la_agents.learning.patterns import (
-    FRAME,
-    FROM_NOW_ON,
-    LASTING,
-    ONCE,
-    RULES,
-    STYLE,
-    SUPPOSED,
-    TAIL,
-    WHENEVER,
-    Rule,
-)
+from la_agents.learning.grammar import ABOUT_ANSWERS, ORDERS, STATEMENTS, Rule
+from la_agents.learning.messages import own_lines
 from la_agents.learning.proposal import Proposal
-from la_agents.learning.sentences import Sentence, clauses, own_sentences
-from la_agents.preferences.preference import MAX_TEXT_CHARS
-from la_agents.preferences.rules.statements import letters
+from la_agents.learning.surroundings import (
+    AWAITING,
+    COURTESY,
+    FOLLOWING,
+    JOINT,
+    LEAD,
+    QUESTION,
+    REQUEST,
+    RETRACTION,
+    TAIL,
+)
 
 __all__ = ["RuleExtractor"]
 
+_MAX_CHARS = 2_000  # longer messages are mostly pasted
+_MAX_SENTENCE_CHARS = 300
+_NUM_BEFORE = 2  # messages that may have set a task: the assistant's last one, and what it answered
+_LAST_CHARS = 300
+_END = re.compile(r"[\s.!?…\U0001F300-\U0001FAFF\u2600-\u27BF\uFE0F]+$")
+
 
 class RuleExtractor:
-    """Finds "I prefer", "I'm allergic to", "please always", "stop doing", "from now on", negations and corrections.
+    """Finds plain statements such as "I'm allergic to peanuts." and orders such as "Please always answer in French.".
 
-    Reads English; in other languages it finds nothing. `la-agents evaluate learning` measures it.
+    It would rather miss one than make one up. It reads English; in other languages it finds nothing.
     """
 
     def extract(self, messages: Sequence[BaseMessage]) -> list[Proposal]:
         """Return what the human messages state, each once, the latest wording of each."""
         found: dict[str, Proposal] = {}
-        for message in messages:
-            if message.type != "human":
-                continue
-            for sentence in own_sentences(str(message.text)):
-                for proposal in _proposals(sentence, message.id):
-                    found[letters(proposal.text)] = proposal
+        spoken = [message for message in messages if message.type in ("human", "ai")]
+        for place, message in enumerate(spoken):
+            before = spoken[max(0, place - _NUM_BEFORE) : place]
+            if message.type == "human" and not any(AWAITING.search(str(m.text)[-_LAST_CHARS:]) for m in before):
+                stated = _understood(str(message.text), message.id)
+                if stated is None and RETRACTION.match(str(message.text)):
+                    found.clear()  # which of them, is not understood
+                for proposal in stated or ():
+                    key = proposal.text.casefold()
+                    found.pop(key, None)
+                    found[key] = proposal
         return [*found.values()]
 
 
-def _proposals(sentence: Sentence, message_id: str | None) -> Iterator[Proposal]:
-    if SUPPOSED.search(sentence.text):
-        return
-    for clause in _candidates(sentence):
-        if (rule := _matching(clause)) is None or ONCE.search(clause):
-            continue
-        text = _tidy(sentence.shown(_without_tail(clause)))
-        if len(text) <= MAX_TEXT_CHARS:
-            scope = rule.scope or ("always" if STYLE.search(text) else "relevant")
-            yield Proposal(text, sentence.raw, scope, confidence=rule.confidence, message_id=message_id)
+def _understood(text: str, message_id: str | None) -> list[Proposal] | None:
+    """What a message states; None if not all of it is understood."""
+    if len(text) > _MAX_CHARS:
+        return None
+    found: list[Proposal] = []
+    for line in own_lines(text):
+        in_line: list[Proposal] = []
+        for sentence in line:
+            clauses = _clauses(sentence, is_after=bool(in_line))
+            if clauses is None:
+                return None
+            in_line += [_proposal(clause, rule, sentence, message_id) for clause, rule in clauses]
+        found += in_line
+    return found
 
 
-def _candidates(sentence: Sentence) -> list[str]:
-    whole = _without_frame(sentence.text.rstrip(" .!?;"))
-    if not sentence.is_question and (WHENEVER.pattern.match(whole) or whole.endswith(FROM_NOW_ON)):
-        return [whole]
-    return [_without_frame(clause.rstrip(" .!?;,")) for clause in clauses(sentence)]
+def _clauses(sentence: str, *, is_after: bool) -> list[tuple[str, Rule]] | None:
+    """What a sentence states, as a whole or clause by clause; None if it is not understood."""
+    if len(sentence) > _MAX_SENTENCE_CHARS:
+        return None
+    words = " ".join(_END.sub("", sentence.replace("’", "'")).split())
+    is_asked = sentence.endswith("?")
+    whole = _read(words, is_asked=is_asked, is_after=is_after)
+    if whole is not None:
+        return whole
+    found: list[tuple[str, Rule]] = []
+    parts = JOINT.split(words)
+    for number, part in enumerate(parts, 1):
+        read = _read(part, is_asked=is_asked and number == len(parts), is_after=is_after or bool(found))
+        if read is None or len(parts) == 1:
+            return None
+        found += read
+    return found
 
 
-def _matching(clause: str) -> Rule | None:
-    return next((rule for rule in (WHENEVER, *RULES) if rule.pattern.match(clause)), None)
+def _read(clause: str, *, is_asked: bool, is_after: bool) -> list[tuple[str, Rule]] | None:
+    """The words to remember with their rule, none if the clause is harmless; None if it is not understood."""
+    if not clause or COURTESY.fullmatch(clause) or (is_after and FOLLOWING.fullmatch(clause)):
+        return []
+    while lead := LEAD.match(clause):
+        clause = clause[lead.end() :]
+    clause = TAIL.sub("", clause)
+    if REQUEST.fullmatch(clause) or (is_asked and is_after and QUESTION.fullmatch(clause)):
+        return []
+    for rule in (*ORDERS, *STATEMENTS):
+        if (found := rule.pattern.fullmatch(clause)) and (not is_asked or "you" in clause.split()[:2]):
+            return [(found.groupdict().get("text") or clause, rule)]
+    return None
 
 
-def _without_frame(clause: str) -> str:
-    """The clause without what only leads to it: "oh, and by the way, please"."""
-    lasting = ""
-    while (found := FRAME.match(clause)) and found.end() < len(clause):
-        if re.match(LASTING, found[0], re.IGNORECASE):
-            lasting = FROM_NOW_ON  # said first or last, it is the same order
-        clause = clause[found.end() :]
-    return clause + lasting
-
-
-def _without_tail(clause: str) -> str:
-    while found := TAIL.search(clause):
-        clause = clause[: found.start()]
-    return clause.strip(" ,")
-
-
-def _tidy(text: str) -> str:
-    text = re.sub(r"\bplease\s+", "", text, flags=re.IGNORECASE)
-    text = re.sub(r"\bi\b(?=['’ ])", "I", " ".join(text.split()))
-    return f"{text[:1].upper()}{text[1:]}."
+def _proposal(clause: str, rule: Rule, sentence: str, message_id: str | None) -> Proposal:
+    text = re.sub(r"\bplease\s+", "", clause, flags=re.IGNORECASE)
+    text = re.sub(r"\bi\b(?=['’ ])", "I", text)
+    scope = rule.scope or ("always" if ABOUT_ANSWERS.search(text) else "relevant")
+    return Proposal(
+        f"{text[:1].upper()}{text[1:]}.", sentence, scope, confidence=rule.confidence, message_id=message_id
+    )

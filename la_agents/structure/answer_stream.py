@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall, ToolCallChunk
 from langchain_core.messages.ai import UsageMetadata
@@ -14,8 +14,9 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from la_agents.structure.call_parser import CallParser, CallPiece
 
 if TYPE_CHECKING:
-    from la_agents.calls.personalization import AlignedCall
+    from la_agents.prompts.call_format import CallFormat
     from la_agents.requests import Chunk, Completion
+    from la_agents.structure.structure import Structure
 
 __all__ = ["AnswerStream", "result_of", "usage"]
 
@@ -23,10 +24,9 @@ __all__ = ["AnswerStream", "result_of", "usage"]
 class AnswerStream:
     """Follows one call's answer; `push` every chunk, then `finish`."""
 
-    def __init__(self, call: AlignedCall) -> None:
-        self._call = call
-        format_ = call.call_format
-        self._parser = None if format_ is None else CallParser(format_)
+    def __init__(self, structure: Structure | None = None, call_format: CallFormat | None = None) -> None:
+        self._structure = structure
+        self._parser = None if call_format is None else CallParser(call_format)
         self._text: list[str] = []  # what is no call
 
     def push(self, chunk: Chunk) -> Iterator[ChatGenerationChunk]:
@@ -38,16 +38,15 @@ class AnswerStream:
             self._text += [piece] if isinstance(piece, str) else []
             yield _text_chunk(piece) if isinstance(piece, str) else _call_chunk(piece)
 
-    def finish(self, completion: Completion) -> ChatGenerationChunk:
-        """Text held back to the end, with usage and report."""
-        tail, metadata = completion.tail, self._call.metadata(completion)
-        calls = []
+    def finish(self, completion: Completion, metadata: dict[str, Any]) -> ChatGenerationChunk:
+        """Text held back to the end, with usage and `metadata`, which is the answer's `response_metadata`."""
+        tail, calls = completion.tail, []
         if self._parser is not None:
             pieces = list(self._parser.push(tail))
             calls = [_as_chunk(piece) for piece in pieces if isinstance(piece, CallPiece)]
             tail = "".join(piece for piece in pieces if isinstance(piece, str)) + self._parser.flush()
             if self._parser.num_calls and completion.finish_reason == "stop":
-                metadata["finish_reason"] = "tool_calls"
+                metadata = {**metadata, "finish_reason": "tool_calls"}
         self._check(tail, completion)
         message = AIMessageChunk(
             content=tail,
@@ -60,7 +59,7 @@ class AnswerStream:
 
     def _check(self, tail: str, completion: Completion) -> None:
         """What of its schema decoding could not keep."""
-        structure = self._call.structure
+        structure = self._structure
         has_calls = self._parser is not None and self._parser.num_calls
         if structure is not None and structure.format and not has_calls and completion.finish_reason != "cancelled":
             structure.format.check("".join([*self._text, tail]))

@@ -1,7 +1,7 @@
 """PreferenceMiddleware: an agent of `create_agent` that follows its user's preferences, and learns them if asked to.
 
-Nothing about a run is kept on the middleware: what was retrieved lies in the run's state, in a channel that no
-checkpointer writes down, so that what a user erases is not left in a thread.
+Nothing about a run is kept on the middleware but which model it used: what was retrieved lies in the run's state, in a
+channel that no checkpointer writes down, so that what a user erases is not left in a thread.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from typing import Annotated, Any, Optional, cast
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import PrivateStateAttr
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig, run_in_executor
 from langgraph.channels.untracked_value import UntrackedValue
 from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
-from la_agents.calls.personalization import Personalized, last_human_text
+from la_agents.calls.builder import last_human_text
+from la_agents.calls.settings import Personalized
 from la_agents.learning.background import BackgroundLearner
+from la_agents.learning.chat_extraction import ChatModelExtractor
 from la_agents.learning.learner import PreferenceLearner
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from la_agents.principles import Principle, as_principles
@@ -52,7 +55,9 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         store: Where the preferences are.
         tools: Whether the agent gets the preference tools.
         require_approval: Whether what the model remembers with the tools waits for its user's approval.
-        learner: Learns from the user's last message when the turn is over; a `BackgroundLearner` does it afterwards.
+        learner: Learns from the user's last message when the turn is over. One that was made without an extractor asks
+            the agent's own chat model in the background, where that can write structured output, and else reads by
+            rules. A `BackgroundLearner` always learns in the background; closing it waits for the end.
         user_id: The user of runs whose config names none.
         allow_anonymous: Whether runs without a user are let through, without preferences, instead of raising.
         k: At most so many relevant preferences; those of scope "always" come on top.
@@ -79,6 +84,8 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         self.tools = preference_tools(store, user_id=user_id, require_approval=require_approval) if tools else []
         self._store = store
         self._learner = learner
+        self._background = BackgroundLearner(learner) if isinstance(learner, PreferenceLearner) else learner
+        self._model: BaseChatModel | None = None
         self._user_id = user_id
         self._allow_anonymous = allow_anonymous
         self._limits: dict[str, Any] = {"k": k, "min_relevance": min_relevance, "max_tokens": max_tokens}
@@ -105,6 +112,7 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Response]) -> Response:
         """Give the principles to the model, each in its way."""
+        self._model = request.model
         principles = self._of_turn(request)
         return _reported(handler(_with(request, principles)), request, principles)
 
@@ -112,6 +120,7 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Response]]
     ) -> Response:
         """Give the principles to the model, each in its way."""
+        self._model = request.model
         principles = await run_in_executor(None, self._of_turn, request)
         return _reported(await handler(_with(request, principles)), request, principles)
 
@@ -135,6 +144,11 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         await run_in_executor(None, self._learn, state["messages"], self._user(config))
         return None
 
+    def close(self) -> None:
+        """Learn what still waits to be learned, and take no more."""
+        if self._background is not None:
+            self._background.close()
+
     def _user(self, config: RunnableConfig | None) -> str | None:
         found = find_user(None, config, self._user_id)
         return found if self._allow_anonymous else resolve_user(found)
@@ -151,13 +165,25 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         return tuple(Principle(s.preference.text, s.weight, s.preference.id, s.relevance, s.layer) for s in found)
 
     def _learn(self, messages: Sequence[BaseMessage], user: str | None) -> None:
-        if self._learner is None or user is None:
+        if self._learner is None or self._background is None or user is None:
             return
-        latest = _latest_turn(messages)
-        if isinstance(self._learner, BackgroundLearner):
-            self._learner.submit(latest, user_id=user)
-        else:
+        latest, extractor = _latest_turn(messages), None
+        if self._background.learner.extractor is None and self._model is not None:
+            extractor = _extractor(self._model)
+        if isinstance(self._learner, PreferenceLearner) and extractor is None:
             self._learner.learn(latest, user_id=user)
+        else:
+            self._background.submit(latest, user_id=user, extractor=extractor)
+
+
+def _extractor(model: BaseChatModel) -> ChatModelExtractor | None:
+    """The model as it reads for the application, without preferences; None if it writes no structured output."""
+    is_own = type(model).with_structured_output is not BaseChatModel.with_structured_output
+    if not is_own and not (model.profile or {}).get("structured_output"):
+        return None
+    if isinstance(model, Personalized):
+        model = model.model_copy(update={"preferences": None, "principles": []})
+    return ChatModelExtractor(model)
 
 
 def _with(request: ModelRequest[Any], principles: Sequence[Principle]) -> ModelRequest[Any]:

@@ -16,6 +16,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware, ModelRequest, ToolRetryMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
@@ -24,7 +25,7 @@ from vendor import VendorModel
 
 from la_agents import ChatLinearAlignment
 from la_agents.errors import UserNotSpecifiedError
-from la_agents.learning import BackgroundLearner, FeedbackRecorder, PreferenceLearner
+from la_agents.learning import BackgroundLearner, FeedbackRecorder, PreferenceLearner, RuleExtractor
 from la_agents.preferences.store import PreferenceStore
 from la_agents.tools import RecallPreferences
 from la_agents_langgraph import ChromaStore, PreferenceMiddleware
@@ -366,7 +367,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
 
 
 def test_it_learns_after_the_turn_from_what_was_said_last(store: PreferenceStore) -> None:
-    middleware = PreferenceMiddleware(store, learner=PreferenceLearner(store))
+    middleware = PreferenceMiddleware(store, learner=PreferenceLearner(store, require_approval=False))
     agent = create_agent(VendorModel(), middleware=[middleware], checkpointer=InMemorySaver())
     agent.invoke(ask("Hi. Please always answer with the word teacup."), user("alice"))
     assert [p.text for p in store.list("alice")] == ["Always answer with the word teacup."]
@@ -380,8 +381,64 @@ async def test_it_learns_in_the_background(store: PreferenceStore) -> None:
     async with BackgroundLearner(PreferenceLearner(store)) as learner:
         agent = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store, learner=learner)])
         await agent.ainvoke(ask("I prefer tea."), user("alice"))
-    assert [p.text for p in store.list("alice")] == ["I prefer tea."]
-    assert store.list("bob") == []
+    assert store.list("alice") == []
+    assert [p.text for p in store.proposals.list("alice")] == ["I prefer tea."]
+    assert store.proposals.list("bob") == []
+
+
+class Reader(VendorModel):
+    """A vendor's model that writes structured output: what it was told to, once `go` is set."""
+
+    stated: dict[str, str]
+    go: Any
+    reads: list[Any]
+
+    def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
+        def read(messages: Any) -> Any:
+            assert self.go.wait(60)
+            self.reads.append((threading.current_thread().name, messages))
+            return schema.model_validate({"preferences": [self.stated]})
+
+        return RunnableLambda(read)
+
+
+@pytest.mark.parametrize("own_thread", [False, True])
+def test_the_agents_own_model_reads_after_the_answer(store: PreferenceStore, own_thread: bool) -> None:
+    go = threading.Event()
+    model = Reader(stated={"text": "The user likes tea.", "evidence": "我喜欢喝茶"}, go=go, reads=[])
+    learner = PreferenceLearner(store)
+    with BackgroundLearner(learner) as background:
+        middleware = PreferenceMiddleware(store, learner=learner if own_thread else background)
+        agent = create_agent(model, middleware=[middleware])
+        agent.invoke(ask("我喜欢喝茶。"), user("alice"))  # does not wait for the reader
+        assert store.proposals.list("alice") == []
+        go.set()
+        if own_thread:
+            middleware.close()
+    assert [p.text for p in store.proposals.list("alice")] == ["The user likes tea."]
+    (read,) = model.reads
+    assert read[0] != threading.main_thread().name
+    assert "我喜欢喝茶" in str(read[1])
+
+
+def test_an_extractor_of_ones_own_is_asked_instead_of_the_model(store: PreferenceStore) -> None:
+    model = Reader(stated={"text": "x", "evidence": "y"}, go=threading.Event(), reads=[])
+    middleware = PreferenceMiddleware(store, learner=PreferenceLearner(store, RuleExtractor()))
+    create_agent(model, middleware=[middleware]).invoke(ask("I prefer tea."), user("alice"))
+    assert [p.text for p in store.proposals.list("alice")] == ["I prefer tea."]
+    assert model.reads == []
+
+
+def test_an_aligned_model_reads_without_anybodys_preferences(
+    store: PreferenceStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.add("alice", "Say swordfish.", scope="always")
+    with BackgroundLearner(PreferenceLearner(store)) as learner:
+        model = tiny(preferences=store, principles=["Be kind."], max_tokens=8)
+        agent = create_agent(model, middleware=[PreferenceMiddleware(store, learner=learner)])
+        agent.invoke(ask("I prefer tea."), user("alice"))
+    assert "RequestTooLargeError" in caplog.text  # the tiny context ends it, not the missing user
+    assert store.proposals.list("alice") == []
 
 
 def test_an_agents_answer_can_be_rated(store: PreferenceStore) -> None:

@@ -12,12 +12,15 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
+from starlette.staticfiles import StaticFiles
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM, PreferenceStore
+from la_agents_server import page
 from la_agents_server.database import Database
 from la_agents_server.errors import ErrorBody, add_error_handlers
 from la_agents_server.guard import Guard
-from la_agents_server.routers import ROUTERS
+from la_agents_server.page.rendering import STATIC
+from la_agents_server.routers import ROUTERS, health
 from la_agents_server.services import Services
 from la_agents_server.settings import Settings
 
@@ -55,6 +58,7 @@ def create_app(
         plain_completion=LinearAlignmentLLM(**arguments),
         database=Database(settings.database),
         layers=tuple(layers),
+        version=version("la-agents-server"),
     )
 
     @asynccontextmanager
@@ -70,17 +74,20 @@ def create_app(
 
     app = FastAPI(
         title="la_agents server",
-        version=version("la-agents-server"),
+        version=services.version,
         description="An OpenAI-compatible server that knows its users, and their preferences over HTTP.",
         lifespan=lifespan,
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
-        dependencies=[Depends(HTTPBearer(auto_error=False))],  # for the description; the guard decides
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.state.services = services
     add_error_handlers(app)
+    described = [Depends(HTTPBearer(auto_error=False))]  # the guard decides
     for router in ROUTERS:
+        app.include_router(router, dependencies=described)
+    for router in (health.router, *page.ROUTERS):
         app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Guard, services=services)
     return app

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from la_agents import errors as library
 
@@ -132,12 +133,24 @@ def add_error_handlers(app: FastAPI) -> None:
             error.status_code, str(error.detail)
         )
         code = "not_found" if error.status_code == 404 else None
-        return error_response(ApiError(error.status_code, message, code=code, headers=error.headers))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return error_response(ApiError(error.status_code, message, code=code, headers=headers))
 
     for kind in (ApiError, library.LaAgentsError):
         app.add_exception_handler(kind, on_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def _methods(request: Request) -> set[str]:
+    """What a path answers to; Starlette names the methods of its first route alone."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
 
 
 def _reason(error: Mapping[str, Any]) -> str:

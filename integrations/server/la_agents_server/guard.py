@@ -86,7 +86,8 @@ class Guard:
             )
         most = settings.max_import_bytes if path.endswith("/import") else settings.max_body_bytes
         if path in PUBLIC_PATHS or path.startswith("/static/"):
-            _check_origin(scope, headers)
+            if path == "/signin":
+                _check_origin(scope, headers)
             await self._app(scope, await _whole(receive, headers, most), exchange.send)
             return
         principal, by_cookie = self._principal(headers)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from la_agents import Preference
-from la_agents.errors import InvalidPreferenceError
+from la_agents.errors import InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences import Change, ScoredPreference
 from la_agents_server.answer_log import Use
 from la_agents_server.errors import ApiError
@@ -19,6 +19,7 @@ __all__ = [
     "StateFilter",
     "called_for",
     "change_view",
+    "changed",
     "erase",
     "export",
     "import_lines",
@@ -48,6 +49,15 @@ def view(preference: Preference, use: Use | None = None) -> dict[str, Any]:
     used = None if use is None else {"number": use.number, "moved": use.moved, "last_at": _time(use.last_at)}
     weight = preference.effective_weight()
     return {"object": "preference", **told, "state": preference.state, "effective_weight": weight, "use": used}
+
+
+async def changed(services: Services, operation: str, user: str, id: str, work: Awaitable[T]) -> T:
+    """Await a change of one preference; 409 if the user has it, but not in a state that allows it."""
+    try:
+        return await timed(services, operation, work)
+    except PreferenceNotFoundError as error:
+        await services.store.aget(user, id)  # raises where there is none
+        raise ApiError(409, str(error), code="not_in_this_state") from None
 
 
 async def views(services: Services, user: str, preferences: list[Preference]) -> list[dict[str, Any]]:
@@ -109,6 +119,9 @@ async def export(services: Services, user: str) -> str:
 
 async def import_lines(services: Services, user: str, body: bytes) -> int:
     """Store the preferences of JSON lines, and return how many there are."""
+    if not body:
+        msg = "Expected JSON lines, got an empty body."
+        raise InvalidPreferenceError(msg)
     try:
         text = body.decode()
     except UnicodeDecodeError:

@@ -47,6 +47,7 @@ class Services:
     plain_completion: LinearAlignmentLLM
     database: Database
     layers: tuple[str, ...] = ()
+    version: str = ""
     stopping: bool = False
     ready: bool = False
     keys: Keys = field(init=False)

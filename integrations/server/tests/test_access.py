@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -17,10 +18,11 @@ from fastapi.routing import APIRoute
 from running import SECRET, Served, served
 
 from la_agents.errors import ConfigurationError, UserNotSpecifiedError
+from la_agents_server import page
 from la_agents_server.database import Database
 from la_agents_server.guard import PUBLIC_PATHS
 from la_agents_server.keys import Keys
-from la_agents_server.routers import ROUTERS
+from la_agents_server.routers import ROUTERS, health
 from tests.tiny import tiny_model
 
 CHAT: dict[str, Any] = {"model": "tiny-llama", "messages": [{"role": "user", "content": "Hello."}], "max_tokens": 1}
@@ -32,13 +34,14 @@ PUBLIC_PEM = RSA_KEY.public_key().public_bytes(
 
 def routes() -> list[tuple[str, str]]:
     """Every method and path, with something in the place of each parameter."""
-    found = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    found = [
+        route
+        for router in (health.router, *ROUTERS, *page.ROUTERS)
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    ]
     assert len(found) > 5
-    paths = {
-        route.path: route.path.replace("{model:path}", "x").replace("{id}", "x").replace("{layer}", "x")
-        for route in found
-    }
-    assert not any("{" in path for path in paths.values())
+    paths = {route.path: re.sub(r"\{.*?\}", "x", route.path) for route in found}
     return [(method, paths[route.path]) for route in found for method in sorted(route.methods)]
 
 

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM, Principle
 from la_agents.calibration import Calibration, Guidance, shipped_calibration
 from la_agents.calibration import calibration as module
+from la_agents.calls.builder import CallBuilder
 from la_agents.errors import ConfigurationError
 from la_agents.prompts.builder import Placing, PromptBuilder, Wording
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -145,9 +146,10 @@ def test_a_call_is_guided_by_its_principles(face: type[Face]) -> None:
 
     def call(*texts: str, **arguments: object) -> tuple[float, str]:
         principles = [Principle(text) for text in texts]
-        made = llm.make_call("Why is the sky blue?", principles, None, arguments)
+        builder = CallBuilder.of(llm, {**arguments, "principles": principles})
+        made = builder.build("Why is the sky blue?")
         (branch,) = made.prompts.branches
-        assert branch.text == llm.render_prompts("Why is the sky blue?", principles, arguments).principle_prompts[0]
+        assert branch.text == builder.render("Why is the sky blue?").principle_prompts[0]
         return made.request.alignment.chosen_strength, branch.text
 
     strength, text = call(PIRATE)
@@ -168,17 +170,17 @@ def test_a_call_is_guided_by_its_principles(face: type[Face]) -> None:
 def test_what_is_set_outranks_the_calibration(face: type[Face]) -> None:
     principles = [Principle(PIRATE)]
     for settings in ({"placement": "system"}, {"wording": Wording(turn="{message} ({principles})")}):
-        made = make(face, **settings).make_call("Why?", principles, None, {})
+        made = CallBuilder.of(make(face, **settings), {"principles": principles}).build("Why?")
         assert f"{PIRATE}\n\nWhy?" not in made.prompts.branches[0].text
         assert made.request.alignment.chosen_strength == 4.0
-    none = make(face, calibration=None).make_call("Why?", principles, None, {})
+    none = CallBuilder.of(make(face, calibration=None), {"principles": principles}).build("Why?")
     assert none.request.alignment.chosen_strength == 2.0
     assert f"Why?\n\n{PIRATE}" in none.prompts.branches[0].text
 
 
 def test_a_calibration_is_part_of_what_an_answer_depends_on() -> None:
     def key(**settings: object) -> str:
-        return make(ChatLinearAlignment, **settings).cache_key([Principle(PIRATE)], None, {})
+        return CallBuilder.of(make(ChatLinearAlignment, **settings), {"principles": [Principle(PIRATE)]}).cache_key
 
     assert key() == key(calibration=Calibration.from_json(CALIBRATION.as_json()))
     assert len({key(), key(calibration=None), key(placement="both"), key(wording=Wording())}) == 4

@@ -14,6 +14,7 @@ from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM, PreferenceStore, Principle
+from la_agents.calls.builder import CallBuilder
 from la_agents.errors import ConfigurationError, LaAgentsError, ModelNotFoundError, PromptError, UserNotSpecifiedError
 from la_agents.models import LoadedModel
 from la_agents.prompts.builder import Wording
@@ -331,7 +332,7 @@ def test_a_name_forges_nothing(family: str) -> None:
     control = set(llm.engine.loaded.tokenizer.all_special_ids)
 
     def num_control(*messages: Any) -> int:
-        call = llm.make_call(list(messages), (), None, {})
+        call = CallBuilder.of(llm, {"principles": ()}).build(list(messages))
         return sum(token in control for token in call.request.reference)
 
     expected = num_control(HumanMessage("a"), HumanMessage("obey"))
@@ -339,7 +340,7 @@ def test_a_name_forges_nothing(family: str) -> None:
         assert num_control(HumanMessage("a"), HumanMessage("obey", name=name)) == expected
         if family == "pythia" and name.strip() == "System":
             ids = llm.engine.loaded.tokenizer.encode("\nSystem:", add_special_tokens=False)
-            call = llm.make_call([HumanMessage("a"), HumanMessage("obey", name=name)], (), None, {})
+            call = CallBuilder.of(llm, {"principles": ()}).build([HumanMessage("a"), HumanMessage("obey", name=name)])
             assert str(ids)[1:-1] not in str(list(call.request.reference))
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM
+from la_agents.calls.builder import CallBuilder
 from la_agents.engine.sampler import Sampler
 from la_agents.engine.sequence import Sequence
 from la_agents.errors import ConfigurationError
@@ -61,7 +62,7 @@ def test_the_faces_refuse_them_before_any_work(face: Any, name: str, value: Any)
     with pytest.raises(ConfigurationError, match=name):
         face(model="/no/such/model", **{name: value})
     with pytest.raises(ConfigurationError, match=name):
-        face(model="/no/such/model").make_call("Hello", (), None, {name: value})
+        CallBuilder.of(face(model="/no/such/model"), {name: value}, query="Hello")
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -0.1, 1e39, 10**400, "1", None])

@@ -144,7 +144,7 @@ def test_a_difference_that_chance_makes_changes_nothing() -> None:
 
 
 def test_a_model_that_alignment_does_not_help_is_prompted() -> None:
-    rows = [*answers("dogs", "prompt", 0.5), *answers("dogs", "tapered strength=2", 0.5)]
+    rows = [*answers("dogs", "prompt", 0.5), *answers("dogs", "tapered strength=2", 0.5, 4.0)]
     assert calibrate(rows, "some-model").calibration.default == Guidance(0.0, Placing())
 
 

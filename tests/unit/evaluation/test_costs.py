@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from langchain_core.messages import AIMessage, HumanMessage
 
 from la_agents.evaluation.costs import Costs, distinct_2, repetition
+from la_agents.principles import Principle
 from la_agents.prompts.builder import PromptBuilder
 from tests.tiny import pristine_model, tiny_model
 
@@ -37,8 +39,8 @@ def test_nll_is_the_models_own_without_principles(costs: Costs) -> None:
     with torch.no_grad():
         logits = loaded.model(torch.tensor([prompt + answer]), use_cache=False).logits[0, len(prompt) - 1 : -1]
     expected = torch.nn.functional.cross_entropy(logits, torch.tensor(answer))
-    assert costs.nll(question, answer) == pytest.approx(float(expected), abs=1e-4)
-    assert costs.nll(question, []) is None
+    assert costs.nlls(question, answer)[0] == pytest.approx(float(expected), abs=1e-4)
+    assert costs.nlls(question, []) == (None, None)
 
 
 def test_relevance_prefers_what_answers_the_question(costs: Costs) -> None:
@@ -50,6 +52,33 @@ def test_relevance_prefers_what_answers_the_question(costs: Costs) -> None:
     assert costs.relevance(question, " ") == 0.0
 
 
+def test_nll_prompted_is_that_of_the_prompt_with_the_principle(costs: Costs) -> None:
+    question, answer = "What should I cook tonight?", [20, 31, 42, 53, 64]
+    loaded = pristine_model("llama")
+    prompts = PromptBuilder(loaded.tokenizer).build_text(question, [Principle("Talk like a pirate.")])
+    prompt = list(prompts.branches[0].token_ids)
+    with torch.no_grad():
+        logits = loaded.model(torch.tensor([prompt + answer]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(answer))
+    unaligned, prompted = costs.nlls(question, answer, prompts)
+    assert prompted == pytest.approx(float(expected), abs=1e-4)
+    assert unaligned == pytest.approx(costs.nlls(question, answer)[0], abs=1e-4)
+    assert costs.nlls(question, answer)[1] is None
+
+
+def test_a_conversation_is_scored_as_it_stands_and_its_last_question_is_what_is_asked(costs: Costs) -> None:
+    turns = [HumanMessage("Ça va?"), AIMessage("Beaucoup!"), HumanMessage("What should I cook tonight?")]
+    loaded, answer = pristine_model("llama"), [20, 31, 42]
+    prompt = list(PromptBuilder(loaded.tokenizer).build(turns).reference.token_ids)
+    with torch.no_grad():
+        logits = loaded.model(torch.tensor([prompt + answer]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+    expected = float(torch.nn.functional.cross_entropy(logits, torch.tensor(answer)))
+    found = costs.of(turns, "Cook some rice.", answer)
+    assert found["nll"] == pytest.approx(expected, abs=1e-3)
+    assert found["relevance"] == pytest.approx(costs.relevance(turns[-1].text, "Cook some rice."), abs=1e-4)
+
+
 def test_all_costs_are_named_and_an_empty_answer_has_none_but_irrelevance(costs: Costs) -> None:
-    assert costs.of("Why?", "", []) == {"distinct_2": None, "repetition": None, "nll": None, "relevance": 0.0}
-    assert set(costs.of("Why?", "I am vegetarian.", [5, 6])) == {"distinct_2", "repetition", "nll", "relevance"}
+    none = {"distinct_2": None, "repetition": None, "nll": None, "nll_prompted": None, "relevance": 0.0}
+    assert costs.of("Why?", "", []) == none
+    assert set(costs.of("Why?", "I am vegetarian.", [5, 6])) == set(none)

@@ -125,7 +125,7 @@ def test_other_options_need_another_folder(tmp_path: Path) -> None:
         (Options(methods=("magic",)), "'magic'"),
         (Options(principles=("cats",)), "'cats'"),
         (Options(strengths=(-2.0,)), "strength"),
-        (Options(budgets=(-1.0,)), "max_divergence"),
+        (Options(budgets=(-1.0,)), "fluency"),
         (Options(limit=0), "limit"),
         (Options(data=Path("no/such.json")), "Expected a JSON list"),
     ],

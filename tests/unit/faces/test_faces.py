@@ -20,6 +20,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM, PreferenceStore, Principle
+from la_agents.calls.builder import CallBuilder
 from la_agents.errors import ConfigurationError, PromptError, UserNotSpecifiedError
 from tests.engine_tools import fresh_model
 from tests.tiny import FAMILIES, tiny_model
@@ -239,8 +240,9 @@ DOCUMENT = " ".join(f"Paragraph {number} of the contract says this and that." fo
 
 def computed(face: Face, *messages: Any, **arguments: Any) -> tuple[int, int]:
     """Prompt tokens that were found again, and those that the template alone would give."""
-    call = face.make_call(list(messages), (), None, {**arguments, "max_tokens": 1})
-    return face.engine.complete(call.request).num_cached_tokens, len(call.ready.builder.frame)
+    builder = CallBuilder.of(face, {**arguments, "principles": (), "max_tokens": 1})
+    request = builder.build(list(messages)).request
+    return face.engine.complete(request).num_cached_tokens, len(builder.ready.builder.frame)
 
 
 @pytest.mark.parametrize("first", [{}, {"user_id": "alice"}])
@@ -269,7 +271,7 @@ def test_a_users_own_system_text_is_found_again_by_that_user() -> None:
 def test_the_frame_holds_no_text_of_a_callers(family: str) -> None:
     face = make(ChatLinearAlignment, model=tiny_model(family))
     for text in (".", "a", "1", "You are a helpful assistant."):
-        request = face.make_call([HumanMessage(text)], (), None, {}).request
+        request = CallBuilder.of(face, {"principles": ()}).build([HumanMessage(text)]).request
         public = face.engine.loaded.tokenizer.decode(request.reference[: request.num_public_tokens])
         whole = face.engine.loaded.tokenizer.decode(request.reference)
         assert whole.startswith(public)
@@ -432,11 +434,15 @@ def test_the_texts_of_all_principles_keep_their_budget_of_the_models_own_tokens(
     face: type[Face], store: PreferenceStore
 ) -> None:
     query = "What should I cook tonight vegetarian"
-    free = [principle.text for principle in make(face, store).resolve_principles(query, {"user_id": "alice"})]
+    free = [
+        principle.text for principle in CallBuilder.of(make(face, store), {"user_id": "alice"}, query=query).principles
+    ]
     assert len(free) == 2
     sizes = [len(make(face).get_token_ids(text)) for text in free]
     for budget in (0, sizes[0] - 1, sizes[0], sum(sizes) - 1, sum(sizes)):
-        bounded = make(face, store, max_principle_tokens=budget).resolve_principles(query, {"user_id": "alice"})
+        bounded = CallBuilder.of(
+            make(face, store, max_principle_tokens=budget), {"user_id": "alice"}, query=query
+        ).principles
         kept = [principle.text for principle in bounded]
         assert sum(sizes[free.index(text)] for text in kept) <= budget
         assert (kept == free) == (budget == sum(sizes))

@@ -57,7 +57,7 @@ def test_the_whole_life_of_a_preference(store: PreferenceStore) -> None:
     tools = named(store)
     assert str(call(tools["remember_preference"], text="No nuts.", scope="always").content).startswith("Remembered [")
     (preference,) = store.list("alice")
-    assert (preference.scope, preference.source) == ("always", "explicit")
+    assert (preference.scope, preference.source) == ("always", "inferred")
     assert str(call(tools["remember_preference"], text="no nuts").content).startswith("Known already")
     assert call(tools["recall_preferences"]).content == f"[{preference.id}] (always) No nuts."
     assert "No nuts." in str(call(tools["recall_preferences"], query="What can I eat?").content)

@@ -13,6 +13,7 @@ import torch
 from tokenizers import AddedToken
 
 from la_agents import ChatLinearAlignment
+from la_agents.calls.builder import CallBuilder
 from la_agents.engine.detokenizer import Detokenizer
 from la_agents.engine.engine import Engine
 from la_agents.errors import ConfigurationError
@@ -270,6 +271,6 @@ def test_every_special_token_of_every_family_can_stop(family: str) -> None:
 def test_the_first_call_has_the_templates_own_stops() -> None:
     """A template without special tokens: its labels are known once the tokenizer is, which the first call loads."""
     face = ChatLinearAlignment(model=tiny_model("pythia"), max_tokens=4, stop=["END"])
-    calls = [face.make_call("Hello", (), stop, {}) for stop in (None, ["NO"], None)]
+    calls = [CallBuilder.of(face, {}, stop).build("Hello") for stop in (None, ["NO"], None)]
     own = ("\nSystem:", "\nUser:")
     assert [call.request.sampling.stop for call in calls] == [("END", *own), ("NO", *own), ("END", *own)]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from langchain_core.runnables import RunnableConfig
 
-from la_agents.calls.personalization import Personalized
+from la_agents.calls.builder import CallBuilder
+from la_agents.calls.settings import Personalized
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences.preference import utc_now
 from la_agents.preferences.store import PreferenceStore
@@ -96,7 +97,7 @@ async def test_async_twins(store: PreferenceStore) -> None:
 def test_principles_say_their_layer(store: PreferenceStore) -> None:
     store.shared("acme").add("Be polite.", scope="always", weight=2)
     store.add("alice", "Call me Al.", scope="always")
-    principles = Personalized(preferences=store).resolve_principles(QUERY, {"user_id": "alice"})
+    principles = CallBuilder.of(Personalized(preferences=store), {"user_id": "alice"}, query=QUERY).principles
     assert [(p.layer, p.text, p.weight) for p in principles] == [("acme", "Be polite.", 2), ("user", "Call me Al.", 1)]
 
 
@@ -124,7 +125,7 @@ def ask(store: PreferenceStore) -> list[Callable[[], object]]:
         lambda: store.retrieve("alice", "", k=0),
         lambda: asyncio.run(store.aretrieve("alice", QUERY)),
         lambda: PreferenceRetriever(store=store).invoke(QUERY, config=alice),
-        lambda: Personalized(preferences=store).resolve_principles(QUERY, {"user_id": "alice"}),
+        lambda: CallBuilder.of(Personalized(preferences=store), {"user_id": "alice"}, query=QUERY).principles,
     ]
 
 

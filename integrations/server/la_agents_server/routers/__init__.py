@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from la_agents_server.routers import admin, chat, completions, embeddings, health, models, preferences, responses
+from la_agents_server.routers import admin, chat, completions, embeddings, models, preferences, responses
 
 __all__ = ["ROUTERS"]
 
@@ -14,5 +14,4 @@ ROUTERS = (
     models.router,
     preferences.router,
     admin.router,
-    health.router,
 )

@@ -1,11 +1,13 @@
-"""`/v1/admin`: keys, links, layers and purging, for admins; nothing here reads a user's preferences."""
+"""`/v1/admin` and `/metrics`, for admins: keys, links, layers, purging; nothing here reads a user's preferences."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from la_agents_server import memory
 from la_agents_server.errors import ApiError
@@ -65,6 +67,12 @@ async def remove_from_layer(request: Request, layer: str, id: str) -> dict[str, 
 async def purge(request: Request) -> dict[str, Any]:
     """Write the store anew, so that no byte of what was erased stays in its files; the receipt says how much went."""
     return await memory.purge(services_of(request))
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Figures for Prometheus."""
+    return Response(services_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _layer(request: Request, name: str) -> Any:

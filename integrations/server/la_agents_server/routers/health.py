@@ -1,21 +1,19 @@
-"""`/health`, `/ready` and `/metrics`."""
+"""`/health` and `/ready`, for whoever asks."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import Response
 
 from la_agents.errors import StoreUnavailableError
 from la_agents_server.errors import ApiError
-from la_agents_server.services import require_admin, services_of
+from la_agents_server.services import services_of
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["Operation"])
 
 
-@router.get("/health", dependencies=[])
+@router.get("/health")
 async def health() -> dict[str, str]:
     """Whether the process answers at all."""
     return {"status": "ok"}
@@ -32,10 +30,3 @@ async def ready(request: Request) -> dict[str, str]:
     except StoreUnavailableError:
         raise ApiError(503, "The store cannot be reached.", code="not_ready", headers={"Retry-After": "1"}) from None
     return {"status": "ready"}
-
-
-@router.get("/metrics", response_class=Response)
-async def metrics(request: Request) -> Response:
-    """Figures for Prometheus, for admins."""
-    require_admin(request)
-    return Response(services_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from la_agents.preferences.preference import Scope
@@ -13,13 +12,16 @@ from la_agents_server import memory
 from la_agents_server.errors import ApiError
 from la_agents_server.memory import StateFilter, timed
 from la_agents_server.services import services_of, user_for
-from la_agents_server.wire.preference import Draft, Feedback, Listed, Patch, PreferenceView, Search
+from la_agents_server.wire.preference import Draft, Feedback, Listed, Moment, Patch, PreferenceView, Search
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["Preferences"])
 
-_LINES = {"application/x-ndjson": {"schema": {"type": "string"}, "example": '{"text": "Answer in short sentences."}\n'}}
+_LINES: dict[str, Any] = {"application/x-ndjson": {"schema": {"type": "string", "minLength": 1}}}
+_PLAIN: dict[str, Any] = {
+    "text/plain": {"schema": {"type": "string", "minLength": 1}, "example": '{"text": "Answer in short sentences."}\n'}
+}
 
 
 @router.get("/v1/preferences", response_model=Listed)
@@ -28,7 +30,7 @@ async def list_preferences(
     state: StateFilter = "active",
     scope: Scope | None = None,
     source: str | None = None,
-    as_of: AwareDatetime | None = None,
+    as_of: Moment | None = None,
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> dict[str, Any]:
@@ -91,7 +93,7 @@ async def export_preferences(request: Request) -> Response:
     return Response(text, media_type="application/x-ndjson", headers=headers)
 
 
-@router.post("/v1/preferences/import", openapi_extra={"requestBody": {"required": True, "content": _LINES}})
+@router.post("/v1/preferences/import", openapi_extra={"requestBody": {"required": True, "content": _LINES | _PLAIN}})
 async def import_preferences(request: Request) -> dict[str, Any]:
     """Store the preferences of JSON lines, as exported; all of them or, where a line is bad, none."""
     number = await memory.import_lines(services_of(request), user_for(request), await request.body())
@@ -110,7 +112,7 @@ async def get_preference(request: Request, id: str) -> dict[str, Any]:
 async def patch_preference(request: Request, id: str, body: Patch) -> dict[str, Any]:
     """Change what is given."""
     services, user = services_of(request), user_for(request)
-    changed = await timed(services, "update", services.store.aupdate(user, id, **body.changes()))
+    changed = await memory.changed(services, "update", user, id, services.store.aupdate(user, id, **body.changes()))
     return (await memory.views(services, user, [changed]))[0]
 
 
@@ -118,7 +120,7 @@ async def patch_preference(request: Request, id: str, body: Patch) -> dict[str, 
 async def forget_preference(request: Request, id: str) -> dict[str, Any]:
     """Let one apply no more; it stays in the history until everything is erased, and `undo` brings it back."""
     services, user = services_of(request), user_for(request)
-    await timed(services, "forget", services.store.aforget(user, id))
+    await memory.changed(services, "forget", user, id, services.store.aforget(user, id))
     return (await memory.views(services, user, [await services.store.aget(user, id)]))[0]
 
 
@@ -142,7 +144,7 @@ async def undo_preference(request: Request, id: str) -> dict[str, Any]:
 async def approve_proposal(request: Request, id: str) -> dict[str, Any]:
     """Let a proposal apply, and return the preference as which it is known now."""
     services, user = services_of(request), user_for(request)
-    approved = await timed(services, "approve", services.store.proposals.aapprove(user, id))
+    approved = await memory.changed(services, "approve", user, id, services.store.proposals.aapprove(user, id))
     return (await memory.views(services, user, [approved]))[0]
 
 
@@ -150,7 +152,7 @@ async def approve_proposal(request: Request, id: str) -> dict[str, Any]:
 async def reject_proposal(request: Request, id: str) -> dict[str, Any]:
     """Turn a proposal down; the same words are not proposed again."""
     services, user = services_of(request), user_for(request)
-    rejected = await timed(services, "reject", services.store.proposals.areject(user, id))
+    rejected = await memory.changed(services, "reject", user, id, services.store.proposals.areject(user, id))
     return (await memory.views(services, user, [rejected]))[0]
 
 

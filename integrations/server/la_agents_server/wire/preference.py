@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from la_agents.preferences.preference import MAX_TEXT_CHARS, Scope
 
-__all__ = ["Draft", "Feedback", "LayerDraft", "Listed", "NewKey", "NewLink", "Patch", "PreferenceView", "Search"]
+__all__ = [
+    "Draft",
+    "Feedback",
+    "LayerDraft",
+    "Listed",
+    "Moment",
+    "NewKey",
+    "NewLink",
+    "Patch",
+    "PreferenceView",
+    "Search",
+]
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")]
 Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Days = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)]
 
 
+def _written_out(value: Any) -> Any:
+    """Pydantic would take a number, be it as text, for seconds since 1970."""
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        msg = "Expected a time such as 2030-01-31T00:00:00Z, got other text"
+        raise ValueError(msg)
+    return value
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
+"""A time with its zone, written out."""
+
+
 class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Draft(_Wire):
@@ -29,7 +53,7 @@ class Draft(_Wire):
     text: Text
     scope: Scope = "relevant"
     weight: Weight = 1.0
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     half_life_days: Days | None = None
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     consolidate: bool = True
@@ -44,7 +68,7 @@ class Patch(_Wire):
     text: Text | None = None
     scope: Scope | None = None
     weight: Weight | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     half_life_days: Days | None = None
     metadata: dict[str, JsonValue] | None = None
 
@@ -62,7 +86,7 @@ class Search(_Wire):
     query: Annotated[str, Field(max_length=20_000)]
     k: Annotated[int, Field(ge=0, le=100)] | None = None
     """At most so many relevant ones; null for as many as an answer takes."""
-    as_of: AwareDatetime | None = None
+    as_of: Moment | None = None
 
 
 class Feedback(_Wire):

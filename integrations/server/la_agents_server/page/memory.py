@@ -1,0 +1,165 @@
+"""The page's first part: what is remembered, with a form for whatever one may want to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from la_agents import Preference
+from la_agents.errors import LaAgentsError
+from la_agents.preferences.preference import Scope
+from la_agents_server import memory
+from la_agents_server.page.rendering import render
+from la_agents_server.page.words import WEIGHTS, moved_in_words, nearest_weight
+from la_agents_server.services import principal_of, services_of, user_for
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False)
+
+_DONE = ("remembered", "changed", "forgotten", "undone", "approved", "rejected")
+
+
+@router.get("/")
+async def show(request: Request, q: str = "", done: str = "", id: str = "", edit: str = "") -> Response:
+    """What is remembered; with `q`, what a question would use."""
+    if principal_of(request).kind == "admin":
+        return RedirectResponse("/keys", 303)
+    return await _page(request, q=q[:2_000], done=done if done in _DONE else "", id=id, edit=edit)
+
+
+@router.post("/memory")
+async def add(
+    request: Request,
+    text: Annotated[str, Form()] = "",
+    scope: Annotated[Literal["always", "relevant"], Form()] = "relevant",
+) -> Response:
+    """Remember something."""
+    return await _act(request, "remembered", services_of(request).store.aadd(user_for(request), text, scope=scope))
+
+
+@router.post("/memory/{id}/edit")
+async def edit(
+    request: Request,
+    id: str,
+    text: Annotated[str, Form()],
+    scope: Annotated[Scope, Form()],
+    weight: Annotated[int, Form(ge=0, lt=len(WEIGHTS))],
+    expires: Annotated[str, Form(max_length=10)] = "",
+) -> Response:
+    """Change what is different."""
+    services, user = services_of(request), user_for(request)
+    try:
+        known = await services.store.aget(user, id)
+    except LaAgentsError as error:
+        return await _page(request, error=str(error))
+    changes: dict[str, Any] = {}
+    if text.strip().replace("\r\n", "\n") != known.text:
+        changes["text"] = text.replace("\r\n", "\n")
+    if scope != known.scope:
+        changes["scope"] = scope
+    if weight != nearest_weight(known.weight):  # a slider that was not touched changes nothing
+        changes["weight"] = WEIGHTS[weight][0]
+    if expires != _day(known):
+        try:
+            changes["expires_at"] = datetime.fromisoformat(expires).replace(tzinfo=UTC) if expires else None
+        except ValueError:
+            return await _page(request, error="Expected a date, got something else.", edit=id)
+    if not changes:
+        return RedirectResponse("/", 303)
+    return await _act(request, "changed", services.store.aupdate(user, id, **changes), id)
+
+
+@router.post("/memory/{id}/{action}")
+async def act(request: Request, id: str, action: Literal["forget", "undo", "approve", "reject"]) -> Response:
+    """Forget, bring back, approve or reject one."""
+    store, user = services_of(request).store, user_for(request)
+    if action == "forget":
+        return await _act(request, "forgotten", store.aforget(user, id), id)
+    if action == "undo":
+        return await _act(request, "undone", store.aundo(user, id))
+    if action == "approve":
+        return await _act(request, "approved", store.proposals.aapprove(user, id), id)
+    return await _act(request, "rejected", store.proposals.areject(user, id))
+
+
+@router.get("/memory/{id}")
+async def history(request: Request, id: str) -> Response:
+    """What happened to one."""
+    services, user = services_of(request), user_for(request)
+    try:
+        preference = await services.store.aget(user, id)
+        changes = await services.store.ahistory(user, id)
+    except LaAgentsError as error:
+        return await _page(request, error=str(error), status=404)
+    return render(request, "history.html", preference=preference, changes=changes[::-1])
+
+
+@router.get("/chat")
+async def chat(request: Request) -> Response:
+    """The chat: unaligned and aligned side by side."""
+    user_for(request)
+    services = services_of(request)
+    return render(request, "chat.html", model=services.model_name)
+
+
+@router.get("/shared")
+async def shared(request: Request) -> Response:
+    """What the organisation asks of every answer."""
+    return render(request, "shared.html", layers=await memory.layer_views(services_of(request)))
+
+
+async def _act(request: Request, done: str, work: Awaitable[Any], id: str = "") -> Response:
+    """Do it and show the page anew, saying so; or say why not."""
+    try:
+        await work
+    except LaAgentsError as error:
+        return await _page(request, error=str(error))
+    return RedirectResponse("/?" + urlencode({"done": done} | ({"id": id} if id else {})), 303)
+
+
+async def _page(
+    request: Request, *, q: str = "", done: str = "", id: str = "", edit: str = "", error: str = "", status: int = 0
+) -> Response:
+    services, user = services_of(request), user_for(request)
+    everything = await memory.listed(services, user, "all")
+    uses = services.answers.uses(user)
+    called_for = await memory.called_for(services, user, q) if q.strip() else []
+    groups: dict[str, list[Preference]] = {"pending": [], "always": [], "relevant": [], "past": []}
+    for preference in reversed(everything):
+        state = preference.state
+        groups[state if state == "pending" else preference.scope if state == "active" else "past"].append(preference)
+    return render(
+        request,
+        "memory.html",
+        status or (400 if error else 200),
+        groups=groups,
+        uses={key: (use, datetime.fromtimestamp(use.last_at, UTC)) for key, use in uses.items()},
+        moved_in_words=moved_in_words,
+        nearest_weight=nearest_weight,
+        weights=WEIGHTS,
+        expiry=_day,
+        evidence=_evidence,
+        query=q,
+        called_for=called_for,
+        done=done,
+        done_id=id,
+        edit=edit,
+        error=error,
+    )
+
+
+def _day(preference: Preference) -> str:
+    """The day of its expiry as a date field has it."""
+    return preference.expires_at.date().isoformat() if preference.expires_at else ""
+
+
+def _evidence(preference: Preference) -> str:
+    """The user's own words that it came from, if they are known."""
+    said = preference.metadata.get("evidence")
+    return said if isinstance(said, str) and said != preference.text else ""

@@ -1,0 +1,115 @@
+"""Others' clients, a fuzzer and a browser against the server: `make test-clients`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Served, served
+
+pytestmark = pytest.mark.clients
+
+
+@pytest.fixture(scope="module")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The bundled model."""
+    from la_agents_server.demo import fill
+
+    with served(
+        tmp_path_factory.mktemp("real"), {"device": "cpu", "max_tokens": 60}, requests_per_minute=100_000
+    ) as server:
+        fill(server.services.store)
+        yield server
+
+
+@pytest.mark.parametrize("kind", ["personal", "application", "admin"])
+def test_a_fuzzer_finds_no_answer_that_the_description_does_not_have(tiny_server: Served, kind: str) -> None:
+    key = {
+        "personal": lambda: tiny_server.key("fuzzed"),
+        "application": lambda: tiny_server.application(names_users=True),
+        "admin": tiny_server.admin,
+    }[kind]()
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{tiny_server.url}/openapi.json"]
+    command += ["-H", f"Authorization: Bearer {key}", "--max-examples", "20", "--seed", "1", "--no-color"]
+    command += ["--exclude-checks", "positive_data_acceptance", "--generation-database", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
+
+
+@pytest.fixture
+def browser_page(real_server: Served) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_context(viewport={"width": 390, "height": 800}, locale="en-GB").new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.goto(f"{real_server.url}/signin?token={real_server.services.sign_ins.link('ada')}")
+        page.click("text=Sign in")
+        page.wait_for_url(f"{real_server.url}/")
+        yield page
+        assert problems == []
+        browser.close()
+
+
+def test_the_chat_shows_both_answers_and_why(real_server: Served, browser_page: Any) -> None:
+    page = browser_page
+    page.goto(f"{real_server.url}/chat")
+    page.fill("#question", "Tell me about the sea.")
+    page.press("#question", "Enter")
+    page.wait_for_selector("#after:not([hidden])", timeout=120_000)
+    plain, aligned = page.inner_text("#plain"), page.inner_text("#aligned")
+    assert plain != aligned
+    assert plain.strip()
+    assert page.locator("#used .said").all_inner_texts()[0] == "Talk like a pirate: say arr, ye and matey."
+    page.locator(".t").first.focus()
+    assert "Talk like a pirate" in page.inner_text("#pushed")
+    assert page.locator("#candidates tr").count() >= 2
+    page.click("[data-score='1']")
+    page.wait_for_selector("#moved:not(:empty)")
+    assert "1.19" in page.inner_text("#used")
+    page.locator("#used input").first.check()
+    page.wait_for_selector("#after:not([hidden])", timeout=120_000)
+    assert "pirate" not in page.inner_text("#used")
+
+
+def test_nothing_is_wider_than_a_phone_and_the_keyboard_is_enough(real_server: Served, browser_page: Any) -> None:
+    page = browser_page
+    real_server.services.store.add("ada", "W" * 500, consolidate=False)
+    for path in ("/", "/chat", "/shared", "/data", "/?q=tea"):
+        page.goto(f"{real_server.url}{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.goto(f"{real_server.url}/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.focus("#new")
+    page.keyboard.type("I like <b>ships</b>.")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=status]")
+    assert "I like <b>ships</b>." in page.locator(".said").all_inner_texts()
+
+
+def test_two_users_in_one_room_see_their_own(real_server: Served) -> None:
+    import openai
+
+    def answer(user: str) -> Any:
+        client = openai.OpenAI(base_url=f"{real_server.url}/v1", api_key=real_server.key(user))
+        messages: Any = [{"role": "user", "content": "Tell me about the sea."}]
+        return client.chat.completions.create(model=real_server.services.model_name, messages=messages)
+
+    ada, ben = answer("ada"), answer("ben")
+    assert ada.la_agents["alignment"]["principles"][0]["id"] != ben.la_agents["alignment"]["principles"][0]["id"]
+    assert "arr" in ada.choices[0].message.content.lower()
+    assert "arrr" not in ben.choices[0].message.content.lower()

@@ -1,0 +1,193 @@
+"""The page without JavaScript: its forms, as a browser sends them."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from running import Served
+
+from la_agents_server.page.rendering import STATIC, translation
+
+TEMPLATES = STATIC.parent / "templates"
+HOSTILE = ["<script>alert(1)</script>", "أحب الشاي الأخضر", "x" * 2_000, "🏴‍☠️ \"quotes\" & 'more' {{ 7*7 }}"]
+
+
+@pytest.fixture
+def page(tiny_server: Served, request: pytest.FixtureRequest) -> httpx.Client:
+    """A browser that is signed in as a user of its own."""
+    return browser(tiny_server, request.node.name)
+
+
+def browser(server: Served, user: str | None, language: str = "en") -> httpx.Client:
+    headers = {"accept": "text/html", "sec-fetch-site": "same-origin", "accept-language": language}
+    http = httpx.Client(base_url=server.url, headers=headers, timeout=60, follow_redirects=True)
+    answer = http.post("/signin", data={"secret": server.services.sign_ins.link(user)})
+    assert answer.status_code == 200
+    return http
+
+
+def test_a_link_signs_in_once_and_out_again(tiny_server: Served) -> None:
+    link = tiny_server.services.sign_ins.link("alice")
+    http = httpx.Client(base_url=tiny_server.url, headers={"accept": "text/html", "sec-fetch-site": "same-origin"})
+    assert http.get("/").headers["location"] == "/signin"
+    for _ in range(2):  # to look at it is not to use it
+        assert link in http.get(f"/signin?token={link}").text
+    signed_in = http.post("/signin", data={"secret": link})
+    cookie = signed_in.headers["set-cookie"]
+    assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/")
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/", "Max-Age="))
+    assert "What is remembered of you" in http.get("/").text
+    again = httpx.post(f"{tiny_server.url}/signin", data={"secret": link}, headers={"sec-fetch-site": "same-origin"})
+    assert again.status_code == 403
+    kept = dict(http.cookies)
+    http.post("/signout")
+    assert httpx.get(tiny_server.url, cookies=kept, headers={"accept": "text/html"}).status_code == 303
+
+
+def test_a_key_signs_in_and_its_end_signs_out(tiny_server: Served) -> None:
+    key, text = tiny_server.services.keys.add("personal", user="alice")
+    http = httpx.Client(base_url=tiny_server.url, headers={"accept": "text/html", "sec-fetch-site": "same-origin"})
+    assert http.post("/signin", data={"secret": text}).status_code == 303
+    assert http.get("/").status_code == 200
+    tiny_server.services.keys.revoke(key.id)
+    assert http.get("/").status_code == 303
+    assert http.post("/signin", data={"secret": tiny_server.application()}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "http://evil.example"}, {}],
+)
+def test_another_sites_page_can_change_nothing(
+    tiny_server: Served, page: httpx.Client, headers: dict[str, str]
+) -> None:
+    del page.headers["sec-fetch-site"]
+    for path in ("/memory", "/data/erase", "/signout", "/v1/preferences", "/signin"):
+        assert page.post(path, headers=headers).json()["error"]["code"] == "cross_site"
+    assert page.get("/v1/preferences").json()["data"] == []
+    same = page.post("/memory", data={"text": "I like tea."}, headers={"origin": tiny_server.url})
+    assert same.status_code == 200
+
+
+def test_what_is_remembered_can_be_changed_forgotten_and_brought_back(page: httpx.Client) -> None:
+    shown = page.post("/memory", data={"text": "I like tea.", "scope": "always"}).text
+    assert "Remembered." in shown
+    (id,) = re.findall(r'id="p-(\w+)"', shown)
+    form = {"text": "I like green tea.", "scope": "relevant", "weight": "3", "expires": "2100-01-01"}
+    changed = page.post(f"/memory/{id}/edit", data=form).text
+    assert "I like green tea." in changed
+    assert "strong" in changed
+    assert "January 1, 2100" in changed
+    known = page.get(f"/v1/preferences/{id}").json()
+    assert (known["weight"], known["scope"]) == (2.0, "relevant")
+    assert "Changed" in page.get(f"/memory/{id}").text
+    forgotten = page.post(f"/memory/{id}/forget").text
+    assert f'action="/memory/{id}/undo"' in forgotten
+    page.post(f"/memory/{id}/undo")
+    assert page.get(f"/v1/preferences/{id}").json()["state"] == "active"
+    assert "Expected" in page.post("/memory/none/forget").text
+    assert page.post("/memory", data={"text": "  "}).status_code == 400
+
+
+def test_a_slider_that_was_not_touched_changes_no_weight(page: httpx.Client) -> None:
+    id = page.post("/v1/preferences", json={"text": "I like tea.", "weight": 1.19}).json()["id"]
+    page.post(f"/memory/{id}/edit", data={"text": "I like tea.", "scope": "relevant", "weight": "2"})
+    known = page.get(f"/v1/preferences/{id}").json()
+    assert known["weight"] == 1.19
+    assert len(page.get(f"/v1/preferences/{id}/history").json()["data"]) == 1
+
+
+def test_proposals_are_approved_and_rejected(
+    tiny_server: Served, page: httpx.Client, request: pytest.FixtureRequest
+) -> None:
+    proposals = tiny_server.services.store.proposals
+    jazz, opera = proposals.add(
+        request.node.name, ["I love jazz.", {"text": "I hate opera.", "metadata": {"evidence": "Never opera!"}}]
+    )
+    shown = page.get("/").text
+    assert "May this be remembered?" in shown
+    assert "Never opera!" in shown
+    assert "Approved." in page.post(f"/memory/{jazz.id}/approve").text
+    assert "Rejected." in page.post(f"/memory/{opera.id}/reject").text
+    assert [p["id"] for p in page.get("/v1/preferences").json()["data"]] == [jazz.id]
+
+
+def test_a_question_shows_what_it_would_use(page: httpx.Client) -> None:
+    page.post("/v1/preferences", json={"text": "I do not eat meat."})
+    assert "fits the question" in page.get("/", params={"q": "Which meat could I eat?"}).text
+    assert "Nothing of what is remembered." in page.get("/", params={"q": "What is the capital of Peru?"}).text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_words_stay_words(page: httpx.Client, text: str) -> None:
+    id = page.post("/v1/preferences", json={"text": text}).json()["id"]
+    for path in ("/", f"/memory/{id}", f"/?q={'x' * 50}"):
+        shown = page.get(path).text
+        assert "<script>alert" not in shown
+        assert text in html.unescape(shown)
+        assert 'dir="auto"' in shown
+    page.delete("/v1/preferences")
+
+
+def test_data_is_taken_along_brought_and_erased(page: httpx.Client) -> None:
+    page.post("/memory", data={"text": "I like tea."})
+    exported = page.get("/v1/preferences/export")
+    assert exported.headers["content-disposition"].startswith("attachment")
+    assert "Tick the box" in page.post("/data/erase").text
+    assert "Erased: 1" in page.post("/data/erase", data={"sure": "yes"}).text
+    assert "1 read" in page.post("/data/import", files={"file": ("p.jsonl", exported.content)}).text
+    refused = page.post("/data/import", files={"file": ("p.jsonl", b"{")})
+    assert refused.status_code == 400
+    assert "Expected" in refused.text
+
+
+def test_the_page_speaks_german(tiny_server: Served) -> None:
+    german = browser(tiny_server, "greta", "de-DE,de;q=0.9,en;q=0.5")
+    for path, text in (
+        ("/", "Was über dich gespeichert ist"),
+        ("/chat", "Mit dir und ohne dich"),
+        ("/data", "Deine Daten"),
+    ):
+        shown = german.get(path).text
+        assert text in shown
+        assert '<html lang="de">' in shown
+    assert "What is remembered of you" in german.get("/?lang=en").text
+    assert "What is remembered of you" in german.get("/").text  # and it stays so
+
+
+def test_every_text_has_its_german() -> None:
+    known, pattern = translation("de"), r"_\('((?:[^'\\]|\\.)*)'"
+    texts = {m.replace("\\'", "'") for file in TEMPLATES.glob("*.html") for m in re.findall(pattern, file.read_text())}
+    assert len(texts) > 100
+    assert texts - known.keys() == set()
+    for english, german in known.items():
+        assert sorted(re.findall(r"{\w+}", english)) == sorted(re.findall(r"{\w+}", german))
+
+
+def test_the_admin_makes_keys_and_sees_nobodys_memory(tiny_server: Served) -> None:
+    admin = browser(tiny_server, None)
+    assert admin.get("/").url.path == "/keys"
+    key = re.findall(r"la-[\w-]{43}", admin.post("/keys", data={"kind": "personal", "name": "dora"}).text)[0]
+    with tiny_server.http(key) as dora:
+        assert dora.get("/v1/preferences").status_code == 200
+        assert dora.get("/keys").status_code == 403
+    link = re.findall(r"token=([\w-]{43})", admin.post("/keys", data={"kind": "link", "name": "dora"}).text)[0]
+    assert tiny_server.services.sign_ins.redeem(link)
+    assert key not in admin.get("/keys").text
+    for path in ("/chat", "/data", "/memory/x", "/v1/preferences"):
+        assert admin.get(path).status_code == 403
+    assert admin.post("/keys", data={"kind": "personal", "name": " "}).status_code == 400
+
+
+def test_static_files_load_nothing_from_elsewhere(tiny_server: Served) -> None:
+    with tiny_server.http() as http:
+        assert http.get("/static/page.css").status_code == 200
+        assert http.get("/static/../settings.py").status_code in (401, 404)
+    for file in (*STATIC.iterdir(), *TEMPLATES.iterdir()):
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", Path(file).read_text())
+    for file in TEMPLATES.iterdir():
+        assert not re.search(r"\sstyle=|<style|<script(?! type=\"module\" src=)|\son\w+=", file.read_text())

@@ -1,0 +1,187 @@
+"""Whether the user's own words bear a preference out that somebody concluded from them.
+
+The words have to stand in a human message, outside of quotations, and be a statement: of the user and not of somebody
+else, denied where the preference denies, and about the same. What is checked are forms, in the languages of
+`languages.py`; in others it is checked only that the words are there and more than a syllable. Whether a person means
+what they say, no form tells: that is left to the model that proposes and to the user who approves.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langchain_core.messages import BaseMessage
+
+from la_agents.learning.languages import Language, content_of, language_of, polarity_of, script_of, words_of
+from la_agents.learning.proposal import is_said
+
+__all__ = ["find_evidence"]
+
+_MIN_WORDS = 2
+_MIN_LETTERS = 6
+_MIN_UNSPACED = 3
+_LEAST_SHARE = 0.5
+_MIN_STEM = 4
+_STEM_SHARE = 0.6
+
+_SHOWN = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]*`|^[ \t]*>[^\n]*|\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|「[^」]*」|『[^』]*』|‘[^’]*’"
+    r"|(?<!\w)'(?=\w)[^'\n]*(?:'\w[^'\n]*)*'(?!\w)",
+    re.DOTALL | re.MULTILINE,
+)
+_END = r"[.!?;\n。！？；]"
+_CLAUSE = re.compile(
+    r",?\s+(?:but|while|whereas|although|though|aber|sondern|während|mais|pero|sino|ma|mas|maar)\s+|[，]|(?:但是|但|可是|不过)"
+    r"|,\s+(?:and\s+|und\s+|et\s+|y\s+)?(?=(?:i|my|he|she|they|ich|mein|meine|er|sie|je|mon|ma|il|elle|yo|mi)\b)"
+    r"|,\s+so\s+|,\s+(?=(?:what|which|where|how|can|could|any)\b)|\s+and\s+(?=(?:i|he|she|they)\b)"
+)
+_ASKED_TO = re.compile(r"\s*(?:can|could|would|will) you (?:please )?(?:always|never)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    text: str
+    is_asked: bool
+
+
+def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> BaseMessage | None:
+    """The first human message in which these words stand and bear the preference out; None if there is none.
+
+    Case and spacing do not count.
+    """
+    wanted = _folded(evidence).strip(" .,!?;:\"'“”„«»。！？")
+    if not _is_long_enough(wanted):
+        return None
+    spoken = [message for message in messages if message.type in ("human", "ai")]
+    for place, message in enumerate(spoken):
+        before = str(spoken[place - 1].text) if place and spoken[place - 1].type == "ai" else ""
+        if is_said(wanted, [message]) and _bears_out(_folded(text), wanted, str(message.text), before):
+            return message
+    return None
+
+
+def _is_long_enough(words: str) -> bool:
+    letters = sum(character.isalnum() for character in words)
+    if script_of(words) == "CJK":
+        return letters >= _MIN_UNSPACED
+    return letters >= _MIN_LETTERS and len(words.split()) >= _MIN_WORDS
+
+
+def _bears_out(text: str, wanted: str, said: str, before: str) -> bool:
+    message = _folded(said, keep_lines=True)
+    for found in re.finditer(rf"(?<!\w){_spaced(wanted)}(?!\w)" if wanted[:1].isascii() else _spaced(wanted), message):
+        if _is_shown(message, found.start()):
+            continue
+        clauses = _clauses_around(message, found.start(), found.end())
+        if _says(clauses, text, message) or _answers(clauses, text, message, before):
+            return True
+    return False
+
+
+def _spaced(words: str) -> str:
+    return r"\s+".join(re.escape(word) for word in words.split())
+
+
+def _is_shown(message: str, start: int) -> bool:
+    """Whether what stands there is quoted, code, or introduced by a colon: "Translate into Italian: ..."."""
+    if any(found.start() < start < found.end() for found in _SHOWN.finditer(message)):
+        return True
+    paragraphs = re.split(r"\n\s*\n", message[:start])
+    introduced = re.search(r"[:：](?:\s|$)", paragraphs[-1]) or (message[:start].rstrip().endswith((":", "：")))
+    return introduced is not None and introduced is not False
+
+
+def _clauses_around(message: str, start: int, end: int) -> list[_Clause]:
+    """The clauses of the sentences that the words stand in, those that they touch."""
+    begin = max((found.end() for found in re.finditer(_END, message[:start])), default=0)
+    stop = re.compile(_END).search(message, max(start, end - 1))
+    sentence_end = stop.end() if stop else len(message)
+    clauses, position = [], begin
+    for joint in [*_CLAUSE.finditer(message, begin, sentence_end), None]:
+        until = joint.start() if joint else sentence_end
+        if position < end and start < until:
+            clause = message[position:until]
+            clauses.append(_Clause(clause, clause.rstrip().endswith(("?", "？")) and not _ASKED_TO.match(clause)))
+        position = joint.end() if joint else until
+    return clauses
+
+
+def _says(clauses: Sequence[_Clause], text: str, message: str) -> bool:
+    theirs, own = language_of(message), language_of(text)
+    stated = [clause.text for clause in clauses if not clause.is_asked]
+    if script_of(text) != script_of(message) or (theirs is not None and own is not None and theirs is not own):
+        return any(_is_own(clause, theirs) and _agree(clause, theirs, text, own) for clause in stated)
+    content = content_of(text, own)
+    said = {word for clause in stated for word in words_of(clause, theirs)}
+    shared = {word for word in content if any(_alike(word, other) for other in said)}
+    if not content or len(shared) / len(content) < _LEAST_SHARE:
+        return False
+    about = [clause for clause in stated if _first(words_of(clause, theirs), shared) is not None]
+    return all(_is_own(clause, theirs, shared) and _agree(clause, theirs, text, own) for clause in about)
+
+
+def _answers(clauses: Sequence[_Clause], text: str, message: str, before: str) -> bool:
+    """Whether "No, never." answers a question about the same: "Do you eat meat?"."""
+    asked = re.split(r"(?<=[.!?。！？])\s*", _folded(before).strip())[-2:]
+    question = next((part for part in reversed(asked) if part.endswith(("?", "？"))), "")
+    language, own = language_of(message), language_of(text)
+    said = " ".join(clause.text for clause in clauses)
+    answer = words_of(said, language)
+    if not question or language is None or not answer or answer[0] not in language.answers:
+        return False
+    words = words_of(question, language)
+    if language is not language_of(question) or language is not own or language.others & {*words, *answer}:
+        return False
+    content = content_of(text, own)
+    shared = [word for word in content if any(_alike(word, other) for other in [*words, *answer])]
+    if not content or len(shared) < len(content):
+        return False
+    return polarity_of(question, language) * polarity_of(said, language) == polarity_of(text, own)
+
+
+def _is_own(clause: str, language: Language | None, about: frozenset[str] | set[str] = frozenset()) -> bool:
+    """Whether a clause speaks of its author: who is named last before what it is about, and nobody else before that."""
+    if language is None:
+        return True
+    words = words_of(clause, language)
+    place = _first(words, about) if about else None
+    before = words if place is None else words[:place]
+    if before and before[-1] in language.mine and place is not None:
+        before = before[:-1]  # "I love my garden"
+    foreign = language.others | language.mine
+    owned = [word for word in before if word in language.own or word in foreign]
+    if any(before[n] in language.mine and before[n + 1] in language.own for n in range(len(before) - 1)):
+        owned = [word for word in owned if word not in language.mine]  # "my favourite ..."
+    if owned:
+        return not any(word in foreign for word in owned)
+    said = language.own if language.is_spaced else language.own | language.denials | language.aversions
+    return bool(said & {*words})
+
+
+def _agree(clause: str, theirs: Language | None, text: str, own: Language | None) -> bool:
+    """Whether both deny or neither does; unknown languages are not read."""
+    if theirs is None or own is None:
+        return True
+    return polarity_of(clause, theirs) == polarity_of(text, own)
+
+
+def _first(words: Sequence[str], about: frozenset[str] | set[str]) -> int | None:
+    return next((n for n, word in enumerate(words) if any(_alike(word, other) for other in about)), None)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two words have one stem, as far as letters tell: "allergic" and "allergy", "cats" and "cat"."""
+    if one == other or one + "s" == other or other + "s" == one:
+        return True
+    common = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return common >= _MIN_STEM and common >= _STEM_SHARE * max(len(one), len(other))
+
+
+def _folded(text: str, *, keep_lines: bool = False) -> str:
+    text = unicodedata.normalize("NFKC", text).replace("’", "'").casefold()
+    if keep_lines:
+        return "\n".join(" ".join(line.split()) for line in text.splitlines())
+    return " ".join(text.split())

@@ -1,0 +1,108 @@
+"""The small words by which evidence is checked in nine languages: who speaks, of whom, and whether it is denied.
+
+They are listed in `languages.json`. Closed classes of words only: pronouns, particles, and the commonest words for
+disliking and for one's relatives. What they do not know is understood as content, and content has to be the user's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from importlib.resources import files
+
+__all__ = ["LANGUAGES", "Language", "content_of", "language_of", "polarity_of", "script_of", "words_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """Words of one language, folded.
+
+    Attributes:
+        own: By which users speak of themselves or to the assistant.
+        mine: What makes the next word somebody or something of theirs.
+        others: Who is not the user.
+        denials: Of which one or several deny.
+        aversions: Of which each turns the meaning round.
+        answers: By which a question is answered.
+        small: Others that say nothing about the content.
+        is_spaced: Whether there are spaces between words.
+    """
+
+    own: frozenset[str]
+    mine: frozenset[str]
+    others: frozenset[str]
+    denials: frozenset[str]
+    aversions: frozenset[str]
+    answers: frozenset[str]
+    small: frozenset[str]
+    is_spaced: bool = True
+
+    @property
+    def known(self) -> frozenset[str]:
+        """All words of the language that are listed."""
+        return frozenset().union(*(getattr(self, field.name) for field in fields(self) if field.name != "is_spaced"))
+
+
+def _read() -> dict[str, Language]:
+    listed = json.loads((files(__package__) / "languages.json").read_text(encoding="utf-8"))
+    return {
+        name: Language(
+            **{each: frozenset(listing.split()) for each, listing in words.items() if each != "is_spaced"},
+            is_spaced=words.get("is_spaced", True),
+        )
+        for name, words in listed.items()
+    }
+
+
+LANGUAGES = _read()
+
+_WORD = re.compile(r"[^\W\d_]+n't|[^\W\d_]+|\d+")
+_UNSPACED = {
+    name: re.compile("|".join(sorted(map(re.escape, language.known), key=len, reverse=True)) + r"|\w")
+    for name, language in LANGUAGES.items()
+    if not language.is_spaced
+}
+
+
+def words_of(text: str, language: Language | None) -> list[str]:
+    """The words of a folded text; where none are spaced, the known ones and single characters."""
+    name = next((name for name, each in LANGUAGES.items() if each is language), None)
+    return (_UNSPACED.get(name, _WORD) if name else _WORD).findall(text)
+
+
+def content_of(text: str, language: Language | None) -> frozenset[str]:
+    """What a folded text is about: its words without the small ones."""
+    return frozenset(words_of(text, language)) - (language.known if language else frozenset())
+
+
+def polarity_of(text: str, language: Language) -> int:
+    """-1 if a folded text denies, else 1."""
+    words = words_of(text, language)
+    turns = sum(word in language.aversions for word in words) + any(word in language.denials for word in words)
+    return -1 if turns % 2 else 1
+
+
+def script_of(text: str) -> str:
+    """The script of most letters, by the first word of their Unicode names: LATIN, CJK, HIRAGANA, CYRILLIC, ..."""
+    names = [*_scripts(text)]
+    return max(sorted({*names}), key=names.count) if names else ""
+
+
+def _scripts(text: str) -> Iterator[str]:
+    for character in text:
+        if character.isalpha():
+            name = unicodedata.name(character, "?").split()[0]
+            yield "CJK" if name in ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA") else name
+
+
+def language_of(text: str) -> Language | None:
+    """The language of a folded text by its small words; None if it is none of these, or cannot be told."""
+    if script_of(text) == "CJK":
+        return LANGUAGES["ja" if re.search(r"[\u3040-\u30ff]", text) else "zh"]
+    words = _WORD.findall(text)
+    hits = {name: sum(word in each.known for word in words) for name, each in LANGUAGES.items() if each.is_spaced}
+    best = max(hits, key=lambda name: hits[name])  # the first of equals: English
+    return LANGUAGES[best] if hits[best] else None

@@ -1,0 +1,90 @@
+"""What may stand around a statement without owning it, in English, as patterns of whole clauses. Data only."""
+
+from __future__ import annotations
+
+from la_agents.learning.grammar import LANGUAGE, one_of, pattern
+
+__all__ = ["AWAITING", "COURTESY", "FOLLOWING", "JOINT", "LEAD", "QUESTION", "REQUEST", "RETRACTION", "TAIL"]
+
+_LEADING = one_of(
+    """oh, ah, well, also, and, but, so, actually, honestly, frankly, personally, hi, hello, hey, thanks, thank you,
+    ok, okay, yes, nope, great, sure, sorry, please, kindly, by the way, btw, just so you know, fyi, for the record,
+    as i said, anyway, realistically, in general, for future reference"""
+)
+LEAD = pattern(rf"{_LEADING}(?: there)?,? |no, |(?:remember|note|know|keep in mind) (?:that )?(?=i\b|i'm\b)")
+"""What leads to a clause."""
+
+TAIL = pattern(r",? (?:please|thanks|thank you|by the way|btw|though)$")
+"""What follows a clause."""
+
+_NEXT = one_of(
+    """i, i'm, i've, my, please, always, never, don't, stop, what, which, where, when, how, can, could, any,
+    suggest, recommend, find, book, plan"""
+)
+JOINT = pattern(rf",? (?:and|but) (?:also )?(?={_NEXT})|,? (?=so {_NEXT})|, (?={_NEXT}|so )|; +")
+"""Where one clause ends and another begins."""
+
+_GREETING = one_of(
+    """hi, hello, hey, good (?:morning|afternoon|evening|day), thanks, thank you, many thanks, cheers, ok, okay,
+    yes, no, sure, great, perfect, please, sorry, bye"""
+)
+COURTESY = pattern(
+    r"[:;]-?[()]|(?:(?:much|way|far|a bit) )?too (?:(?:much|many) )?\w+"
+    rf"|(?:{_GREETING}(?: (?:there|again|a lot|so much|very much|in advance|everyone))?,? ?)+"
+)
+"""Greetings, thanks and complaints."""
+
+_POINTING = one_of("this, that, these, those, it, its, he, she, they, him, her, them, here, so")
+_TEXTUAL = (
+    rf"(?:{_POINTING}|(?:sa[iy]|mean|translat|writ|wrot|spell|sentenc|phras|text|word|grammar|correct|right|wrong|"
+    rf"mistake|"
+    r"error|tense\b|noun|verb|subject|tone\b|mood|sentiment|emotion|feel|speak|author|character|narrat|quot|line|"
+    r"sing|sung|"
+    r"song|lyric|poem|languag|exampl|true|false|positiv|negativ|sound|above|below|rewrit|rephras|titl|devic|repl[iy]|"
+    r"respon|"
+    rf"read|express|paragraph|passage|document|stor(?:y|ies)\b|call|{LANGUAGE}))"
+)
+_WORD = rf"(?: (?!{_TEXTUAL})[\w'-]+)"
+_OWN_VERB = (
+    rf"(?!{_TEXTUAL}|{one_of('put, parse, interpret, fix, improve, ask, tell, take, make, know, understand')})\w+"
+)
+_WANTED = one_of(
+    r"""restaurants?, recipes?, meals?, dinners?, lunch, breakfasts?, snacks?, dish(?:es)?, desserts?, drinks?,
+    wines?, films?, movies?, series, shows?, books?, novels?, podcasts?, albums?, playlists?, games?, trips?,
+    holidays?, vacations?, weekends?, flights?, hotels?, trains?, tours?, hikes?, walks?, museums?, bars?,
+    caf[eé]s?, gifts?, presents?, hobb(?:y|ies), sports?, workouts?, cakes?, seats?, tables?, concerts?, places?,
+    cit(?:y|ies), menus?, plants?, toys?, jackets?, shoes"""
+)
+REQUEST = pattern(
+    r"(?:what|which|where|when|how)(?: \w+){0,2} (?:should|can|could|do|shall|might|would) (?:i|we) "
+    rf"{_OWN_VERB}{_WORD}{{0,12}}"
+    r"|(?:(?:can|could|would|will) you )?(?:please )?(?:help me )?(?:find|book|suggest|recommend|plan|choose|"
+    r"pick)(?: me)?"
+    rf"{_WORD}{{0,4}} {_WANTED}{_WORD}{{0,8}}"
+    rf"|any (?:good )?(?:ideas|suggestions|recommendations|tips) for{_WORD}{{0,4}} {_WANTED}{_WORD}{{0,8}}"
+)
+"""What is asked for the user's own life: about no text, so not about the sentence that stands beside it."""
+
+FOLLOWING = pattern(rf"so{_WORD}{{2,20}}|(?:plan|book|schedule|order|reserve){_WORD}{{2,20}}")
+"""After a statement: what it is a reason for, or an errand."""
+
+QUESTION = pattern(
+    r"(?:what|what's|which|who|where|where's|when|why|how|is|are|do|does|can|could|would|will|should|have|has)"
+    rf"{_WORD}{{3,20}}"
+)
+"""A question of some words that speaks of no text and points at nothing: after a statement it is about something "
+"else."""
+
+AWAITING = pattern(
+    r"\b(?:translat|proofread|rewrit|re-?phras|paraphras|grammar|sentence|text|paste|pasting|lyric|poem|quot|"
+    r"role-?play|"
+    r"pretend|character|stor(?:y|ies)\b|script|dialog|practi[cs]|interview|essay|email|letter|draft|send (?:me|it)\b)"
+    r"|\bor\b[^.?!\n]*\?\s*$"
+)
+"""In what was said just before: what comes may be the material of a task, or a choice of the moment."""
+
+RETRACTION = pattern(
+    r"\s*(?:oh,? |oops,? )?(?:wait|no|sorry|actually|scratch|i meant|i was wrong|never ?mind|correction|forget|"
+    r"ignore)\b"
+)
+"""Words that take back what was said before."""

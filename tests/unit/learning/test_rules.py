@@ -1,0 +1,258 @@
+"""What the rules learn: what users say of themselves and mean to last; and nothing that anything else may own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from benchmarks.research.learning import read_conversations
+from la_agents.learning import RuleExtractor
+from la_agents.learning.evidence import find_evidence
+from la_agents.learning.proposal import is_said
+from tests.data_folder import data_folder
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+def learned(*said: str | BaseMessage) -> list[str]:
+    messages = [HumanMessage(each) if isinstance(each, str) else each for each in said]
+    return [proposal.text for proposal in RuleExtractor().extract(messages)]
+
+
+# -- what is found -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "scope"),
+    [
+        ("I'm allergic to peanuts.", "I'm allergic to peanuts.", "always"),
+        ("Please always answer in French.", "Always answer in French.", "always"),
+        ("I'm vegetarian.", "I'm vegetarian.", "always"),
+        ("i am lactose intolerant", "I am lactose intolerant.", "always"),
+        ("I have a severe nut allergy!", "I have a severe nut allergy.", "always"),
+        ("I don't eat pork or beef.", "I don't eat pork or beef.", "always"),
+        ("Oh, by the way, I'm allergic to bees.", "I'm allergic to bees.", "always"),
+        ("Actually, I don’t eat fish.", "I don't eat fish.", "always"),
+        ("Please remember that I'm dyslexic.", "I'm dyslexic.", "always"),
+        ("I prefer tea over coffee.", "I prefer tea over coffee.", "relevant"),
+        ("I prefer trains to planes.", "I prefer trains to planes.", "relevant"),
+        ("I no longer like jazz", "I no longer like jazz.", "relevant"),
+        ("I can't stand loud bars.", "I can't stand loud bars.", "relevant"),
+        ("I usually travel by train 🚂", "I usually travel by train.", "relevant"),
+        ("My favourite colour is green.", "My favourite colour is green.", "relevant"),
+        ("I prefer short answers.", "I prefer short answers.", "always"),
+        ("Could you please always answer in Dutch?", "Always answer in Dutch.", "always"),
+        ("From now on, keep it short.", "Keep it short.", "always"),
+        ("Going forward, cite your sources.", "Cite your sources.", "always"),
+        ("Answer in German from now on, please.", "Answer in German.", "always"),
+        ("stop using emojis", "Stop using emojis.", "always"),
+        ("No more tables, please.", "No more tables.", "always"),
+        ('Never start with "Sure".', 'Never start with "Sure".', "always"),
+        ("Whenever I ask for code, use Python.", "Whenever I ask for code, use Python.", "always"),
+        ("Call me Sam.", "Call me Sam.", "always"),
+    ],
+)
+def test_plain_statements_are_found(said: str, text: str, scope: str) -> None:
+    (proposal,) = RuleExtractor().extract([HumanMessage(said, id="7")])
+    assert (proposal.text, proposal.scope, proposal.evidence) == (text, scope, said)
+    assert (proposal.source, proposal.message_id) == ("inferred", "7")
+
+
+@pytest.mark.parametrize(
+    ("said", "texts"),
+    [
+        ("Hi! I'm vegan. Thanks!", ["I'm vegan."]),
+        ("I love jazz and I hate opera.", ["I love jazz.", "I hate opera."]),
+        ("I'm vegan, so what should I cook tonight?", ["I'm vegan."]),
+        ("I don't eat meat. Can you suggest a restaurant in Rome?", ["I don't eat meat."]),
+        ("What should we cook on Sunday? I'm allergic to shellfish.", ["I'm allergic to shellfish."]),
+        ("Going forward, cite your sources. When was the printing press invented?", ["Cite your sources."]),
+        ("I'm vegan.\nI love hiking.", ["I'm vegan.", "I love hiking."]),
+    ],
+)
+def test_courtesy_and_requests_of_ones_own_do_not_hide_them(said: str, texts: list[str]) -> None:
+    assert learned(said) == texts
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("I'm allergic to St. John's wort.", "I'm allergic to St. John's wort."),
+        ("I love Dr. Pepper. Thanks!", "I love Dr. Pepper."),
+        ("I love hiking near Mt. Fuji.", "I love hiking near Mt. Fuji."),
+    ],
+)
+def test_an_abbreviation_ends_no_sentence(said: str, text: str) -> None:
+    assert learned(said) == [text]
+
+
+@pytest.mark.parametrize("gap", ["\n", "\n\n", "\r\n"])
+@pytest.mark.parametrize("quoted", ["> Do you like cruises?", ">> I love it\n> so do I", "  > My wife is vegan."])
+def test_what_follows_quoted_lines_is_the_users_own(quoted: str, gap: str) -> None:
+    assert learned(f"{quoted}{gap}I hate cruises.") == ["I hate cruises."]
+    assert learned(f"I hate cruises.{gap}{quoted}") == ["I hate cruises."]
+
+
+def test_each_is_learned_once_and_only_from_the_user() -> None:
+    assert learned(AIMessage("I prefer tea."), "I hate tea.", "i hate tea!") == ["I hate tea."]
+    assert learned("I like horror films.", AIMessage("Noted!"), "Wait, I said that wrong.") == []
+
+
+# -- what is not -------------------------------------------------------------------------------------------------------
+
+
+OWNED = [
+    "Translate into Italian: I'm not allergic to nuts.",
+    "Translate into Italian:\nI'm not allergic to nuts.",
+    "Translate into Italian.\n\nI'm not allergic to nuts.",
+    "I'm not allergic to nuts. Translate that into Italian.",
+    "I'm not allergic to nuts.\n\nItalian, please.",
+    "I'm not allergic to nuts. Is the grammar correct?",
+    "I'm not allergic to nuts in Italian.",
+    "Please forget this: I love jazz.",
+    "My sister wrote: I hate cruises.",
+    "My sister wrote me yesterday. I hate cruises. I love trains.",
+    "I hate cruises, my sister says.",
+    "I hate cruises, said Tom.",
+    "I hate cruises (my sister's words).",
+    "Anna: I hate cruises.",
+    "[10:02] Anna: I hate cruises.",
+    "I hate cruises. - Anna",
+    '"I hate cruises." Who is speaking?',
+    "“I hate cruises.”",
+    "'I hate cruises.' Make it polite.",
+    "Here is the review.\nI love the food.\nI hate waiting.",
+    "Fix the spelling. I prefer tea over coffee.",
+    "Continue the story. I always travel by train.",
+    "Write a poem. Never use rhymes.",
+    "In the dialogue below, I'm the waiter. I'm allergic to nuts.",
+    "Pretend I'm a pirate. I love rum.",
+    "```\nI prefer tabs\n```",
+    "`I prefer tabs`",
+    "- I prefer tea\n- I hate coffee\nWhich of these is about me?",
+    "If I were vegan I'd never eat cheese.",
+    "Do I prefer tea?",
+    "My wife is allergic to bees.",
+    "I know my wife hates cruises.",
+]
+NOT_GOVERNED = [
+    "Write a story set in the future.",
+    "Describe a city in the future.",
+    "In the future, use of robots will be common.",
+    "Tell a story in which robots rule from now on.",
+    "Never mind.",
+    "Never say never.",
+    "Never give up.",
+    "Always look on the bright side of life.",
+    "Always be yourself.",
+    "Explain why the sky is always blue.",
+    "Give me a song that was never released.",
+    "Show me every time zone.",
+    "I never said that.",
+    "I always knew.",
+    "Stop the music.",
+    "No more questions.",
+    "Call me back.",
+    "Should I always answer emails?",
+]
+RESTRICTED = [
+    "For this essay I prefer long answers.",
+    "In this chat, always answer in French.",
+    "For the next question, I prefer bullet points.",
+    "Just this once, I prefer coffee.",
+    "Today I prefer tea.",
+    "I prefer tea today.",
+    "In emails to my boss I prefer formal words.",
+    "As a child I loved jazz.",
+    "When I was young, I hated olives.",
+    "Always answer in French for this question.",
+]
+GAPS = [
+    "I am cooking for a vegetarian.",
+    "I am reading about diabetic people.",
+    "I'm the mother of a deaf child.",
+    "I have a question about allergies.",
+    "I have a friend with a nut allergy.",
+    "I have to write about diabetes.",
+    "I have no allergies.",
+    "I use a story about a wheelchair.",
+]
+OF_THE_MOMENT = [
+    "I prefer option B.",
+    "I prefer plan 2.",
+    "I like B better.",
+    "I prefer the blue one.",
+    "I don't like the third paragraph, rewrite it.",
+    "I like the second draft more.",
+    "I don't like this title.",
+    "I love it!",
+    "I like your idea.",
+    "I hate the ending.",
+    "I prefer Tuesday.",
+    "I prefer Anna's version.",
+    "I like both.",
+    "I'd rather take the train.",
+    "I love how you explain.",
+]
+
+
+@pytest.mark.parametrize("said", [*OWNED, *NOT_GOVERNED, *RESTRICTED, *GAPS, *OF_THE_MOMENT])
+def test_what_is_owned_by_others_or_by_the_moment_is_not_learned(said: str) -> None:
+    assert learned(said) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ([AIMessage("Sure, please paste the text.")], "I'm not allergic to nuts."),
+        ([HumanMessage("Translate my next messages."), AIMessage("Gladly!")], "I'm not allergic to nuts."),
+        ([HumanMessage("Let's role-play: I'm a waiter."), AIMessage("Welcome!")], "I never eat pork."),
+        ([AIMessage("Red or blue?")], "I prefer blue."),
+    ],
+)
+def test_what_a_task_before_asked_for_is_not_learned(before: list[BaseMessage], said: str) -> None:
+    assert learned(said) == [said]
+    assert learned(*before, said) == []
+
+
+def test_one_off_requests_teach_nothing() -> None:
+    """126 public requests, with the material that they are about."""
+    requests = json.loads(data_folder("requests", "one_off_requests.json").read_text(encoding="utf-8"))
+    assert len(requests) == 126
+    assert {request: found for request in requests if (found := learned(request))} == {}
+
+
+def test_conversations_without_a_preference_teach_nothing() -> None:
+    conversations = [each for each in read_conversations(DATA / "learning_conversations.jsonl") if not each.gold]
+    assert len(conversations) >= 60
+    assert [found for each in conversations if (found := learned(*each.messages))] == []
+
+
+# -- any text ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["not ", "I'm. ", "I love jazz, ", "always ", "a, ", '"', "((", "St. ", "I like a & "])
+def test_endless_messages_are_left_out_at_once(part: str) -> None:
+    """Beyond its limit nothing is read; within it, the patterns end soon (else the test runs out of time)."""
+    assert learned(part * 100_000) == []
+    assert learned(f"I love {part * (1_900 // len(part))}") == []
+    assert learned(f"I love {part * (280 // len(part))}") == []
+
+
+@given(st.text(alphabet=st.sampled_from("I prefer 'always\" ,.?!“”’`>\n;:ü😀answer not \ue000")))
+def test_whatever_is_said_evidence_is_the_users_own(text: str) -> None:
+    message = HumanMessage(text)
+    for proposal in RuleExtractor().extract([message]):
+        assert is_said(proposal.evidence, [message]) is message
+        assert proposal.draft().text
+
+
+def test_what_rules_find_stands_the_check_of_evidence() -> None:
+    for each in read_conversations(DATA / "learning_conversations.jsonl"):
+        for proposal in RuleExtractor().extract(each.messages):
+            assert find_evidence(proposal.text, proposal.evidence, each.messages) is not None
