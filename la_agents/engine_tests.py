@@ -101,7 +101,7 @@ class EngineTests:
         completion = engine.submit(request).completion
         assert completion.num_rows == 1 + num_branches
         assert completion.num_prompt_tokens == len(request.reference)
-        assert all(len(record.shares) == num_branches for record in completion.records)
+        assert all(len(record.contributions) == num_branches for record in completion.records)
         assert all(record.divergence >= 0 for record in completion.records)
         assert num_branches or all(record.divergence == 0 for record in completion.records)
 

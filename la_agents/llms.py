@@ -33,7 +33,7 @@ _USERS = "_user_ids"
 _CACHE = "_cache"
 """Internal call argument: the cache in use. LangChain has one key for all prompts of a call; here each has its own."""
 _MANAGERS = "_run_managers"
-"""Internal call argument: one a prompt. LangChain passes on the first alone, which would hear of everybody's tokens."""
+"""Internal call argument: one a prompt. LangChain passes on the first alone, which would get all prompts' tokens."""
 
 
 class _Told(str):

@@ -61,7 +61,7 @@ class AlignedCall:
     call_format: CallFormat | None = None
 
     def submit(self) -> Generation:
-        """Put it in the engine's queue; whoever does so cancels it when nobody waits any more."""
+        """Put it in the engine's queue; the caller cancels the generation when it is not needed any more."""
         return submit(self._queue)
 
     async def asubmit(self) -> Generation:
@@ -178,7 +178,7 @@ class CallBuilder:
 
     @cached_property
     def cache_key(self) -> str:
-        """What an answer depends on beside its prompt, as a digest: it holds no text of anybody's.
+        """What an answer depends on beside its prompt, as a digest: it holds no user's text.
 
         Equal arguments give equal keys, whether they come from the constructor, a binding or the call. Each user has
         keys of their own, so that nobody can tell by a quick answer what another one asked.

@@ -262,7 +262,7 @@ class Personalized(_EngineOwner):
         return self._checked(name, getattr(self, name))
 
     def call_settings(self, arguments: Mapping[str, Any], stop: Sequence[str] | None = None) -> dict[str, Any]:
-        """All settings of a call, whoever gave them, checked: a copy of this object may hold anything.
+        """All settings of a call, its own and this object's, checked: a copy of this object may hold anything.
 
         Raises:
             ConfigurationError: one is unknown, or not of its kind; it names the argument.

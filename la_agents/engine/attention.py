@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-__all__ = ["ATTENTION", "Step"]
+__all__ = ["ATTENTION", "AttentionMetadata"]
 
 ATTENTION = "la_agents_slots"
 
 
-class Step:
+class AttentionMetadata:
     """What one forward must know about its rows.
 
     Args:
@@ -57,7 +57,7 @@ def slot_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     *,
-    step: Step,
+    metadata: AttentionMetadata,
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
@@ -70,7 +70,7 @@ def slot_attention(
     """
     rows, heads, n, _dim = query.shape
     kv_heads = key.shape[1]
-    mask = step.mask(sliding_window, query.dtype)
+    mask = metadata.mask(sliding_window, query.dtype)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if softcap is not None or s_aux is not None:
         return _explicit(query, key, value, mask, scale, softcap, s_aux), None

@@ -1,4 +1,4 @@
-"""Candidates: the tokens that either policy likes best at one step, for whoever asks what alignment moved."""
+"""Candidates: the tokens that are likeliest under either policy at one step, for the report."""
 
 from __future__ import annotations
 

@@ -170,8 +170,10 @@ class Constraint:
         if token == record.token_id:
             return record
         # Neither the model's choice nor the alignment's, but the grammar's.
-        shares = (0.0,) * len(record.shares)
-        return replace(record, token_id=token, reference_id=token, divergence=0.0, scale=0.0, shares=shares)
+        contributions = (0.0,) * len(record.contributions)
+        return replace(
+            record, token_id=token, reference_id=token, divergence=0.0, scale=0.0, contributions=contributions
+        )
 
     def accept(self, token: int) -> int | None:
         """Advance by a chosen token that does not end the answer.

@@ -41,7 +41,7 @@ class Engine:
     """Runs requests in one continuously batched loop.
 
     State lives in this process only: another process, a forked one too, has its own engine, and its own copy of the
-    model. An engine that nobody holds any more closes itself and lets its model go.
+    model. An engine without references closes itself and frees its model.
 
     Args:
         loaded: The model; its attention is switched to the engine's.

@@ -1,8 +1,8 @@
 """Slot cache: keys and values of the running rows, one slot a position, for transformers' models.
 
 Row r keeps the key of its token at position j in `keys[r, :, j]`. Rows of any lengths stand side by side without
-padding; what lies beyond a row's length is never visible (`attention.Step`), so it need not be cleared. The last slot
-is scratch: padding tokens of a ragged prefill write there.
+padding; what lies beyond a row's length is never visible (`attention.AttentionMetadata`), so it need not be cleared.
+The last slot is scratch: padding tokens of a ragged prefill write there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from la_agents.engine.attention import Step
+from la_agents.engine.attention import AttentionMetadata
 
 __all__ = ["KeyValues", "SlotCache", "concatenate"]
 
@@ -48,12 +48,12 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transform
         """Store the new tokens' keys and values [rows, kv_heads, n, head_dim]; return views of all visible ones."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        step = self._owner.step
-        assert step is not None
+        metadata = self._owner.metadata
+        assert metadata is not None
         num_rows = key_states.shape[0]
-        self.keys[step.rows, :, step.slots] = key_states.transpose(1, 2)
-        self.values[step.rows, :, step.slots] = value_states.transpose(1, 2)
-        return self.keys[:num_rows, :, : step.num_keys], self.values[:num_rows, :, : step.num_keys]
+        self.keys[metadata.rows, :, metadata.slots] = key_states.transpose(1, 2)
+        self.values[metadata.rows, :, metadata.slots] = value_states.transpose(1, 2)
+        return self.keys[:num_rows, :, : metadata.num_keys], self.values[:num_rows, :, : metadata.num_keys]
 
     def resized(self, num_rows: int, num_slots: int) -> tuple[Tensor, Tensor]:
         """Keys and values copied into tensors of another size, as far as they fit."""
@@ -78,14 +78,14 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transform
 class SlotCache(Cache):
     """Keys and values of up to `num_rows` rows of up to `num_slots - 1` tokens.
 
-    Set `step` before each forward. Rows are addressed by their place in the batch. `num_moves` counts how often the
+    Set `metadata` before each forward. Rows are addressed by their place in the batch. `num_moves` counts how often the
     tensors were allocated anew, at other addresses.
     """
 
     def __init__(self, num_layers: int, num_rows: int, num_tokens: int) -> None:
         self.num_rows = num_rows
         self.num_slots = num_tokens + 1
-        self.step: Step | None = None
+        self.metadata: AttentionMetadata | None = None
         self.num_moves = 0
         self._slots = [_SlotLayer(self) for _ in range(num_layers)]
         super().__init__(layers=[*self._slots])

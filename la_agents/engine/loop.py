@@ -1,4 +1,4 @@
-"""Loop: one step of continuous batching: admit, prefill a piece, decode a token for every row, sample, hand out.
+"""Loop: a step of continuous batching: admit, prefill a chunk of prompts, decode a token a row, sample, hand out.
 
 Single-threaded; `Engine` runs it. An error on one sequence ends that sequence alone.
 """
@@ -21,7 +21,7 @@ from la_agents.engine.detokenizer import Detokenizer
 from la_agents.engine.kv_cache import KeyValues, concatenate
 from la_agents.engine.prefill import Prefill, PrefillRow, fair_order, plan_prefill
 from la_agents.engine.prefix_cache import PrefixCache
-from la_agents.engine.runner import Piece, Runner
+from la_agents.engine.runner import PrefillChunk, Runner
 from la_agents.engine.sampler import Sampler
 from la_agents.engine.scheduler import Scheduler
 from la_agents.engine.sequence import Sequence, Status
@@ -105,7 +105,7 @@ class Loop:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Advance everything by one token, or one piece of prompt."""
+        """Advance everything by one token, or one chunk of prompt."""
         with self.meter.timed("step"):
             self.meter.add("steps")
             self._drop_ended()
@@ -174,41 +174,41 @@ class Loop:
         self._turn += 1
         plan = plan_prefill(fair_order(self._prefills, self._turn), self._scheduler.limits.prefill_budget)
         with self.meter.timed("prefill"):
-            self._run_pieces_or_fail(plan)
+            self._run_chunks_or_fail(plan)
         ready = [p for p in self._prefills if p.done]
         self._prefills = [p for p in self._prefills if not p.done]
-        return [(p.sequence, logits) for p in ready if (logits := self._join(p)) is not None]
+        return [(p.sequence, logits) for p in ready if (logits := self._start_decoding(p)) is not None]
 
-    def _run_pieces(self, plan: list[tuple[PrefillRow, int]]) -> None:
-        pieces = [Piece(row.tokens[row.num_done : row.num_done + n], row.parts, row.num_done) for row, n in plan]
-        logits, new = self.runner.prefill(pieces)
+    def _run_chunks(self, plan: list[tuple[PrefillRow, int]]) -> None:
+        chunks = [PrefillChunk(row.tokens[row.num_done : row.num_done + n], row.parts, row.num_done) for row, n in plan]
+        logits, new = self.runner.prefill(chunks)
         for i, ((row, n), key_values) in enumerate(zip(plan, new, strict=True)):
             row.advance(n, key_values)
             row.logits = logits[i]
             row.sequence.num_computed_tokens += n
             self.meter.add("prefilled_tokens", n)
 
-    def _run_pieces_or_fail(self, plan: list[tuple[PrefillRow, int]]) -> None:
-        """Run the pieces together; if that fails, each sequence's apart, to find out whose failed."""
+    def _run_chunks_or_fail(self, plan: list[tuple[PrefillRow, int]]) -> None:
+        """Run the chunks together; if that fails, each sequence's apart, to find out whose failed."""
         sequences = list(dict.fromkeys(row.sequence for row, _ in plan))
         try:
-            self._run_pieces(plan)
+            self._run_chunks(plan)
             return
         except Exception as error:  # noqa: BLE001  # as above
             if len(sequences) == 1:
                 self._fail(sequences[0], error)
                 return
-        # Outside the handler: nobody's error shall have another's as its context.
+        # Outside the handler, so that no error has another sequence's as its context.
         for sequence in sequences:
-            self._run_pieces_or_fail([(row, n) for row, n in plan if row.sequence is sequence])
+            self._run_chunks_or_fail([(row, n) for row, n in plan if row.sequence is sequence])
 
-    def _join(self, prefill: Prefill) -> Tensor | None:
+    def _start_decoding(self, prefill: Prefill) -> Tensor | None:
         """Move a prefilled sequence into the batch; its rows' logits, or None if there was no room after all."""
         sequence = prefill.sequence
         try:
             parts = [concatenate(row.parts) for row in prefill.rows]
             room_for = sum(s.num_rows for s in self._scheduler.admitted if s.lane == sequence.lane)
-            sequence.rows = self.runner.join(parts, lane=sequence.lane, room_for=room_for)
+            sequence.rows = self.runner.add_rows(parts, lane=sequence.lane, room_for=room_for)
         except Exception as error:  # noqa: BLE001  # as above
             self._fail(sequence, error)
             return None
@@ -266,7 +266,7 @@ class Loop:
     def _hand_out(self, chosen: list[tuple[Sequence, TokenRecord]]) -> None:
         for sequence, record in chosen:
             if math.isnan(record.divergence):
-                # Now, before any row moves: slots that hold nan would reach whoever gets them next.
+                # Before any row moves: slots that hold nan would reach the sequence that gets them next.
                 self.runner.clear(sequence.rows)
         for sequence, record in chosen:
             active = self._active[sequence]
@@ -345,7 +345,7 @@ class Loop:
         self._prefills = [p for p in self._prefills if p.sequence is not sequence]
         if sequence in self._running:
             self._running.remove(sequence)
-            moved = self.runner.leave(sequence.rows)
+            moved = self.runner.remove_rows(sequence.rows)
             for other in self._running:
                 other.rows = [moved.get(row, row) for row in other.rows]
         with self._lock:

@@ -1,6 +1,6 @@
 """Prefill: how a sequence's prompts are computed before it can run. No torch here; keys and values pass through opaque.
 
-A sequence whose rows begin alike first computes the common prefix once (the trunk), then each row's rest from there.
+A sequence whose rows begin alike first computes the prefix they share once, then each row's rest from there.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from la_agents.engine.sequence import Sequence
 __all__ = ["Prefill", "PrefillRow", "fair_order", "plan_prefill"]
 
 _MIN_TOKENS_SAVED = 16
-"""A trunk costs a forward of its own, worth very roughly this many tokens of prompt on a CPU."""
+"""A shared prefix costs a forward of its own, worth very roughly this many tokens of prompt on a CPU."""
 
 
 @dataclass
 class PrefillRow:
-    """One row's prompt, or the trunk's tokens, and how much of it is computed.
+    """One row's prompt, or the shared prefix, and how much of it is computed.
 
     Attributes:
         parts: Keys and values from the first token on, in order (the runner's; opaque here).
@@ -57,9 +57,9 @@ class Prefill:
             PrefillRow(sequence, prompt, list(parts), num) for prompt, (parts, num) in zip(prompts, cached, strict=True)
         ]
         sequence.num_cached_tokens = sum(num for _, num in cached)
-        self._trunk = self._make_trunk() if share else None
+        self._shared = self._find_shared_prefix() if share else None
 
-    def _make_trunk(self) -> PrefillRow | None:
+    def _find_shared_prefix(self) -> PrefillRow | None:
         common = self.sequence.num_common_tokens
         first = max(self.rows, key=lambda row: min(row.num_done, common))
         saved = sum(max(common - row.num_done, 0) for row in self.rows) - max(common - first.num_done, 0)
@@ -69,27 +69,27 @@ class Prefill:
 
     @property
     def pending(self) -> list[PrefillRow]:
-        """Rows that can be computed now: the trunk alone, then all that are not done."""
-        if self._trunk is not None:
-            if self._trunk.num_left:
-                return [self._trunk]
-            self._branch_off(self._trunk)
-            self._trunk = None
+        """Rows that can be computed now: the shared prefix alone, then all that are not done."""
+        if self._shared is not None:
+            if self._shared.num_left:
+                return [self._shared]
+            self._start_rows_from(self._shared)
+            self._shared = None
         return [row for row in self.rows if row.num_left]
 
     @property
     def num_left(self) -> int:
-        """Tokens still to be computed, those of the trunk once."""
+        """Tokens still to be computed, those of the shared prefix once."""
         pending = self.pending
-        if self._trunk is None:
+        if self._shared is None:
             return sum(row.num_left for row in pending)
-        common = len(self._trunk.tokens)
-        return self._trunk.num_left + sum(len(row.tokens) - max(row.num_done, common) for row in self.rows)
+        common = len(self._shared.tokens)
+        return self._shared.num_left + sum(len(row.tokens) - max(row.num_done, common) for row in self.rows)
 
-    def _branch_off(self, trunk: PrefillRow) -> None:
+    def _start_rows_from(self, shared: PrefillRow) -> None:
         for row in self.rows:
-            if row.num_done < trunk.num_done:
-                row.parts, row.num_done = list(trunk.parts), trunk.num_done
+            if row.num_done < shared.num_done:
+                row.parts, row.num_done = list(shared.parts), shared.num_done
 
     @property
     def done(self) -> bool:
@@ -108,7 +108,7 @@ def fair_order(prefills: SequenceOf[Prefill], turn: int) -> list[Prefill]:
 def plan_prefill(prefills: SequenceOf[Prefill], budget: int) -> list[tuple[PrefillRow, int]]:
     """What to compute in the next step, in this order: rows and how many tokens of each.
 
-    `rows x longest piece`, padding included, stays within `budget` tokens; one row alone gets a piece of that size.
+    `rows x longest chunk`, padding included, stays within `budget` tokens; one row alone gets a chunk of that size.
     """
     plan: list[tuple[PrefillRow, int]] = []
     width = 0

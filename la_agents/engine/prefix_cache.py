@@ -1,7 +1,7 @@
 """Prefix cache: keys and values of prompt prefixes seen before, in blocks of tokens, least recently used out first.
 
 A block is found by the digest of all tokens up to its end, so equal prefixes share blocks whatever follows. Blocks that
-reach beyond a request's public tokens carry its salt (the user) in the digest: nobody finds another user's prefix.
+reach beyond a request's public tokens carry its salt (the user) in the digest: no user finds another one's prefix.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runner: the model's forward over ragged rows, in two shapes: pieces of prompts, and one token for every row."""
+"""Runner: the model's forward over ragged rows, in two shapes: chunks of prompts, and one token for every row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from la_agents.engine.attention import ATTENTION, Step
+from la_agents.engine.attention import ATTENTION, AttentionMetadata
 from la_agents.engine.fused import FusedDecoder, can_fuse
 from la_agents.engine.kv_cache import KeyValues, SlotCache, concatenate
 from la_agents.engine.memory import return_free_memory
@@ -20,7 +20,7 @@ from la_agents.errors import UnsupportedModelError
 if TYPE_CHECKING:
     from la_agents.models import LoadedModel
 
-__all__ = ["Piece", "Runner", "cache_argument"]
+__all__ = ["PrefillChunk", "Runner", "cache_argument"]
 
 _KEY_MULTIPLE = 64
 _WORTH_RETURNING = 2**26
@@ -34,7 +34,7 @@ def cache_argument(model: nn.Module) -> str:
 
 
 @dataclass
-class Piece:
+class PrefillChunk:
     """Tokens to run after `past`, which covers everything before them in the same row."""
 
     tokens: Sequence[int]
@@ -50,7 +50,7 @@ class _Lane:
         self.static = static
         self.lengths: list[int] = []
 
-    def leave(self, place: int) -> int:
+    def remove_row(self, place: int) -> int:
         """Drop a row; the last one moves to its place. The place of the last one before."""
         last = len(self.lengths) - 1
         if place != last:
@@ -109,64 +109,64 @@ class Runner:
         return sum(lane.cache.num_bytes for lane in self._lanes.values())
 
     @torch.inference_mode()
-    def prefill(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[KeyValues]]:
-        """Run pieces of prompts side by side.
+    def prefill(self, chunks: Sequence[PrefillChunk]) -> tuple[Tensor, list[KeyValues]]:
+        """Run chunks of prompts side by side.
 
         Returns:
-            The logits after each piece's last token [pieces, vocab], and each piece's own keys and values.
+            The logits after each chunk's last token [chunks, vocab], and each chunk's own keys and values.
         """
-        logits, new = self._run(pieces, num_logits=1)
+        logits, new = self._run(chunks, num_logits=1)
         return logits[:, -1], new
 
     @torch.inference_mode()
-    def continue_with(self, pieces: Sequence[Piece]) -> Tensor:
-        """The logits after every token of the pieces, [pieces, longest, vocab]; shorter ones stand at the end."""
-        return self._run(pieces, num_logits=0)[0]
+    def continue_with(self, chunks: Sequence[PrefillChunk]) -> Tensor:
+        """The logits after every token of the chunks, [chunks, longest, vocab]; shorter ones stand at the end."""
+        return self._run(chunks, num_logits=0)[0]
 
-    def _run(self, pieces: Sequence[Piece], *, num_logits: int) -> tuple[Tensor, list[KeyValues]]:
-        """Logits after the last token of each piece, or after all with `num_logits=0`; each piece's keys and values."""
+    def _run(self, chunks: Sequence[PrefillChunk], *, num_logits: int) -> tuple[Tensor, list[KeyValues]]:
+        """Logits after the last token of each chunk, or after all with `num_logits=0`; each chunk's keys and values."""
         if self._fused is None:
-            return self._run_together(pieces, num_logits=num_logits)
-        done = [self._extend(piece, all_logits=num_logits == 0) for piece in pieces]
+            return self._run_together(chunks, num_logits=num_logits)
+        done = [self._extend(chunk, all_logits=num_logits == 0) for chunk in chunks]
         width = max(len(logits) for logits, _ in done)
         padded = [nn.functional.pad(logits, (0, 0, width - len(logits), 0)) for logits, _ in done]
         return torch.stack(padded), [key_values for _, key_values in done]
 
-    def _extend(self, piece: Piece, *, all_logits: bool) -> tuple[Tensor, KeyValues]:
-        """One piece alone: products whose weights are packed once gain nothing from the tokens of several."""
+    def _extend(self, chunk: PrefillChunk, *, all_logits: bool) -> tuple[Tensor, KeyValues]:
+        """One chunk alone: products whose weights are packed once gain nothing from the tokens of several."""
         assert self._fused is not None
-        num_keys = piece.num_past + len(piece.tokens)
+        num_keys = chunk.num_past + len(chunk.tokens)
         cache = self._new_cache(1, num_keys)
         cache.allocate(self._fused.num_key_heads, self._fused.head_dim)
-        if piece.past:
-            cache.write(0, concatenate(piece.past))
-        tokens = self._tensor(piece.tokens)
-        logits = self._fused.extend(tokens, piece.num_past, cache.tensors, all_logits=all_logits)
-        return logits, cache.read(0, piece.num_past, num_keys)
+        if chunk.past:
+            cache.write(0, concatenate(chunk.past))
+        tokens = self._tensor(chunk.tokens)
+        logits = self._fused.extend(tokens, chunk.num_past, cache.tensors, all_logits=all_logits)
+        return logits, cache.read(0, chunk.num_past, num_keys)
 
-    def _run_together(self, pieces: Sequence[Piece], *, num_logits: int) -> tuple[Tensor, list[KeyValues]]:
-        """Pieces are aligned at their ends: padding comes first, computes into the scratch slot, is seen by nobody."""
-        width = max(len(p.tokens) for p in pieces)
-        num_keys = max(p.num_past + len(p.tokens) for p in pieces)
-        cache = self._new_cache(len(pieces), num_keys)
+    def _run_together(self, chunks: Sequence[PrefillChunk], *, num_logits: int) -> tuple[Tensor, list[KeyValues]]:
+        """Chunks are aligned at their ends; padding comes first and writes to the scratch slot, which is never read."""
+        width = max(len(p.tokens) for p in chunks)
+        num_keys = max(p.num_past + len(p.tokens) for p in chunks)
+        cache = self._new_cache(len(chunks), num_keys)
         ids, positions, slots = [], [], []
-        for row, piece in enumerate(pieces):
-            pad = width - len(piece.tokens)
-            span = list(range(piece.num_past, piece.num_past + len(piece.tokens)))
-            ids.append([0] * pad + list(piece.tokens))
+        for row, chunk in enumerate(chunks):
+            pad = width - len(chunk.tokens)
+            span = list(range(chunk.num_past, chunk.num_past + len(chunk.tokens)))
+            ids.append([0] * pad + list(chunk.tokens))
             positions.append([0] * pad + span)
             slots.append([cache.scratch_slot] * pad + span)
-            if piece.past:
-                cache.write(row, concatenate(piece.past))
-        step = Step(self._tensor(positions), self._tensor(slots), num_keys)
-        logits = self._forward(self._tensor(ids), step, cache, num_logits=num_logits)
-        spans = [(p.num_past, p.num_past + len(p.tokens)) for p in pieces]
+            if chunk.past:
+                cache.write(row, concatenate(chunk.past))
+        metadata = AttentionMetadata(self._tensor(positions), self._tensor(slots), num_keys)
+        logits = self._forward(self._tensor(ids), metadata, cache, num_logits=num_logits)
+        spans = [(p.num_past, p.num_past + len(p.tokens)) for p in chunks]
         return logits, [cache.read(row, *span) for row, span in enumerate(spans)]
 
     @torch.inference_mode()
     def score(self, tokens: Sequence[int]) -> Tensor:
         """Logits after every token of one text [tokens, vocab]: what its likelihood is computed from."""
-        return self._run([Piece(tokens, [], 0)], num_logits=0)[0][0]
+        return self._run([PrefillChunk(tokens, [], 0)], num_logits=0)[0][0]
 
     @torch.inference_mode()
     def decode(self, tokens: Sequence[int]) -> Tensor:
@@ -195,8 +195,8 @@ class Runner:
         else:
             positions = self._tensor(lane.lengths).unsqueeze(1)
             num_keys = min(-(-longest // _KEY_MULTIPLE) * _KEY_MULTIPLE, lane.cache.num_slots)
-            step = Step(positions, positions, num_keys)
-            logits = self._forward_last(self._tensor(tokens).unsqueeze(1), step, lane.cache)
+            metadata = AttentionMetadata(positions, positions, num_keys)
+            logits = self._forward_last(self._tensor(tokens).unsqueeze(1), metadata, lane.cache)
         return logits
 
     @torch.inference_mode()
@@ -206,8 +206,8 @@ class Runner:
         Room is made for these rows alone: where memory no longer suffices for the longest, only the longest fail.
         """
         lengths = self.lengths
-        pieces = [Piece([token], [self.read(row, 0, lengths[row])], lengths[row]) for row in rows]
-        logits, new = self.prefill(pieces)
+        chunks = [PrefillChunk([token], [self.read(row, 0, lengths[row])], lengths[row]) for row in rows]
+        logits, new = self.prefill(chunks)
         longest = max(lengths[row] for row in rows) + 1
         for row, key_values in zip(rows, new, strict=True):
             lane, place = self._places[row]
@@ -217,7 +217,7 @@ class Runner:
         return logits
 
     @torch.inference_mode()
-    def join(self, rows: Sequence[KeyValues], *, lane: int = 0, room_for: int = 0) -> list[int]:
+    def add_rows(self, rows: Sequence[KeyValues], *, lane: int = 0, room_for: int = 0) -> list[int]:
         """Add rows with their prompts' keys and values; their numbers.
 
         Args:
@@ -236,13 +236,13 @@ class Runner:
         return list(range(number, self.num_rows))
 
     @torch.inference_mode()
-    def leave(self, rows: Sequence[int]) -> dict[int, int]:
+    def remove_rows(self, rows: Sequence[int]) -> dict[int, int]:
         """Drop rows; where the others moved, as {old number: new number}."""
         moved: dict[int, int] = {}
         origin = list(range(self.num_rows))
         for row in sorted(rows, reverse=True):
             lane, place = self._places[row]
-            before = lane.leave(place)
+            before = lane.remove_row(place)
             self._places = [(lane, place) if there == (lane, before) else there for there in self._places]
             last = self._places.pop()
             if row < self.num_rows:
@@ -288,19 +288,19 @@ class Runner:
     def _tensor(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.long).to(self.device, non_blocking=True)
 
-    def _forward_last(self, ids: Tensor, step: Step, cache: SlotCache) -> Tensor:
+    def _forward_last(self, ids: Tensor, metadata: AttentionMetadata, cache: SlotCache) -> Tensor:
         """Logits after the last column [rows, vocab], float32."""
-        return self._forward(ids, step, cache, num_logits=1)[:, -1]
+        return self._forward(ids, metadata, cache, num_logits=1)[:, -1]
 
-    def _forward(self, ids: Tensor, step: Step, cache: SlotCache, *, num_logits: int) -> Tensor:
+    def _forward(self, ids: Tensor, metadata: AttentionMetadata, cache: SlotCache, *, num_logits: int) -> Tensor:
         """Logits after the last `num_logits` columns, all of them if 0, [rows, n, vocab], float32."""
-        cache.step = step
+        cache.metadata = metadata
         out = self.model(
             input_ids=ids,
-            position_ids=step.positions,
+            position_ids=metadata.positions,
             use_cache=True,
             logits_to_keep=num_logits,
-            step=step,
+            metadata=metadata,
             **{self._cache_argument: cache},
         )
         logits: Tensor = out.logits.float()

@@ -100,24 +100,24 @@ def _sample(logits: Tensor, peaks: Tensor, batch: _Batch, masks: Masks | None) -
         branches = logits.index_select(0, batch.branches.flatten()).view(*batch.branches.shape, -1)
         step = _align(reference.index_select(0, batch.aligned), branches, batch, masks)
         final = allowed.index_copy(0, batch.aligned, step.final)
-        tokens, unmoved = _choose(final, allowed, batch)
+        tokens, reference_tokens = _choose(final, allowed, batch)
         facts = step.facts(tokens.index_select(0, batch.aligned), batch)
         facts = logits.new_zeros((len(members), facts.shape[1])).index_copy(0, batch.aligned, facts)
     else:
         final = allowed
-        tokens, unmoved = _choose(final, allowed, batch)
+        tokens, reference_tokens = _choose(final, allowed, batch)
         facts = logits.new_zeros((len(members), 3))
     # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
     finite = torch.zeros_like(facts[:, 0]).index_add(0, batch.owners, 0 * peaks.index_select(0, batch.rows))
     # One transfer to the host; float64 holds token ids exactly.
-    table = torch.cat([torch.stack([tokens, unmoved, finite], dim=1).double(), facts.double()], dim=1).tolist()
+    table = torch.cat([torch.stack([tokens, reference_tokens, finite], dim=1).double(), facts.double()], dim=1).tolist()
     listed = candidates(final, allowed, batch.temperature, tokens, batch.explained)
     records = []
     for i, ((sequence, _), (token, own, nan, kl, s, cost, *rest)) in enumerate(zip(members, table, strict=True)):
         if sequence.fluency is not None and math.isfinite(cost):
             sequence.fluency.spend(cost)
-        shares = tuple(rest[: sequence.num_rows - 1])
-        records.append(TokenRecord(int(token), int(own), kl + nan, s, shares, listed.get(i, ())))
+        contributions = tuple(rest[: sequence.num_rows - 1])
+        records.append(TokenRecord(int(token), int(own), kl + nan, s, contributions, listed.get(i, ())))
     return records
 
 
@@ -177,7 +177,7 @@ def _mask_temperature(sequence: Sequence) -> float:
 
 
 @dataclass(frozen=True)
-class _Step:
+class _Aligned:
     """One aligned step of A sequences."""
 
     f_0: Tensor  # [A, vocab]
@@ -188,7 +188,7 @@ class _Step:
     gamma: Tensor  # [A], of this step
 
     def facts(self, tokens: Tensor, batch: _Batch) -> Tensor:
-        """For each sequence the divergence of what was decoded, the token's scale, its cost, its shares: [A, 3 + K].
+        """For each sequence the divergence of what was decoded, the token's scale, cost and contributions: [A, 3 + K].
 
         Args:
             tokens: The chosen ones, [A].
@@ -199,9 +199,9 @@ class _Step:
         scale = self.fraction * alignment.reach(self.f_1, tokens, self.gamma, batch.taper)
         cost = self._cost(tokens, batch) if batch.any_fluency else torch.zeros_like(scale)
         columns = torch.stack([divergence, scale, cost], dim=1)
-        return torch.cat([columns, self._shares(tokens, log_pi_0, scale, batch)], dim=1)
+        return torch.cat([columns, self._contributions(tokens, log_pi_0, scale, batch)], dim=1)
 
-    def _shares(self, tokens: Tensor, log_pi_0: Tensor, scale: Tensor, batch: _Batch) -> Tensor:
+    def _contributions(self, tokens: Tensor, log_pi_0: Tensor, scale: Tensor, batch: _Batch) -> Tensor:
         """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [A, K]: first-order change of log pi(token) by branch i.
 
         Centring under the reference makes it independent of a constant added to a branch's logits, and additive.
@@ -221,7 +221,7 @@ class _Step:
         return own - log_p_1.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
 
-def _align(f_0: Tensor, branches: Tensor, batch: _Batch, masks: Masks | None) -> _Step:
+def _align(f_0: Tensor, branches: Tensor, batch: _Batch, masks: Masks | None) -> _Aligned:
     cap, log_plausibility, forbidden = batch.cap, batch.log_plausibility, None
     if masks is not None:
         # First the grammar: support, push and budget are about the policies of what it allows.
@@ -244,7 +244,7 @@ def _align(f_0: Tensor, branches: Tensor, batch: _Batch, masks: Masks | None) ->
         final = final if forbidden is None else final.masked_fill(forbidden, float("-inf"))
     else:
         fraction, final = torch.ones_like(gamma), z.masked_fill(~allowed, float("-inf"))
-    return _Step(f_0, f_1, branches, final, fraction, gamma)
+    return _Aligned(f_0, f_1, branches, final, fraction, gamma)
 
 
 def _support(f_1: Tensor, log_plausibility: Tensor, batch: _Batch) -> Tensor:
@@ -262,9 +262,9 @@ def _support(f_1: Tensor, log_plausibility: Tensor, batch: _Batch) -> Tensor:
 def _choose(final: Tensor, reference: Tensor, batch: _Batch) -> tuple[Tensor, Tensor]:
     """The chosen tokens [S], and what the reference alone would have chosen with the same randomness [S]."""
     tokens = _argmax(final)
-    unmoved = tokens if final is reference else _argmax(reference)
+    reference_tokens = tokens if final is reference else _argmax(reference)
     if batch.all_greedy:
-        return tokens, unmoved
+        return tokens, reference_tokens
     draws = torch.tensor([(s.next_uniform(), s.next_uniform()) for s, _ in batch.members], dtype=torch.float64)
     first, second = draws.to(final.device).unbind(dim=1)
     pi = _sampled_from(final, batch)
@@ -279,7 +279,7 @@ def _choose(final: Tensor, reference: Tensor, batch: _Batch) -> tuple[Tensor, Te
     # Where it cannot, what is left of `second` is a fresh uniform for the rest of its policy; `first` would not be.
     rest = (second - ratio) / (1 - ratio).clamp_min(1e-300)
     other = torch.where(second <= ratio, drawn, _draw((pi_0 - pi).clamp_min(0), rest))
-    return torch.where(batch.greedy, tokens, drawn), torch.where(batch.greedy, unmoved, other)
+    return torch.where(batch.greedy, tokens, drawn), torch.where(batch.greedy, reference_tokens, other)
 
 
 def _sampled_from(logits: Tensor, batch: _Batch) -> Tensor:

@@ -48,7 +48,7 @@ class Scheduler:
     Rows stand side by side in lanes, rectangles of rows x longest row, and each lane costs a forward of its own a step.
     A sequence joins a lane if that fits; where its length beside the others', or theirs beside its, would cost too
     many slots, it gets a lane apart. Whoever waits for slots, not for rows, may be passed by those behind that fit,
-    `_MAX_PASSED` of them at most: then nobody passes until it runs.
+    `_MAX_PASSED` of them at most; from then on it is admitted before any other.
     """
 
     def __init__(self, limits: Limits) -> None:

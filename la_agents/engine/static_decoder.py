@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from la_agents.engine.attention import Step
+from la_agents.engine.attention import AttentionMetadata
 from la_agents.engine.kv_cache import SlotCache
 
 __all__ = ["StaticDecoder"]
 
-Forward = Callable[[Tensor, Step, SlotCache], Tensor]
+Forward = Callable[[Tensor, AttentionMetadata, SlotCache], Tensor]
 
 _MIN_KEYS = 256
 _WARM_UP_RUNS = 2
@@ -78,8 +78,8 @@ class StaticDecoder:
         slots = torch.full((num_rows, 1), cache.scratch_slot, dtype=torch.long, device=device)
 
         def forward() -> Tensor:
-            # A new Step each time: its mask must be computed inside the graph, from the buffers' contents.
-            return self._forward(ids, Step(positions, slots, num_keys), cache)
+            # A new AttentionMetadata each time: its mask must be computed inside the graph, from the buffers' contents.
+            return self._forward(ids, AttentionMetadata(positions, slots, num_keys), cache)
 
         run = self._graph(forward) if device.type == "cuda" else forward
         return _Shape(ids, positions, slots, run)

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
-from la_agents.learning.grammar import ABOUT_ANSWERS, ORDERS, STATEMENTS, Rule
 from la_agents.learning.messages import own_lines
+from la_agents.learning.orders import ORDERS
+from la_agents.learning.phrases import Rule
 from la_agents.learning.proposal import Proposal
+from la_agents.learning.statements import ABOUT_ANSWERS, STATEMENTS
 from la_agents.learning.surroundings import (
     AWAITING,
     COURTESY,
@@ -34,6 +36,7 @@ _MAX_SENTENCE_CHARS = 300
 _NUM_BEFORE = 2  # messages that may have set a task: the assistant's last one, and what it answered
 _LAST_CHARS = 300
 _END = re.compile(r"[\s.!?…\U0001F300-\U0001FAFF\u2600-\u27BF\uFE0F]+$")
+_TITLE = re.compile(r"I [A-Z][a-z]")  # "I Love Lucy"
 
 
 class RuleExtractor:
@@ -103,6 +106,8 @@ def _read(clause: str, *, is_asked: bool, is_after: bool) -> list[tuple[str, Rul
     clause = TAIL.sub("", clause)
     if REQUEST.fullmatch(clause) or (is_asked and is_after and QUESTION.fullmatch(clause)):
         return []
+    if _TITLE.match(clause):
+        return None
     for rule in (*ORDERS, *STATEMENTS):
         if (found := rule.pattern.fullmatch(clause)) and (not is_asked or "you" in clause.split()[:2]):
             return [(found.groupdict().get("text") or clause, rule)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from la_agents.learning.grammar import LANGUAGE, one_of, pattern
+from la_agents.learning.phrases import LANGUAGE, one_of, pattern
 
 __all__ = ["AWAITING", "COURTESY", "FOLLOWING", "JOINT", "LEAD", "QUESTION", "REQUEST", "RETRACTION", "TAIL"]
 
@@ -34,13 +34,13 @@ COURTESY = pattern(
 )
 """Greetings, thanks and complaints."""
 
-_POINTING = one_of("this, that, these, those, it, its, he, she, they, him, her, them, here, so")
+_POINTING = one_of("this, that, these, those, it, its, he, she, they, him, her, them, here, so, am")
 _TEXTUAL = (
     rf"(?:{_POINTING}|(?:sa[iy]|mean|translat|writ|wrot|spell|sentenc|phras|text|word|grammar|correct|right|wrong|"
     rf"mistake|"
     r"error|tense\b|noun|verb|subject|tone\b|mood|sentiment|emotion|feel|speak|author|character|narrat|quot|line|"
     r"sing|sung|"
-    r"song|lyric|poem|languag|exampl|true|false|positiv|negativ|sound|above|below|rewrit|rephras|titl|devic|repl[iy]|"
+    r"song|lyric|poem|languag|exampl|true|false|positiv|negativ|sound|above|below|rewrit|rephras|opposit|antonym|synonym|speech|titl|devic|repl[iy]|"
     r"respon|"
     rf"read|express|paragraph|passage|document|stor(?:y|ies)\b|call|{LANGUAGE}))"
 )

@@ -1,8 +1,7 @@
 """Load a causal language model and its tokenizer, once per process; a forked process loads its own.
 
-`load_model` accepts the bundled alias, a local folder, a `.gguf` file or a hub id. Where those are looked
-for is in `model_files`, how a GGUF becomes safetensors is in `conversion`; what a model is asked is
-nobody's business here.
+`load_model` accepts the bundled alias, a local folder, a `.gguf` file or a hub id. `files` says where those are looked
+for, `conversion` how a GGUF becomes safetensors.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ def load_model(
 ) -> LoadedModel:
     """Load `model`, or return the copy this process already holds; safe to call from several threads.
 
-    A copy is shared for as long as somebody holds it, per resolved location and state of its files, device, dtype,
+    A copy is shared for as long as it is referenced, per resolved location and state of its files, device, dtype,
     `quantize` and revision.
 
     Args:

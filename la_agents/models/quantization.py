@@ -19,7 +19,7 @@ from la_agents.errors import ConfigurationError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["SCHEMES", "Int8Linear", "quantize_channels", "quantize_model", "weight_limit"]
+__all__ = ["SCHEMES", "Int8Linear", "quantize_channels", "quantize_model", "quantize_rows", "weight_limit"]
 
 SCHEMES = ("int8",)
 
@@ -36,8 +36,8 @@ _CHANNELS = 2048
 def quantize_model(model: PreTrainedModel, scheme: str = "int8") -> None:
     """Replace every `nn.Linear` of `model` by an `Int8Linear`, in place.
 
-    Embeddings stay in float; a head tied to them gets an 8-bit copy. The float weights are freed when nobody else
-    holds them, which leaves about a quarter of the linear layers' memory.
+    Embeddings stay in float; a head tied to them gets an 8-bit copy. The float weights are freed when nothing else
+    refers to them, which leaves about a quarter of the linear layers' memory.
 
     Raises:
         ConfigurationError: the scheme is unknown, the model is not on the CPU, or it has no linear layer (left).
@@ -82,10 +82,10 @@ class Int8Linear(nn.Module):
         return out.view(*x.shape[:-1], self.out_features)
 
     def _product(self, rows: Tensor) -> Tensor:
-        codes, unit, zero = _round_rows(rows.float())
-        out = torch._int_mm(codes, self.int8_weight.t()).float()
-        # x = unit * (code - zero): a row's zero meets every weight of a column, so its part is zero times their sum.
-        out.sub_(zero * self.column_sum).mul_(unit).mul_(self.scale)
+        quantized, scale, zero_point = quantize_rows(rows.float())
+        out = torch._int_mm(quantized, self.int8_weight.t()).float()
+        # x = scale * (quantized - zero_point): a row has one zero point, so its part is that times the sum of a column.
+        out.sub_(zero_point * self.column_sum).mul_(scale).mul_(self.scale)
         return out if self.bias is None else out.add_(self.bias)
 
     def extra_repr(self) -> str:
@@ -98,23 +98,23 @@ def quantize_channels(weight: Tensor, limit: int = _LIMIT) -> tuple[Tensor, Tens
     scale = torch.empty(weight.shape[0], device=weight.device)
     # A few channels at a time: temporaries of a whole matrix would cost more than the arithmetic.
     parts = (torch.split(x, _CHANNELS) for x in (weight, quantized, scale))
-    for rows, into, unit in zip(*parts, strict=True):
+    for rows, into, channel_scale in zip(*parts, strict=True):
         low, high = rows.aminmax(dim=1)
-        unit.copy_(torch.maximum(-low, high).clamp_min_(torch.finfo(torch.float32).tiny) / limit)
-        into.copy_((rows / unit.unsqueeze(1)).round_().clamp_(-limit, limit))
+        channel_scale.copy_(torch.maximum(-low, high).clamp_min_(torch.finfo(torch.float32).tiny) / limit)
+        into.copy_((rows / channel_scale.unsqueeze(1)).round_().clamp_(-limit, limit))
     return quantized, scale
 
 
-def _round_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`rows [n, k]` as int8 codes [n, k], a unit [n, 1] and a zero [n, 1]: x ~ unit * (code - zero)."""
-    # Zero lies in every range: it stays exact, and no row is so narrow that its zero lies far outside.
+def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`rows [n, k]` in int8 [n, k], their scales and zero points [n, 1]: x ~ scale * (quantized - zero_point)."""
+    # Every range includes 0, so that 0 stays exact and a zero point is never far outside the range.
     # Two passes, because `aminmax` along a row is far slower than both.
     low = rows.amin(dim=1, keepdim=True).clamp_max_(0.0)
     high = rows.amax(dim=1, keepdim=True).clamp_min_(0.0)
-    unit = ((high - low) / _STEPS).clamp_min_(torch.finfo(torch.float32).tiny)
+    scale = ((high - low) / _STEPS).clamp_min_(torch.finfo(torch.float32).tiny)
     # Converting truncates: half a step more rounds to the nearest. Flipping the top bit subtracts 128.
-    codes = rows.sub(low).div_(unit).add_(0.5).to(torch.uint8).bitwise_xor_(128).view(torch.int8)
-    return codes, unit, -low / unit - 128
+    quantized = rows.sub(low).div_(scale).add_(0.5).to(torch.uint8).bitwise_xor_(128).view(torch.int8)
+    return quantized, scale, -low / scale - 128
 
 
 def weight_limit() -> int:

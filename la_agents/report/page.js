@@ -67,14 +67,14 @@ function candidateRow(token, [id, text, before, after]) {
   return row;
 }
 
-function shareRow(token, share, branch) {
+function contributionRow(token, contribution, branch) {
   const row = element("tr");
   const name = element("th", data.branches[branch]);
   name.scope = "row";
   name.dir = "auto";
-  const largest = Math.max(1, ...token.shares.map(Math.abs));
-  const sign = share < 0 ? "\u2212" : "+";
-  row.append(name, cell(sign + Math.abs(share).toFixed(2) + " nats", Math.abs(share) / largest, share < 0 ? "before" : "after"));
+  const largest = Math.max(1, ...token.contributions.map(Math.abs));
+  const sign = contribution < 0 ? "\u2212" : "+";
+  row.append(name, cell(sign + Math.abs(contribution).toFixed(2) + " nats", Math.abs(contribution) / largest, contribution < 0 ? "before" : "after"));
   return row;
 }
 
@@ -89,8 +89,8 @@ function describe(token) {
   parts.push(moved);
   const rows = token.candidates.map((each) => candidateRow(token, each));
   parts.push(table("What was likely here", ["token", "reference", "aligned"], rows));
-  if (token.shares.length) {
-    parts.push(table("What raised (+) or lowered it", ["principle", "share"], token.shares.map((s, i) => shareRow(token, s, i))));
+  if (token.contributions.length) {
+    parts.push(table("What raised (+) or lowered it", ["principle", "contribution"], token.contributions.map((s, i) => contributionRow(token, s, i))));
   }
   return parts;
 }

@@ -16,7 +16,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from la_agents.report.report import AlignmentReport, PrincipleReport, TokenReport
+    from la_agents.report.values import PrincipleReport, ReportValues, TokenReport
 
 __all__ = ["LEVELS", "level", "page", "spans"]
 
@@ -41,7 +41,7 @@ def spans(tokens: Sequence[TokenReport]) -> Iterator[tuple[str, list[int]]]:
         yield "".join(tokens[place].label for place in members), members
 
 
-def page(report: AlignmentReport, question: str | None, title: str) -> str:
+def page(report: ReportValues, question: str | None, title: str) -> str:
     """The page as text.
 
     Raises:
@@ -103,7 +103,7 @@ def _legend() -> str:
     return f'<p class="legend" aria-hidden="true">moved by at least, in nats: {steps}</p>'
 
 
-def _principles(report: AlignmentReport) -> str:
+def _principles(report: ReportValues) -> str:
     if not report.principles:
         return "<h2>Principles</h2>\n<p>None applied: the model as it is.</p>"
     rows = "".join(
@@ -123,7 +123,7 @@ def _origin(principle: Any) -> str:
     return f' <small dir="ltr">{escape(", ".join(facts))}</small>' if facts else ""
 
 
-def _figures(report: AlignmentReport) -> str:
+def _figures(report: ReportValues) -> str:
     budget = "none" if report.divergence_budget is None else f"{report.divergence_budget:g} nats a token"
     figures = {
         "method": report.method,
@@ -136,7 +136,7 @@ def _figures(report: AlignmentReport) -> str:
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures.items())
 
 
-def _json(report: AlignmentReport, pieces: Sequence[tuple[str, list[int]]]) -> str:
+def _json(report: ReportValues, pieces: Sequence[tuple[str, list[int]]]) -> str:
     branches = [" + ".join(_named(report.principles[i]) for i in branch.principles) for branch in report.branches]
     tokens = [
         {
@@ -147,7 +147,7 @@ def _json(report: AlignmentReport, pieces: Sequence[tuple[str, list[int]]]) -> s
             "moved": token.moved,
             "divergence": token.divergence,
             "scale": token.scale,
-            "shares": token.shares,
+            "contributions": token.contributions,
             "candidates": [[each.id, each.text, each.reference, each.aligned] for each in token.candidates],
         }
         for token in report.explained_tokens()

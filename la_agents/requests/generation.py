@@ -41,7 +41,7 @@ class Generation:
             self._arrived.notify_all()
             wake = self._wake_loop
         if wake is not None:
-            # The caller's event loop may be gone by now, and nobody is left to tell.
+            # The caller's event loop may be closed by now.
             with contextlib.suppress(RuntimeError):
                 wake()
 

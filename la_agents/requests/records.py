@@ -30,7 +30,7 @@ class TokenRecord:
             included and before `top_p`; 0 for an unaligned sequence.
         scale: The s at which the chosen token stands: `1 + strength`, less where the push is tapered and the token not
             the principles' likeliest, and less under a divergence budget.
-        shares: For each branch, `s w_i (g_i[token] - E_pi_0[g_i]) / T`: the nats by which it raised the token.
+        contributions: For each branch, `s w_i (g_i[token] - E_pi_0[g_i]) / T`: the nats by which it raised the token.
         candidates: The likeliest tokens of either policy and the chosen one, if the request asks for them.
     """
 
@@ -38,7 +38,7 @@ class TokenRecord:
     reference_id: int
     divergence: float
     scale: float
-    shares: tuple[float, ...] = ()
+    contributions: tuple[float, ...] = ()
     candidates: tuple[Candidate, ...] = ()
 
 

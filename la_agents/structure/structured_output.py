@@ -88,7 +88,7 @@ class ResponseFormat:
 
     @classmethod
     def json(cls, schema: Any, *, told: bool, check: bool = True) -> ResponseFormat:
-        """An answer that is JSON of this schema; `check`: whether nobody else checks it when it is finished."""
+        """An answer that is JSON of this schema; `check`: whether to check it when it is finished."""
         exact = Narrowed.of(schema)
         said = json.dumps(without_titles(exact.given), ensure_ascii=False) if told else ""
         instructions = f"Answer with JSON that follows this schema:\n{said}" if told else ""

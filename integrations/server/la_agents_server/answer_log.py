@@ -88,4 +88,4 @@ class AnswerLog:
 
 def _moved(report: Mapping[str, Any]) -> dict[int, float]:
     """By the place of each principle, what the branch that held it did."""
-    return {place: branch["share"] for branch in report.get("branches") or [] for place in branch["principles"]}
+    return {place: branch["contribution"] for branch in report.get("branches") or [] for place in branch["principles"]}

@@ -81,7 +81,8 @@ class Services:
             raise ApiError(404, msg, code="model_not_found", param="model")
 
     def _engine_stats(self) -> Mapping[str, Any] | None:
-        return self.chat.engine.stats().as_dict() if self.ready else None
+        stats = getattr(self.chat.engine, "stats", None) if self.ready else None  # an engine may keep none
+        return None if stats is None else stats().as_dict()
 
 
 def services_of(request: Request) -> Services:

@@ -119,7 +119,7 @@ def test_a_rating_moves_what_the_answer_used(tiny_server: Served, http: httpx.Cl
     assert len(body["proposed"]) == 1
     use = http.get(f"/v1/preferences/{short['id']}").json()["use"]
     assert use["number"] == 1
-    assert use["moved"] == pytest.approx(answer["la_agents"]["alignment"]["branches"][0]["share"])
+    assert use["moved"] == pytest.approx(answer["la_agents"]["alignment"]["branches"][0]["contribution"])
     with tiny_server.http(tiny_server.key("somebody else")) as other:
         theirs = other.post("/v1/feedback", json={"answer": answer["id"], "score": 1})
         nobodys = other.post("/v1/feedback", json={"answer": "chatcmpl-none", "score": 1})

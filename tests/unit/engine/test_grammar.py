@@ -135,7 +135,7 @@ def test_alignment_inside_the_structure_is_off_unless_asked_for(aligned: bool) -
     reference = answer(loaded, Request(**{**_fields(_request(3, grammar, **options)), "branches": (), "weights": ()}))
     assert (tokens_of(completion) == tokens_of(reference)) is not aligned
     assert any(record.divergence > 0 for record in completion.records) is aligned
-    assert all(record.scale == (4.0 if aligned else 0.0) for record in completion.records if any(record.shares))
+    assert all(record.scale == (4.0 if aligned else 0.0) for record in completion.records if any(record.contributions))
 
 
 def _fields(request: Request) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def test_greedy_in_a_mixed_batch_is_the_method_a_sequence(seed: int) -> None:
     for s, own, record in zip(sequences, rows, sample(sequences, logits, rows), strict=True):
         assert record.token_id == final_policy(s, logits, own).argmax().item()
         assert record.reference_id == logits[own.start].argmax().item()
-        assert len(record.shares) == len(s.request.branches)
+        assert len(record.contributions) == len(s.request.branches)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
@@ -127,7 +127,7 @@ def test_batch_mates_change_nothing(temperature: float) -> None:
         assert alone.reference_id == record.reference_id
         assert alone.divergence == pytest.approx(record.divergence, abs=1e-5)
         assert alone.scale == pytest.approx(record.scale, rel=1e-6)
-        assert alone.shares == pytest.approx(record.shares, abs=1e-5)
+        assert alone.contributions == pytest.approx(record.contributions, abs=1e-5)
 
 
 def test_rows_may_lie_anywhere_and_move_between_steps() -> None:
@@ -196,7 +196,7 @@ def test_an_unaligned_sequence_never_differs_from_its_reference() -> None:
     for record in sample(copies, logits, [range(1)] * 200):
         assert record.token_id == record.reference_id
         assert record.divergence == record.scale == 0
-        assert record.shares == ()
+        assert record.contributions == ()
 
 
 def test_top_p_keeps_the_nucleus_of_what_the_support_left() -> None:
@@ -247,7 +247,7 @@ def test_divergence_scale_and_shares_are_the_methods(seed: int, strength: float,
     h = 1e-3
     step = h * alignment.direction(f_0, f, w).double()
     up, down = (torch.log_softmax((f_0.double() + sign * step) / t, dim=-1)[0, record.token_id] for sign in (1, -1))
-    assert sum(record.shares) == pytest.approx(record.scale * float(up - down) / (2 * h), rel=1e-3, abs=1e-3)
+    assert sum(record.contributions) == pytest.approx(record.scale * float(up - down) / (2 * h), rel=1e-3, abs=1e-3)
 
 
 def test_each_share_is_its_own_branchs_and_does_not_see_a_constant() -> None:
@@ -258,11 +258,11 @@ def test_each_share_is_its_own_branchs_and_does_not_see_a_constant() -> None:
     shifted[2] += 7.0
     (same,) = sample([both], shifted, [rows])
     assert same.token_id == record.token_id
-    assert same.shares == pytest.approx(record.shares, abs=1e-4)
+    assert same.contributions == pytest.approx(record.contributions, abs=1e-4)
     silent = logits.clone()
     silent[2] = silent[0]
     (one,) = sample([both], silent, [rows])
-    assert one.shares[1] == pytest.approx(0.0, abs=1e-5)
+    assert one.contributions[1] == pytest.approx(0.0, abs=1e-5)
 
 
 @settings(max_examples=25, deadline=None)
@@ -294,7 +294,7 @@ def test_a_budget_of_0_is_the_reference_token_for_token(method: str, temperature
         assert record.token_id == record.reference_id == plain.token_id
         assert record.divergence == pytest.approx(0.0, abs=1e-6)
         assert record.scale == 0
-        assert record.shares == (0.0,) * num_branches
+        assert record.contributions == (0.0,) * num_branches
 
 
 @settings(max_examples=25, deadline=None)
@@ -387,11 +387,11 @@ def test_logits_that_are_not_finite_show_in_their_own_sequence_alone(
     logits[2 + row, 5 if how_many == "one" else slice(None)] = value
     records = sample(sequences, logits, rows)
     assert math.isnan(records[1].divergence)
-    for n in (0, 2):  # rounded otherwise on some processors, in what else shares the batch
-        same = dataclasses.replace(records[n], divergence=healthy[n].divergence, shares=healthy[n].shares)
+    for n in (0, 2):  # rounded otherwise on some processors, in what else contributions the batch
+        same = dataclasses.replace(records[n], divergence=healthy[n].divergence, contributions=healthy[n].contributions)
         assert same == healthy[n]
         assert records[n].divergence == pytest.approx(healthy[n].divergence, rel=1e-5)
-        assert records[n].shares == pytest.approx(healthy[n].shares, rel=1e-5, abs=1e-6)
+        assert records[n].contributions == pytest.approx(healthy[n].contributions, rel=1e-5, abs=1e-6)
 
 
 def test_impossible_tokens_are_no_error() -> None:

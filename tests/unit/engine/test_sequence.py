@@ -107,7 +107,7 @@ def test_whatever_is_in_range_draws_a_likely_token_and_finite_facts(
     logits = torch.randn(3, 64, generator=torch.Generator().manual_seed(seed % 2**63)) * 30
     rows = list(range(1 + num_branches))
     (record,) = Sampler().sample(logits[rows], [(Sequence(request), rows)])
-    assert all(math.isfinite(x) for x in (record.divergence, record.scale, *record.shares))
+    assert all(math.isfinite(x) for x in (record.divergence, record.scale, *record.contributions))
     if temperature <= 1e-3 and num_branches == 0:
         assert record.token_id == int(logits[0].argmax()), "almost greedy"
 

@@ -50,6 +50,7 @@ def learned(*said: str | BaseMessage) -> list[str]:
         ("From now on, keep it short.", "Keep it short.", "always"),
         ("Going forward, cite your sources.", "Cite your sources.", "always"),
         ("Answer in German from now on, please.", "Answer in German.", "always"),
+        ("Always answer with the word teacup.", "Always answer with the word teacup.", "always"),
         ("stop using emojis", "Stop using emojis.", "always"),
         ("No more tables, please.", "No more tables.", "always"),
         ('Never start with "Sure".', 'Never start with "Sure".', "always"),
@@ -199,9 +200,36 @@ OF_THE_MOMENT = [
     "I'd rather take the train.",
     "I love how you explain.",
 ]
+OF_SOMETHING_ELSE = [
+    "I'm running into trouble.",
+    "I'm crashing into walls.",
+    "I have studied diabetes.",
+    "I have discussed migraines.",
+    "I can't have visitors.",
+    "I don't have time.",
+    "I never have luck.",
+    "I can't eat or sleep.",
+    "I don't eat enough vegetables.",
+    "I always run out of milk.",
+    "I always work out problems.",
+    "I don't like onions, skip.",
+    "I prefer fewer slides.",
+    "My favourite shop is closed.",
+    "My favourite team is losing.",
+    "I Love Lucy",
+    "I never eat meat. What kind of animal am I?",
+    "When I press the button, show a message.",
+    "Whenever I open the page, use dark colours.",
+    "Always show the cart icon in the header.",
+    "Can you always use a debit card abroad?",
+    "Never talk to strangers.",
+    "Always reply to customers within a day.",
+    "Don't call me again.",
+    "You are a pirate. Always talk like a pirate.",
+]
 
 
-@pytest.mark.parametrize("said", [*OWNED, *NOT_GOVERNED, *RESTRICTED, *GAPS, *OF_THE_MOMENT])
+@pytest.mark.parametrize("said", [*OWNED, *NOT_GOVERNED, *RESTRICTED, *GAPS, *OF_THE_MOMENT, *OF_SOMETHING_ELSE])
 def test_what_is_owned_by_others_or_by_the_moment_is_not_learned(said: str) -> None:
     assert learned(said) == []
 
@@ -225,6 +253,26 @@ def test_one_off_requests_teach_nothing() -> None:
     requests = json.loads(data_folder("requests", "one_off_requests.json").read_text(encoding="utf-8"))
     assert len(requests) == 126
     assert {request: found for request in requests if (found := learned(request))} == {}
+
+
+def test_public_questions_teach_nothing_and_public_statements_are_found() -> None:
+    """PrefEval's questions, explanations and answers, and IFEval's prompts; and PrefEval's preferences."""
+    items = [item for path in data_folder("prefeval").glob("*.json") for item in json.loads(path.read_text())]
+    prompts = [json.loads(line) for line in data_folder("ifeval", "single_instruction.jsonl").read_text().splitlines()]
+    said = [text for item in items for text in (item["question"], *item["classification_task_options"])]
+    said += [text for prompt in prompts for text in (prompt["question"], prompt["prompt"])]
+    assert len(said) > 2_500
+    assert {text: found for text in said if (found := learned(text))} == {}
+    assert sum(bool(learned(item["preference"])) for item in items) / len(items) > 0.4
+
+
+def test_fresh_sentences_of_each_kind() -> None:
+    """Written for this check after the rules, and not by them: 192 that say nothing lasting, 72 that do."""
+    sentences = json.loads((DATA / "learning_sentences.json").read_text(encoding="utf-8"))
+    silent = [each for kind in sentences["silent"].values() for each in kind]
+    assert (len(silent), len(sentences["lasting"])) == (192, 72)
+    assert {each: found for each in [*silent, *sentences["traps"]] if (found := learned(each))} == {}
+    assert sum(len(learned(each)) == 1 for each in sentences["lasting"]) >= 68
 
 
 def test_conversations_without_a_preference_teach_nothing() -> None:

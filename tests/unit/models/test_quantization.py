@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from la_agents.errors import ConfigurationError
-from la_agents.models.quantization import Int8Linear, _round_rows, quantize_model
+from la_agents.models.quantization import Int8Linear, quantize_model, quantize_rows
 from tests.tiny import FAMILIES, round_weights, tiny_model
 
 
@@ -50,9 +50,9 @@ def test_activations_are_rounded_between_their_own_bounds() -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_row_on_one_side_of_zero_gets_the_whole_range(sign: int) -> None:
     x = sign * torch.rand(4, 64, generator=torch.Generator().manual_seed(3))
-    codes, unit, zero = _round_rows(x)
-    assert torch.allclose(unit, x.abs().amax(dim=1, keepdim=True) / 255)
-    assert ((codes - zero) * unit - x).abs().max() <= 0.5001 * unit.max()
+    quantized, scale, zero_point = quantize_rows(x)
+    assert torch.allclose(scale, x.abs().amax(dim=1, keepdim=True) / 255)
+    assert ((quantized - zero_point) * scale - x).abs().max() <= 0.5001 * scale.max()
 
 
 @pytest.mark.parametrize("value", [3.0, -3.0, 1e-30, 1e30])

@@ -89,7 +89,7 @@ def test_every_token_lists_itself_and_the_likeliest_of_both_policies(message: AI
         assert token.chosen.text == token.label
         assert 6 <= len(token.candidates) + 1 <= 12
         assert token.candidates[0].id == token.id  # decoded greedily
-        assert len(token.shares) == 2
+        assert len(token.contributions) == 2
     assert "".join(token.text for token in tokens) == message.text
     assert any(token.moved > 0 for token in tokens)
 
@@ -155,7 +155,7 @@ def test_the_page_holds_the_answer_and_what_moved_it(page: str, message: AIMessa
     assert data["branches"] == ["Be kind.", ATTACK]
     assert sorted(place for members in data["pieces"] for place in members) == list(range(12))
     for token, listed in zip(report.explained_tokens(), data["tokens"], strict=True):
-        assert listed["shares"] == token.shares
+        assert listed["contributions"] == token.contributions
         assert [each[0] for each in listed["candidates"]] == [each.id for each in token.candidates]
 
 
@@ -165,7 +165,7 @@ def test_parts_of_characters_are_shown_as_bytes_and_make_one_piece(family: str, 
     tokenizer = tiny_tokenizer(family)
     ids = tokenizer.encode(text, add_special_tokens=False)
     detokenizer, texts = Detokenizer(tokenizer), TokenTexts(tokenizer)
-    values = {"reference_id": 0, "reference": "", "divergence": 0, "scale": 1, "shares": [], "candidates": []}
+    values = {"reference_id": 0, "reference": "", "divergence": 0, "scale": 1, "contributions": [], "candidates": []}
     tokens = []
     for place, token in enumerate(ids):
         (label,) = texts.of([token], ids[:place])

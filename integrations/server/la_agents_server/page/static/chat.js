@@ -131,7 +131,7 @@ function explain(span, token, report) {
       return row;
     }),
   );
-  const most = token.shares.indexOf(Math.max(...token.shares));
+  const most = token.contributions.indexOf(Math.max(...token.contributions));
   const pushers = (report.branches[most]?.principles ?? []).map((place) => `“${report.principles[place].text}”`);
   byId("pushed").textContent = pushers.length ? `${words.pushed} ${pushers.join(", ")}` : "";
   byId("token").hidden = false;
