@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from la_agents.evaluation.adherence import MEASURED, MeasuredPrinciple
+from la_agents.evaluation.cases import EvalCase, can_measure, measure_cases
 from la_agents.evaluation.intervals import Interval, mean_interval
 from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.plots import Panel, Point
@@ -25,13 +26,12 @@ from la_agents.evaluation.runs import Row
 from la_agents.evaluation.summary import grouped
 from la_agents.evaluation.tables import Cell, markdown_table
 from la_agents.evaluation.unaligned import Unaligned
-from la_agents.evaluation.units import Unit, can_measure, measure_units
 
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Run
     from la_agents.evaluation.subject import Subject
 
-__all__ = ["METHODS", "Lean", "Plan", "conflict_table", "leans", "measure", "report"]
+__all__ = ["METHODS", "Balance", "Plan", "balances", "conflict_table", "measure", "report"]
 
 METHODS = ("linear", "linear-sum")
 PAIRS = (("french", "german"), ("verbose", "concise"))
@@ -66,26 +66,26 @@ def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None
     pairs = [(MEASURED[first], MEASURED[second]) for first, second in plan.pairs]
     longest = max(principle.max_tokens for pair in pairs for principle in pair)
 
-    def units(unaligned: Unaligned) -> Iterator[Unit]:
+    def cases(unaligned: Unaligned) -> Iterator[EvalCase]:
         for pair in pairs:
             for question in plan.questions:
                 if all(can_measure(principle, question, unaligned) for principle in pair):
                     for weights in plan.weights:
-                        yield from (_unit(pair, weights, setting, question) for setting in plan.settings)
+                        yield from (_case(pair, weights, setting, question) for setting in plan.settings)
 
-    return measure_units(run, subject, plan.questions, longest, units, seed=plan.seed, report=report)
+    return measure_cases(run, subject, plan.questions, longest, cases, seed=plan.seed, report=report)
 
 
-def _unit(
+def _case(
     pair: tuple[MeasuredPrinciple, MeasuredPrinciple],
     weights: tuple[float, float],
     setting: Setting,
     question: OpenQuestion,
-) -> Unit:
+) -> EvalCase:
     names, ratio = "+".join(principle.id for principle in pair), _ratio(weights)
     key = f"{names} {ratio}/{setting.key}/{question.index}"
     weighted = tuple(zip(pair, weights, strict=True))
-    return Unit(key, question, weighted, setting, {"pair": names, "weights": ratio})
+    return EvalCase(key, question, weighted, setting, {"pair": names, "weights": ratio})
 
 
 def _ratio(weights: tuple[float, float]) -> str:
@@ -94,13 +94,14 @@ def _ratio(weights: tuple[float, float]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Lean:
+class Balance:
     """Where a setting lets a pair of principles end up.
 
     Attributes:
-        by_weights: For each pair of weights the mean lean: adherence to the first less that to the second, in [-1, 1].
-        shift: The lean under the first weights less that under the last, on the same questions: above 0, the outcome
-            follows the weights.
+        by_weights: For each pair of weights the mean balance: adherence to the first less that to the second, from -1
+            to 1.
+        shift: The balance under the first weights less that under the last, on the same questions: above 0, the
+            outcome follows the weights.
     """
 
     pair: str
@@ -110,16 +111,16 @@ class Lean:
     shift: Interval
 
 
-def leans(rows: Sequence[Row], *, seed: int = 0) -> list[Lean]:
+def balances(rows: Sequence[Row], *, seed: int = 0) -> list[Balance]:
     """One for each pair and setting, in the order they come."""
     return [
-        _lean(pair, setting, part, seed)
+        _balance(pair, setting, part, seed)
         for pair, own in grouped(rows, "pair").items()
         for setting, part in grouped(own, "setting").items()
     ]
 
 
-def _lean(pair: str, setting: str, rows: Sequence[Row], seed: int) -> Lean:
+def _balance(pair: str, setting: str, rows: Sequence[Row], seed: int) -> Balance:
     by_weights = {
         weights: {row["question"]: row["adherence"] - row["opposite"] for row in part}
         for weights, part in grouped(rows, "weights").items()
@@ -127,7 +128,7 @@ def _lean(pair: str, setting: str, rows: Sequence[Row], seed: int) -> Lean:
     first, *_, last = by_weights.values()
     shift = mean_interval([first[question] - last[question] for question in first], seed=seed)
     means = {weights: fmean(values.values()) for weights, values in by_weights.items()}
-    return Lean(pair, setting, len(first), means, shift)
+    return Balance(pair, setting, len(first), means, shift)
 
 
 def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
@@ -135,30 +136,30 @@ def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
     line = provenance_line(header)
     panels = []
     for pair in grouped(rows, "pair"):
-        own = [lean for lean in leans(rows) if lean.pair == pair]
-        curves = {lean.setting: [Point(i, y) for i, y in enumerate(lean.by_weights.values())] for lean in own}
+        own = [balance for balance in balances(rows) if balance.pair == pair]
+        curves = {balance.setting: [Point(i, y) for i, y in enumerate(balance.by_weights.values())] for balance in own}
         ticks = list(own[0].by_weights)
-        panels.append(Panel(pair, "weights, first:second", "lean to the first", curves, (-1.1, 1.1), ticks=ticks))
+        panels.append(Panel(pair, "weights, first:second", "balance to the first", curves, (-1.1, 1.1), ticks=ticks))
     return write_report(folder, "conflict", "Principles at odds", [conflict_table(rows, line)], panels, line)
 
 
 def conflict_table(rows: Sequence[Row], line: str) -> str:
-    """A row a pair and setting: the lean under each weights, and how far it moved with them."""
-    found = leans(rows)
+    """A row a pair and setting: the balance under each weights, and how far it moved with them."""
+    found = balances(rows)
     weights = list(found[0].by_weights) if found else []
     cells: list[list[Cell]] = [
         [
-            lean.pair,
-            lean.setting,
-            lean.num_questions,
-            *(f"{lean.by_weights[w]:+.2f}" for w in weights),
-            gained(lean.shift),
+            balance.pair,
+            balance.setting,
+            balance.num_questions,
+            *(f"{balance.by_weights[w]:+.2f}" for w in weights),
+            gained(balance.shift),
         ]
-        for lean in found
+        for balance in found
     ]
     legend = (
-        "lean: adherence to the first principle less that to the second, from -1 to 1, by the weights first:second. "
-        "shift: the lean under the first weights less that under the last; above 0, it follows them.\n\n"
+        "balance: adherence to the first principle less that to the second, from -1 to 1, by the weights first:second. "
+        "shift: the balance under the first weights less that under the last; above 0, it follows them.\n\n"
     )
-    columns = ["pair", "setting", "questions", *(f"lean {ratio}" for ratio in weights), "shift"]
+    columns = ["pair", "setting", "questions", *(f"balance {ratio}" for ratio in weights), "shift"]
     return legend + markdown_table(columns, cells, line)

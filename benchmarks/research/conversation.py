@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.adherence import MEASURED, MeasuredPrinciple
 from la_agents.evaluation.answers import Job
+from la_agents.evaluation.cases import EvalCase, complete_cases
 from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.plots import Panel, Point
 from la_agents.evaluation.provenance import provenance_line
@@ -29,14 +30,13 @@ from la_agents.evaluation.summary import SettingSummary, grouped, summarise
 from la_agents.evaluation.tables import Cell, markdown_table
 from la_agents.evaluation.text import sentences
 from la_agents.evaluation.unaligned import due_blocks, unaligned_answers, unaligned_key
-from la_agents.evaluation.units import Unit, complete_units
 from la_agents.principles import Principle
 
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Run
     from la_agents.evaluation.subject import Subject
 
-__all__ = ["CHANGES", "DRIFT_PRINCIPLES", "METHODS", "TURNS", "Case", "Plan", "cases", "measure", "report"]
+__all__ = ["CHANGES", "DRIFT_PRINCIPLES", "METHODS", "TURNS", "Plan", "Situation", "measure", "report", "situations"]
 
 METHODS = ("prompt", "prompt-system", "prompt-user", "calibrated")
 TURNS = (0, 2, 4, 8)
@@ -51,7 +51,7 @@ _NUM_SENTENCES = 2
 
 
 @dataclass(frozen=True)
-class Case:
+class Situation:
     """A principle that applies, and what the conversation before it follows: another one, or nothing."""
 
     kind: str
@@ -59,8 +59,8 @@ class Case:
     old: MeasuredPrinciple | None = None
 
 
-def cases(suite: str, names: Sequence[str]) -> list[Case]:
-    """The cases of the suite `conversation` or `drift`, as far as they are about these principles; all for none.
+def situations(suite: str, names: Sequence[str]) -> list[Situation]:
+    """The situations of the suite `conversation` or `drift`, as far as they are about these principles; all for none.
 
     Raises:
         ConfigurationError: a principle takes no part.
@@ -72,14 +72,14 @@ def cases(suite: str, names: Sequence[str]) -> list[Case]:
         raise ConfigurationError(msg)
     chosen = [MEASURED[name] for name in known if not names or name in names]
     if suite == "drift":
-        return [Case("drift", principle) for principle in chosen]
-    arrives = [Case("arrives", principle) for principle in chosen]
-    return [*arrives, *(Case("changes", principle, MEASURED[CHANGES[principle.id]]) for principle in chosen)]
+        return [Situation("drift", principle) for principle in chosen]
+    arrives = [Situation("arrives", principle) for principle in chosen]
+    return [*arrives, *(Situation("changes", principle, MEASURED[CHANGES[principle.id]]) for principle in chosen)]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: every case with every question after so many turns under every setting.
+    """What is measured: every situation with every question after so many turns under every setting.
 
     Attributes:
         pool: What the earlier turns ask about: for each question those that follow it, from the beginning again.
@@ -87,7 +87,7 @@ class Plan:
 
     questions: Sequence[OpenQuestion]
     pool: Sequence[OpenQuestion]
-    cases: Sequence[Case]
+    situations: Sequence[Situation]
     settings: Sequence[Setting]
     turns: Sequence[int] = TURNS
     seed: int = 0
@@ -101,7 +101,7 @@ class Plan:
         """For the provenance."""
         return {
             "num_questions": len(self.questions),
-            "cases": [[case.kind, case.principle.text, case.old.text if case.old else None] for case in self.cases],
+            "situations": [[one.kind, one.principle.text, one.old and one.old.text] for one in self.situations],
             "turns": list(self.turns),
             "settings": [setting.key for setting in self.settings],
         }
@@ -118,7 +118,7 @@ def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None
     asked = [question for question in plan.pool if question in earlier or question in plan.questions]
     unaligned = unaligned_answers(run, subject, asked, _MAX_TOKENS, report)
     before = [unaligned_key(question) for question in asked]
-    old = {case.old.id: case.old for case in plan.cases if case.old}
+    old = {situation.old.id: situation.old for situation in plan.situations if situation.old}
     jobs = {
         f"earlier/{principle.id}/{question.index}": (principle, question)
         for principle in old.values()
@@ -126,21 +126,23 @@ def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None
     }
     answers = _answered(run, subject, before, jobs, report)
 
-    def told(case: Case, question: OpenQuestion) -> str:
-        if case.old is None:
+    def told(situation: Situation, question: OpenQuestion) -> str:
+        if situation.old is None:
             return _beginning(unaligned.text(question, _MAX_TOKENS))
-        return _beginning(answers[f"earlier/{case.old.id}/{question.index}"])
+        return _beginning(answers[f"earlier/{situation.old.id}/{question.index}"])
 
-    def units() -> Iterator[Unit]:
-        for case in plan.cases:
-            stated = ((_STATED.format(principle=case.principle.text), _PROMISED),) if case.kind == "drift" else ()
+    def cases() -> Iterator[EvalCase]:
+        for situation in plan.situations:
+            stated = (
+                ((_STATED.format(principle=situation.principle.text), _PROMISED),) if situation.kind == "drift" else ()
+            )
             for num_turns in plan.turns:
                 for question in plan.questions:
-                    turns = tuple((q.text, told(case, q)) for q in plan.before(question, num_turns))
+                    turns = tuple((q.text, told(situation, q)) for q in plan.before(question, num_turns))
                     for setting in plan.settings:
-                        yield _unit(case, num_turns, question, setting, (*stated, *turns))
+                        yield _case(situation, num_turns, question, setting, (*stated, *turns))
 
-    return complete_units(run, subject, unaligned, units(), before=[*before, *jobs], seed=plan.seed, report=report)
+    return complete_cases(run, subject, unaligned, cases(), before=[*before, *jobs], seed=plan.seed, report=report)
 
 
 def _answered(
@@ -170,12 +172,12 @@ def _beginning(answer: str) -> str:
     return " ".join(sentences(answer)[:_NUM_SENTENCES]) or "-"
 
 
-def _unit(
-    case: Case, num_turns: int, question: OpenQuestion, setting: Setting, earlier: tuple[tuple[str, str], ...]
-) -> Unit:
-    key = f"{case.kind} {case.principle.id} n={num_turns}/{setting.key}/{question.index}"
-    fields = {"kind": case.kind, "principle": case.principle.id, "turns": num_turns}
-    return Unit(key, question, ((case.principle, 1.0),), setting, fields, earlier=earlier)
+def _case(
+    situation: Situation, num_turns: int, question: OpenQuestion, setting: Setting, earlier: tuple[tuple[str, str], ...]
+) -> EvalCase:
+    key = f"{situation.kind} {situation.principle.id} n={num_turns}/{setting.key}/{question.index}"
+    fields = {"kind": situation.kind, "principle": situation.principle.id, "turns": num_turns}
+    return EvalCase(key, question, ((situation.principle, 1.0),), setting, fields, earlier=earlier)
 
 
 def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import ConfigurationError
+from la_agents.evaluation.cases import EvalCase, measure_cases
 from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.provenance import provenance_line
 from la_agents.evaluation.questions import OpenQuestion
@@ -24,7 +25,6 @@ from la_agents.evaluation.reports import LEGEND, costs_table, curves, principles
 from la_agents.evaluation.runs import Row
 from la_agents.evaluation.summary import grouped
 from la_agents.evaluation.unaligned import BASE, Unaligned
-from la_agents.evaluation.units import Unit, measure_units
 
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Run
@@ -135,13 +135,13 @@ def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None
     """Do what is missing of a plan; its rows in order."""
     asked = {one.index: OpenQuestion(one.index, one.question) for one in plan.instructions}
 
-    def units(_: Unaligned) -> Iterator[Unit]:
+    def cases(_: Unaligned) -> Iterator[EvalCase]:
         for one in plan.instructions:
             for setting in (BASE, *plan.settings):
                 key = f"{one.id}/{setting.key}/{one.index}"
-                yield Unit(key, asked[one.index], ((one, 1.0),), setting, {"principle": one.id})
+                yield EvalCase(key, asked[one.index], ((one, 1.0),), setting, {"principle": one.id})
 
-    return measure_units(run, subject, list(asked.values()), MAX_TOKENS, units, seed=plan.seed, report=report)
+    return measure_cases(run, subject, list(asked.values()), MAX_TOKENS, cases, seed=plan.seed, report=report)
 
 
 def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:

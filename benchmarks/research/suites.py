@@ -37,8 +37,8 @@ def _conversation(name: str, options: Options) -> conversation.Plan:
     if name == "drift":  # what the conversation itself achieves
         settings = [Setting("base"), *settings]
     pool = read_questions(options.data or DEFAULT_QUESTIONS)
-    cases = conversation.cases(name, options.principles)
-    return conversation.Plan(options.questions(), pool, cases, settings, seed=options.seed)
+    situations = conversation.situations(name, options.principles)
+    return conversation.Plan(options.questions(), pool, situations, settings, seed=options.seed)
 
 
 def _ifeval(options: Options) -> ifeval.Plan:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from la_agents.evaluation.adherence import MeasuredPrinciple
+from la_agents.evaluation.cases import EvalCase, can_measure, measure_cases
 from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.plots import Panel
 from la_agents.evaluation.provenance import provenance_line
@@ -20,7 +21,6 @@ from la_agents.evaluation.runs import Row
 from la_agents.evaluation.summary import grouped, summarise
 from la_agents.evaluation.tables import Cell, markdown_table
 from la_agents.evaluation.unaligned import Unaligned
-from la_agents.evaluation.units import Unit, can_measure, measure_units
 from la_agents.prompts.builder import Wording
 
 if TYPE_CHECKING:
@@ -65,20 +65,20 @@ def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None
     """Do what is missing of a plan; its rows in order."""
     longest = max(principle.max_tokens for principle in plan.principles)
 
-    def units(unaligned: Unaligned) -> Iterator[Unit]:
+    def cases(unaligned: Unaligned) -> Iterator[EvalCase]:
         for name in plan.wordings:
             for principle in plan.principles:
                 for question in plan.questions:
                     if can_measure(principle, question, unaligned):
-                        yield from (_unit(plan, name, principle, setting, question) for setting in plan.settings)
+                        yield from (_case(plan, name, principle, setting, question) for setting in plan.settings)
 
-    return measure_units(run, subject, plan.questions, longest, units, seed=plan.seed, report=report)
+    return measure_cases(run, subject, plan.questions, longest, cases, seed=plan.seed, report=report)
 
 
-def _unit(plan: Plan, name: str, principle: MeasuredPrinciple, setting: Setting, question: OpenQuestion) -> Unit:
+def _case(plan: Plan, name: str, principle: MeasuredPrinciple, setting: Setting, question: OpenQuestion) -> EvalCase:
     key = f"{name} {principle.id}/{setting.key}/{question.index}"
     fields = {"wording": name, "principle": principle.id}
-    return Unit(key, question, ((principle, 1.0),), setting, fields, plan.wordings[name])
+    return EvalCase(key, question, ((principle, 1.0),), setting, fields, plan.wordings[name])
 
 
 def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:

@@ -1,18 +1,23 @@
-"""Answers: many questions under many settings, decoded side by side in one engine."""
+"""Answers: a block of questions under many settings, decoded as one batch that depends on nothing but the block.
+
+Sums of floating-point numbers come out differently in batches of different sizes, and prompts differently if their
+beginning was found in a cache. That can turn a choice between two tokens that are nearly equally likely. Here every
+block starts on an idle engine, all of it at once, and finds in the cache what it has itself put there: so a block gives
+the same answers in every run on one machine, whatever was or was not done before it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from la_agents.calibration import shipped_calibration
 from la_agents.evaluation.methods import Setting
 from la_agents.principles import Principle
-from la_agents.requests import Request, TokenRecord
+from la_agents.requests import Request, Sampling, TokenRecord
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -22,7 +27,10 @@ if TYPE_CHECKING:
     from la_agents.prompts.builder import PromptBuilder, Prompts
     from la_agents.requests import Generation
 
-__all__ = ["Answer", "Desk", "Job", "answer_all"]
+__all__ = ["BLOCK", "Answer", "Answerer", "Job"]
+
+BLOCK = 24
+"""Jobs at a time: two branches each, and a few with four samples, fit the engine's 64 rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,112 +74,73 @@ class Answer:
         return len(self.token_ids)
 
 
-def answer_all(
-    engine: Engine, builder: PromptBuilder, jobs: Iterable[Job], *, num_in_flight: int = 16
-) -> Generator[Answer, None, None]:
-    """Answer all jobs, `num_in_flight` of them at a time in the engine's batch; in the order in which they finish.
-
-    A caller who stops early, by an error of its own or by closing the iterator, cancels what is under way.
-
-    Raises:
-        LaAgentsError: the first job that failed; those after it are given up.
-    """
-    desk = Desk(engine, builder)
-    pending: set[Future[Answer]] = set()
-    pool = ThreadPoolExecutor(num_in_flight, thread_name_prefix="la_agents-evaluation")
-    try:
-        for job in _spread(jobs, num_in_flight):
-            pending.add(pool.submit(desk.answer, job))
-            if len(pending) >= 2 * num_in_flight:  # as many again wait, so that no worker idles
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        desk.close()
-        pool.shutdown()
-
-
-def _spread(jobs: Iterable[Job], num_prompts: int) -> Iterator[Job]:
-    """Jobs about the same prompt apart from each other, within blocks of `num_prompts` prompts.
-
-    The engine finds a prompt computed once an answer to it is finished. So jobs that differ in their setting alone come
-    in turns: when a prompt's second one begins, its first is done, as a rule. A block is small enough for the cache.
-    """
-    block: dict[tuple[str, tuple[Principle, ...]], list[Job]] = {}
-    for job in jobs:
-        prompt = (str(job.question), job.principles)
-        if prompt not in block and len(block) == num_prompts:
-            yield from _in_turn(block.values())
-            block = {}
-        block.setdefault(prompt, []).append(job)
-    yield from _in_turn(block.values())
-
-
-def _in_turn(queues: Iterable[Sequence[Job]]) -> Iterator[Job]:
-    return (job for turn in zip_longest(*queues) for job in turn if job is not None)
-
-
-class Desk:
-    """Answers one job at a time, from several threads; knows what is under way, to be able to cancel it."""
+class Answerer:
+    """Answers blocks of jobs on one engine, which nobody else may use meanwhile."""
 
     def __init__(self, engine: Engine, builder: PromptBuilder) -> None:
         self._engine = engine
         self._calibration = shipped_calibration(engine.loaded.name)
         self._builder = builder
-        self._open: set[Generation] = set()
-        self._closed = False
         self._scorer: Scorer | None = None
 
-    def close(self) -> None:
-        self._closed = True
-        for generation in tuple(self._open):
-            generation.cancel()
+    def answer(self, jobs: Sequence[Job]) -> list[Answer]:
+        """The answers to a block, in the order of its jobs.
 
-    def answer(self, job: Job) -> Answer:
-        """Decode a job's samples side by side, and pick one."""
-        prompts = self.prompts(job)
-        generations = [self._engine.submit(request) for request in self.requests(job, prompts)]
-        self._open.update(generations)
+        Raises:
+            LaAgentsError: the first job that failed; the others are given up.
+        """
+        salt = uuid.uuid4().hex
+        planned = [(job, prompts, self._requests(job, prompts)) for job in jobs for prompts in [self.prompts(job)]]
+        requests = [replace(request, salt=salt, num_public_tokens=0) for *_, own in planned for request in own]
+        self._compute_prompts(requests)
+        generations = self._engine.submit_all(requests)
         try:
-            if self._closed:  # between the submission above and now
-                self.close()
-            return self.pick(prompts, [self.read(job, generation) for generation in generations])
+            waiting = iter(generations)
+            answered = [(prompts, [_answer(job, next(waiting)) for _ in own]) for job, prompts, own in planned]
         finally:
-            for generation in generations:
-                generation.cancel()
-            self._open.difference_update(generations)
+            _cancel(generations)
+        return [self._best(prompts, own) for prompts, own in answered]
 
     def prompts(self, job: Job) -> Prompts:
         """The branches that a job's setting is decoded from."""
-        principles = job.principles if job.setting.aligned else ()
-        placings = (
-            self._calibration.placings(principles)
-            if job.setting.calibrated
-            else [job.setting.placing for _ in principles]
-        )
+        setting, principles = job.setting, job.principles if job.setting.aligned else ()
+        fixed = [setting.placing] * len(principles)
+        placings = self._calibration.placings(principles) if setting.calibrated else fixed
         if isinstance(job.question, str):
-            return self._builder.build_text(job.question, principles, job.setting.compose, placings=placings)
-        return self._builder.build(job.question, principles, job.setting.compose, placings=placings)
+            return self._builder.build_text(job.question, principles, setting.compose, placings=placings)
+        return self._builder.build(job.question, principles, setting.compose, placings=placings)
 
-    def requests(self, job: Job, prompts: Prompts) -> list[Request]:
+    def _requests(self, job: Job, prompts: Prompts) -> list[Request]:
         """One for each sample."""
         setting = job.setting
         if setting.calibrated:
             setting = replace(setting, strength=self._calibration.strength(job.principles))
-        if setting.num_samples == 1:
-            return [_request(job, setting, prompts, job.seed, self._builder.stop)]
-        # Neighbouring jobs have neighbouring seeds: their samples must not be the same draws.
-        seeds = [job.seed * 1_000_003 + number for number in range(setting.num_samples)]
-        return [_request(job, setting, prompts, seed, self._builder.stop) for seed in seeds]
+        seeds = [job.seed]
+        if setting.num_samples > 1:  # neighbouring jobs have neighbouring seeds: their samples must not be the same
+            seeds = [job.seed * 1_000_003 + number for number in range(setting.num_samples)]
+        return [
+            Request(
+                reference=prompts.reference.token_ids,
+                branches=tuple(branch.token_ids for branch in prompts.branches),
+                weights=prompts.weights,
+                sampling=setting.sampling(max_tokens=job.max_tokens, seed=seed, stop=self._builder.stop),
+                alignment=setting.alignment(),
+            )
+            for seed in seeds
+        ]
 
-    def read(self, job: Job, generation: Generation) -> Answer:
-        """Wait for an answer."""
-        return _answer(job, generation)
+    def _compute_prompts(self, requests: Sequence[Request]) -> None:
+        """Compute each prompt once, so that the requests that share it find it in the cache."""
+        by_prompt = {request.prompts: request for request in requests}
+        short = Sampling(max_tokens=1)
+        generations = self._engine.submit_all(replace(request, sampling=short) for request in by_prompt.values())
+        try:
+            for generation in generations:
+                assert generation.completion.num_rows
+        finally:
+            _cancel(generations)
 
-    def pick(self, prompts: Prompts, answers: Sequence[Answer]) -> Answer:
+    def _best(self, prompts: Prompts, answers: Sequence[Answer]) -> Answer:
         """The answer that the principles make likelier than the reference by most; an empty one is made no likelier."""
         from la_agents.evaluation.likelihood import Scorer
 
@@ -184,14 +153,9 @@ class Desk:
         return max(zip(ratios, written, strict=True), key=lambda pair: pair[0])[1]
 
 
-def _request(job: Job, setting: Setting, prompts: Prompts, seed: int, stop: tuple[str, ...]) -> Request:
-    return Request(
-        reference=prompts.reference.token_ids,
-        branches=tuple(branch.token_ids for branch in prompts.branches),
-        weights=prompts.weights,
-        sampling=setting.sampling(max_tokens=job.max_tokens, seed=seed, stop=stop),
-        alignment=setting.alignment(),
-    )
+def _cancel(generations: Sequence[Generation]) -> None:
+    for generation in generations:
+        generation.cancel()
 
 
 def _answer(job: Job, generation: Generation) -> Answer:

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.answers import Answer, Job
-from la_agents.evaluation.likelihood import Continuation, Policy, Scorer
-from la_agents.evaluation.methods import Setting, log_policy
+from la_agents.evaluation.answers import BLOCK, Answer, Answerer, Job
+from la_agents.evaluation.likelihood import Continuation, Scorer
+from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.runs import Row
-from la_agents.evaluation.together import BLOCK, answer_together
 from la_agents.principles import Principle
 
 if TYPE_CHECKING:
@@ -106,19 +105,12 @@ def measure(
     *,
     seed: int = 0,
     keys: Container[str] | None = None,
-    policy: Policy = log_policy,
 ) -> Iterator[tuple[str, Row]]:
     """One row for each choice under each setting, with its `row_key`, in their order; only those in `keys`.
 
     A row holds, for each option, `total` (log-likelihood, nats) and `mean` (nats a token), None for settings that have
     no policy of their own (best-of-n); and `letter`, the place of the option that the generated `text` names, or None.
     The model runs along the options once, whatever the number of settings.
-
-    Args:
-        policy: Logits of the branches in, policy out.
-
-    Raises:
-        ConfigurationError: the policy is no probability distribution over the vocabulary.
     """
     scorer = Scorer(engine.loaded)
 
@@ -136,7 +128,7 @@ def measure(
             own = due(item)
             along = dict(_along_options(scorer, builder, item) if own else ())
             for choice, setting in own:
-                scores = None if setting.num_samples > 1 else _scores(along[choice], setting, policy)
+                scores = None if setting.num_samples > 1 else _scores(along[choice], setting)
                 key = row_key(choice, setting)
                 yield key, _row(choice, setting, scores, letters[key])
 
@@ -165,9 +157,10 @@ def _letters(
     engine: Engine, builder: PromptBuilder, pairs: Sequence[tuple[Choice, Setting]], seed: int
 ) -> dict[str, Answer]:
     """The generated answers by `row_key`."""
+    answerer = Answerer(engine, builder)
     jobs = [_letter_job(choice, setting, seed) for choice, setting in pairs]
     blocks = [jobs[start : start + BLOCK] for start in range(0, len(jobs), BLOCK)]
-    return {answer.job.key: answer for block in blocks for answer in answer_together(engine, builder, block)}
+    return {answer.job.key: answer for block in blocks for answer in answerer.answer(block)}
 
 
 def _letter_job(choice: Choice, setting: Setting, seed: int) -> Job:
@@ -195,8 +188,8 @@ def _along_options(
         yield choice, [Continuation(one.token_ids, one.logits[[0, branch]], one.weights[:1]) for one in along]
 
 
-def _scores(along: list[Continuation], setting: Setting, policy: Policy) -> tuple[list[float], list[float]]:
-    totals = [float(one.log_probabilities(setting, policy).double().sum()) for one in along]
+def _scores(along: list[Continuation], setting: Setting) -> tuple[list[float], list[float]]:
+    totals = [float(one.log_probabilities(setting).double().sum()) for one in along]
     means = [total / len(one.token_ids) for total, one in zip(totals, along, strict=True)]
     return totals, means
 

@@ -6,25 +6,20 @@ they make of the logits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from la_agents.engine.runner import PrefillChunk, Runner
-from la_agents.errors import ConfigurationError
 from la_agents.evaluation.methods import Setting, log_policy
 from la_agents.models import LoadedModel
 from la_agents.prompts.builder import Prompts
 
-__all__ = ["Continuation", "Policy", "Scorer"]
-
-Policy = Callable[[Setting, Tensor, Tensor, Tensor], Tensor]
-"""Logits of the branches in, policy out: `log_policy`, or one to be measured against it."""
+__all__ = ["Continuation", "Scorer"]
 
 _ROWS_AT_ONCE = 16
-_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -41,22 +36,10 @@ class Continuation:
     logits: Tensor
     weights: Tensor
 
-    def log_probabilities(self, setting: Setting, policy: Policy = log_policy) -> Tensor:
-        """`log pi(token | what comes before)` of each token under a setting's policy, [n].
-
-        Raises:
-            ConfigurationError: the policy is no probability distribution, so that it could promise everything to all.
-        """
-        num_tokens = len(self.token_ids)
-        branches = self.logits[1:].transpose(0, 1)
-        log_pi = policy(setting, self.logits[0], branches, self.weights.expand(num_tokens, -1))
-        mass = log_pi.logsumexp(dim=-1).exp()
-        if not bool(((mass - 1).abs() < _TOLERANCE).all()):
-            msg = (
-                f"Expected the policy of {setting.key!r} to sum to 1 over the vocabulary, got {float(mass.max()):g}; "
-                "return log-probabilities, as log_softmax gives them."
-            )
-            raise ConfigurationError(msg)
+    def log_probabilities(self, setting: Setting) -> Tensor:
+        """`log pi(token | what comes before)` of each token under a setting's policy, [n]."""
+        branches, weights = self.logits[1:].transpose(0, 1), self.weights.expand(len(self.token_ids), -1)
+        log_pi = log_policy(setting, self.logits[0], branches, weights)
         return log_pi.gather(-1, self.token_ids.unsqueeze(-1)).squeeze(-1)
 
     def log_ratio(self) -> float:

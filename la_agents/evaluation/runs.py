@@ -1,6 +1,6 @@
 """Run: the rows of one measurement in a JSON Lines file that survives any interruption.
 
-The first row is the provenance, then one row for each finished unit, named by a stable key. While a run goes on rows
+The first row is the provenance, then one row for each finished case, named by a stable key. While a run goes on rows
 stand in the order they were finished; when all are there, the file is put into the order of the keys. So a run that
 was interrupted and taken up again leaves the same bytes as one that was not.
 """
@@ -21,13 +21,13 @@ from la_agents.evaluation.provenance import Provenance
 __all__ = ["Report", "Row", "Run", "Work", "read_run"]
 
 Row = dict[str, Any]
-"""What was measured on one unit: JSON-able, and finite or None."""
+"""What was measured on one case: JSON-able, and finite or None."""
 
 Report = Callable[[int, int], None]
-"""Told how many units are done, of how many."""
+"""Told how many cases are done, of how many."""
 
 Work = Callable[[Sequence[str]], Iterable[tuple[str, Row]]]
-"""Does the units with these keys and yields each with its row as soon as it is finished, in any order."""
+"""Does the cases with these keys and yields each with its row as soon as it is finished, in any order."""
 
 
 class Run:
@@ -75,7 +75,7 @@ class Run:
         self._lock.release()
 
     def add(self, key: str, row: Row) -> None:
-        """Write a finished unit's row, at once."""
+        """Write a finished case's row, at once."""
         line = _line({"key": key, **row})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
@@ -88,10 +88,10 @@ class Run:
         in stages, of which a later one depends on an earlier one's rows, completes the first keys, then all of them.
 
         Raises:
-            ConfigurationError: two units have one key, or `work` left one out.
+            ConfigurationError: two cases have one key, or `work` left one out.
         """
         if len(set(keys)) != len(keys):
-            msg = "Expected every unit to have a key of its own, got one twice."
+            msg = "Expected every case to have a key of its own, got one twice."
             raise ConfigurationError(msg)
         missing = [key for key in keys if key not in self.rows]
         num_done = len(keys) - len(missing)
@@ -104,7 +104,7 @@ class Run:
                 report(num_done, len(keys))
         left = [key for key in keys if key not in self.rows]
         if left:
-            msg = f"Expected a row for every unit, {len(left)} are missing, {left[0]!r} the first of them."
+            msg = f"Expected a row for every case, {len(left)} are missing, {left[0]!r} the first of them."
             raise ConfigurationError(msg)
         self._write(keys)
         return [self.rows[key] for key in keys]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from la_agents.evaluation.adherence import MeasuredPrinciple
+from la_agents.evaluation.cases import EvalCase, can_measure, measure_cases
 from la_agents.evaluation.methods import Setting, methods_named
 from la_agents.evaluation.questions import OpenQuestion
 from la_agents.evaluation.unaligned import BASE, Unaligned
-from la_agents.evaluation.units import Unit, can_measure, measure_units
 
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Row, Run
@@ -82,16 +82,16 @@ def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None
     """Do what is missing of a plan; its adherence rows in order."""
     longest = max(principle.max_tokens for principle in plan.principles)
 
-    def units(unaligned: Unaligned) -> Iterator[Unit]:
+    def cases(unaligned: Unaligned) -> Iterator[EvalCase]:
         # Settings innermost: neighbours share prompts, which the engine then computes once.
         for principle in plan.principles:
             for question in plan.questions:
                 if can_measure(principle, question, unaligned):
-                    yield from (_unit(principle, setting, question) for setting in (BASE, *plan.settings))
+                    yield from (_case(principle, setting, question) for setting in (BASE, *plan.settings))
 
-    return measure_units(run, subject, plan.questions, longest, units, seed=plan.seed, report=report)
+    return measure_cases(run, subject, plan.questions, longest, cases, seed=plan.seed, report=report)
 
 
-def _unit(principle: MeasuredPrinciple, setting: Setting, question: OpenQuestion) -> Unit:
+def _case(principle: MeasuredPrinciple, setting: Setting, question: OpenQuestion) -> EvalCase:
     key = f"{principle.id}/{setting.key}/{question.index}"
-    return Unit(key, question, ((principle, 1.0),), setting, {"principle": principle.id})
+    return EvalCase(key, question, ((principle, 1.0),), setting, {"principle": principle.id})

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from la_agents.evaluation.answers import Answer, Desk, Job
+from la_agents.evaluation.answers import Answer, Answerer, Job
 from la_agents.evaluation.costs import Costs
 from la_agents.evaluation.provenance import describe_model
-from la_agents.evaluation.together import answer_together
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
     from la_agents.evaluation.runs import Row
     from la_agents.models import LoadedModel
-    from la_agents.prompts.builder import PromptBuilder, Wording
+    from la_agents.prompts.builder import Wording
 
 __all__ = ["Subject"]
 
@@ -40,9 +39,9 @@ class Subject:
     def answer(self, jobs: Sequence[Job], wording: Wording | None = None) -> list[Answer]:
         """Answer a block of jobs, with the principles put in this wording or the library's default.
 
-        The same block gives the same answers, whatever else was asked before (`la_agents.evaluation.together`).
+        The same block gives the same answers, whatever else was asked before (`la_agents.evaluation.answers`).
         """
-        return answer_together(self.engine, self._worded(wording), jobs)
+        return self._answerer(wording).answer(jobs)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of tokens; an answer cut to its first tokens."""
@@ -54,7 +53,7 @@ class Subject:
 
     def describe(self, answer: Answer, wording: Wording | None = None) -> Row:
         """What every row says about an answer: its costs, its length, how far it was moved, and its text."""
-        prompts = Desk(self.engine, self._worded(wording)).prompts(answer.job)
+        prompts = self._answerer(wording).prompts(answer.job)
         return {
             **self._costs.of(answer.job.question, answer.text, answer.token_ids, prompts),
             "divergence": round(answer.mean_divergence, 4),
@@ -64,7 +63,8 @@ class Subject:
             "answer": answer.text,
         }
 
-    def _worded(self, wording: Wording | None) -> PromptBuilder:
+    def _answerer(self, wording: Wording | None) -> Answerer:
         from la_agents.prompts.builder import PromptBuilder
 
-        return self.builder if wording is None else PromptBuilder(self.loaded.tokenizer, wording=wording)
+        builder = self.builder if wording is None else PromptBuilder(self.loaded.tokenizer, wording=wording)
+        return Answerer(self.engine, builder)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from la_agents.evaluation.answers import Answer, Job
+from la_agents.evaluation.answers import BLOCK, Answer, Job
 from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.questions import OpenQuestion
-from la_agents.evaluation.together import BLOCK
 
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Row, Run

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from benchmarks.research.conversation import cases
+from benchmarks.research.conversation import situations
 from benchmarks.research.suites import RESEARCH
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.answers import Answer, Job
@@ -96,8 +96,8 @@ def test_a_real_engine_answers_within_a_conversation(tmp_path: Path) -> None:
 
 
 def test_principles_that_take_no_part_are_refused() -> None:
-    assert [case.kind for case in cases("conversation", ("dogs",))] == ["arrives", "changes"]
+    assert [one.kind for one in situations("conversation", ("dogs",))] == ["arrives", "changes"]
     with pytest.raises(ConfigurationError, match="'verbose'"):
-        cases("drift", ("verbose",))
+        situations("drift", ("verbose",))
     with pytest.raises(ConfigurationError, match="'lower-case'"):
-        cases("conversation", ("lower-case",))
+        situations("conversation", ("lower-case",))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.research.suites import RESEARCH
+from la_agents.evaluation.answers import BLOCK
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
-from la_agents.evaluation.together import BLOCK
 from tests.suites import Scripted, run_everywhere_interrupted, run_once
 from tests.tiny import tiny_model
 

@@ -14,7 +14,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.evaluation.provenance import Provenance, checksum, code_version
 from la_agents.evaluation.runs import Row, Run, read_run
 
-KEYS = [f"unit-{number}" for number in range(6)]
+KEYS = [f"case-{number}" for number in range(6)]
 
 
 def provenance(**changes: object) -> Provenance:
@@ -129,10 +129,10 @@ def test_units_need_keys_of_their_own_and_a_row_each(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="a key of its own"):
             run.complete(["a", "a"], work)
         with pytest.raises(ConfigurationError, match="1 are missing"):
-            run.complete(["unit-0", "unit-1"], lambda keys: work(keys[:1]))
+            run.complete(["case-0", "case-1"], lambda keys: work(keys[:1]))
         with pytest.raises(ValueError, match="Out of range"):
-            run.complete(["unit-2"], lambda keys: [(keys[0], {"value": float("nan")})])
-        assert list(run.rows) == ["unit-0"]
+            run.complete(["case-2"], lambda keys: [(keys[0], {"value": float("nan")})])
+        assert list(run.rows) == ["case-0"]
 
 
 def test_an_early_stage_leaves_the_rows_of_a_later_one(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Units: single answers to be scored, and the one way in which every suite of open questions does them.
+"""Cases: single answers to be scored, and the one way in which every suite of open questions does them.
 
-A suite says which units there are; here they are asked, scored and written to the run, what is there already left out.
+A suite says which cases there are; here they are asked, scored and written to the run, what is there already left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from la_agents.evaluation.subject import Subject
     from la_agents.prompts.builder import Wording
 
-__all__ = ["Judged", "Unit", "can_measure", "complete_units", "measure_units"]
+__all__ = ["EvalCase", "Judged", "can_measure", "complete_cases", "measure_cases"]
 
 
 class Judged(Protocol):
@@ -39,7 +39,7 @@ class Judged(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class EvalCase:
     """One answer to be scored.
 
     Attributes:
@@ -104,52 +104,52 @@ def can_measure(principle: MeasuredPrinciple, question: OpenQuestion, unaligned:
     return not principle.needs_end or unaligned.ends_within(question, principle.max_tokens // 2)
 
 
-def measure_units(
+def measure_cases(
     run: Run,
     subject: Subject,
     questions: Sequence[OpenQuestion],
     max_tokens: int,
-    units_of: Callable[[Unaligned], Iterator[Unit]],
+    cases_of: Callable[[Unaligned], Iterator[EvalCase]],
     *,
     seed: int = 0,
     report: Report | None = None,
 ) -> list[Row]:
-    """First the unaligned answers, then the units that are made of them, as far as they are missing.
+    """First the unaligned answers, then the cases that are made of them, as far as they are missing.
 
     Args:
-        max_tokens: Longest of all units' caps.
+        max_tokens: Longest of all cases' caps.
 
     Returns:
-        The units' rows in order; those of the unaligned answers stand before them in the file.
+        The cases' rows in order; those of the unaligned answers stand before them in the file.
     """
     unaligned = unaligned_answers(run, subject, questions, max_tokens, report)
     before = [unaligned_key(question) for question in questions]
-    return complete_units(run, subject, unaligned, units_of(unaligned), before=before, seed=seed, report=report)
+    return complete_cases(run, subject, unaligned, cases_of(unaligned), before=before, seed=seed, report=report)
 
 
-def complete_units(
+def complete_cases(
     run: Run,
     subject: Subject,
     unaligned: Unaligned,
-    units_due: Iterable[Unit],
+    cases_due: Iterable[EvalCase],
     *,
     before: Sequence[str],
     seed: int = 0,
     report: Report | None = None,
 ) -> list[Row]:
-    """The units' rows, where all they are made of is there; the rows named in `before` stand first in the file."""
-    units = {unit.key: unit for unit in units_due}
+    """The cases' rows, where all they are made of is there; the rows named in `before` stand first in the file."""
+    cases = {case.key: case for case in cases_due}
 
     def work(keys: Sequence[str]) -> Iterator[tuple[str, Row]]:
         missing = frozenset(keys)
-        for unit in units.values():
-            if unit.is_known and unit.key in missing:
-                yield unit.key, unit.row(unaligned.row(unit.question, unit.max_tokens), unaligned)
-        for wording in dict.fromkeys(unit.wording for unit in units.values()):
-            jobs = [u.job(seed) for u in units.values() if u.wording == wording and not u.is_known]
+        for case in cases.values():
+            if case.is_known and case.key in missing:
+                yield case.key, case.row(unaligned.row(case.question, case.max_tokens), unaligned)
+        for wording in dict.fromkeys(case.wording for case in cases.values()):
+            jobs = [case.job(seed) for case in cases.values() if case.wording == wording and not case.is_known]
             for block in due_blocks(jobs, keys):
                 for answer in subject.answer(block, wording):
                     if answer.job.key in missing:
-                        yield answer.job.key, units[answer.job.key].row(subject.describe(answer, wording), unaligned)
+                        yield answer.job.key, cases[answer.job.key].row(subject.describe(answer, wording), unaligned)
 
-    return run.complete([*before, *units], work, report)[len(before) :]
+    return run.complete([*before, *cases], work, report)[len(before) :]
