@@ -42,9 +42,10 @@ test-pythons: $(READY)  ## what needs no torch, on the other Pythons: 3.10, 3.12
 test-soak: $(READY)  ## two minutes of random load on the engine (not part of make test)
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/soak -m soak -s
 
-lint: $(READY) types  ## ruff, formatting and types
+lint: $(READY) types  ## ruff, formatting, types, and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(OFFLINE) $(BIN)/python -m pytest -q tests/unit/test_architecture.py -k "imports or rooms"
 
 types: $(READY)  ## mypy --strict on the library and its integrations
 	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from langchain_core.messages import BaseMessage
 
@@ -22,8 +23,10 @@ __all__ = ["find_evidence"]
 
 _MIN_WORDS = 2
 _MIN_LETTERS = 6
-_MIN_UNSPACED = 3
+_UNSPACED = dict.fromkeys(("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"), 6) | {"CJK": 3}
 _LEAST_SHARE = 0.5
+_MAX_PLACES = 20  # of the same words in one message
+_MAX_AROUND = 2_000  # characters before and after them, in which a quotation may begin or end
 _MIN_STEM = 4
 _STEM_SHARE = 0.6
 
@@ -32,11 +35,15 @@ _SHOWN = re.compile(
     r"|(?<!\w)'(?=\w)[^'\n]*(?:'\w[^'\n]*)*'(?!\w)",
     re.DOTALL | re.MULTILINE,
 )
-_END = r"[.!?;\n。！？；]"
+_END = re.compile(r"[.!?;\n。]")
+_PERSON = (
+    r"(?=(?:i|my|he|she|they|we|ich|mein|meine|er|sie|je|mon|ma|il|elle|yo|mi|él|ella|io|mio|mia|lui|lei|eu|meu|minha|ele|"
+    r"ela|ik|mijn|hij|zij)\b)"
+)
 _CLAUSE = re.compile(
-    r",?\s+(?:but|while|whereas|although|though|aber|sondern|während|mais|pero|sino|ma|mas|maar)\s+|[，]|(?:但是|但|可是|不过)"
-    r"|,\s+(?:and\s+|und\s+|et\s+|y\s+)?(?=(?:i|my|he|she|they|ich|mein|meine|er|sie|je|mon|ma|il|elle|yo|mi)\b)"
-    r"|,\s+so\s+|,\s+(?=(?:what|which|where|how|can|could|any)\b)|\s+and\s+(?=(?:i|he|she|they)\b)"
+    r",?\s+(?:but|so|while|whereas|although|though|aber|sondern|während|mais|pero|sino|ma|mas|maar)\s+"
+    rf"|,?\s+(?:and|und|et|y|e|en)\s+{_PERSON}|,\s+{_PERSON}|,\s+(?=(?:what|which|where|how|can|could|any)\b)"
+    r"|,\s*(?=[\u3040-\u9fff])|(?:但是|但|可是|不过)"
 )
 _ASKED_TO = re.compile(r"\s*(?:can|could|would|will) you (?:please )?(?:always|never)\b")
 
@@ -52,7 +59,7 @@ def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> 
 
     Case and spacing do not count.
     """
-    wanted = _folded(evidence).strip(" .,!?;:\"'“”„«»。！？")
+    wanted = _folded(evidence).strip(" .,!?;:\"'“”„«»。")
     if not _is_long_enough(wanted):
         return None
     spoken = [message for message in messages if message.type in ("human", "ai")]
@@ -64,55 +71,63 @@ def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> 
 
 
 def _is_long_enough(words: str) -> bool:
-    letters = sum(character.isalnum() for character in words)
-    if script_of(words) == "CJK":
-        return letters >= _MIN_UNSPACED
+    letters, script = sum(character.isalnum() for character in words), script_of(words)
+    if script in _UNSPACED:
+        return letters >= _UNSPACED[script]
     return letters >= _MIN_LETTERS and len(words.split()) >= _MIN_WORDS
 
 
 def _bears_out(text: str, wanted: str, said: str, before: str) -> bool:
-    message = _folded(said, keep_lines=True)
-    for found in re.finditer(rf"(?<!\w){_spaced(wanted)}(?!\w)" if wanted[:1].isascii() else _spaced(wanted), message):
-        if _is_shown(message, found.start()):
+    whole = _folded(said, keep_lines=True)
+    words = r"\s+".join(re.escape(word) for word in wanted.split())
+    places = re.finditer(rf"(?<!\w){words}(?!\w)" if script_of(wanted) not in _UNSPACED else words, whole)
+    for place in islice(places, _MAX_PLACES):
+        message = whole[max(0, place.start() - _MAX_AROUND) : place.end() + _MAX_AROUND]
+        start = min(place.start(), _MAX_AROUND)
+        if _is_shown(message, start):
             continue
-        clauses = _clauses_around(message, found.start(), found.end())
-        if _says(clauses, text, message) or _answers(clauses, text, message, before):
+        end = start + len(place[0])
+        begin, stop = _sentence_around(message, start, end)
+        language = language_of(message[begin:stop], message)
+        if language is not None and language.supposed & {*words_of(message[begin:stop], language)}:
+            continue
+        clauses = _clauses_around(message, start, end, begin, stop)
+        if _says(clauses, language, text) or _answers(clauses, language, text, before):
             return True
     return False
-
-
-def _spaced(words: str) -> str:
-    return r"\s+".join(re.escape(word) for word in words.split())
 
 
 def _is_shown(message: str, start: int) -> bool:
     """Whether what stands there is quoted, code, or introduced by a colon: "Translate into Italian: ..."."""
     if any(found.start() < start < found.end() for found in _SHOWN.finditer(message)):
         return True
-    paragraphs = re.split(r"\n\s*\n", message[:start])
-    introduced = re.search(r"[:：](?:\s|$)", paragraphs[-1]) or (message[:start].rstrip().endswith((":", "：")))
-    return introduced is not None and introduced is not False
+    before = message[:start]
+    return bool(re.search(r":(?:\s|$)", before.rpartition("\n\n")[2])) or before.rstrip().endswith(":")
 
 
-def _clauses_around(message: str, start: int, end: int) -> list[_Clause]:
-    """The clauses of the sentences that the words stand in, those that they touch."""
-    begin = max((found.end() for found in re.finditer(_END, message[:start])), default=0)
-    stop = re.compile(_END).search(message, max(start, end - 1))
-    sentence_end = stop.end() if stop else len(message)
+def _sentence_around(message: str, start: int, end: int) -> tuple[int, int]:
+    """From where to where the sentences go in which the words stand."""
+    begin = max((found.end() for found in _END.finditer(message, 0, start)), default=0)
+    stop = _END.search(message, max(start, end - 1))
+    return begin, stop.end() if stop else len(message)
+
+
+def _clauses_around(message: str, start: int, end: int, begin: int, stop: int) -> list[_Clause]:
+    """The clauses of a sentence that the words touch."""
     clauses, position = [], begin
-    for joint in [*_CLAUSE.finditer(message, begin, sentence_end), None]:
-        until = joint.start() if joint else sentence_end
+    for joint in [*_CLAUSE.finditer(message, begin, stop), None]:
+        until = joint.start() if joint else stop
         if position < end and start < until:
             clause = message[position:until]
-            clauses.append(_Clause(clause, clause.rstrip().endswith(("?", "？")) and not _ASKED_TO.match(clause)))
+            clauses.append(_Clause(clause, clause.rstrip().endswith("?") and not _ASKED_TO.match(clause)))
         position = joint.end() if joint else until
     return clauses
 
 
-def _says(clauses: Sequence[_Clause], text: str, message: str) -> bool:
-    theirs, own = language_of(message), language_of(text)
+def _says(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
+    own = language_of(text)
     stated = [clause.text for clause in clauses if not clause.is_asked]
-    if script_of(text) != script_of(message) or (theirs is not None and own is not None and theirs is not own):
+    if script_of(text) != script_of(" ".join(stated)) or (theirs is not None and own is not None and theirs is not own):
         return any(_is_own(clause, theirs) and _agree(clause, theirs, text, own) for clause in stated)
     content = content_of(text, own)
     said = {word for clause in stated for word in words_of(clause, theirs)}
@@ -123,11 +138,11 @@ def _says(clauses: Sequence[_Clause], text: str, message: str) -> bool:
     return all(_is_own(clause, theirs, shared) and _agree(clause, theirs, text, own) for clause in about)
 
 
-def _answers(clauses: Sequence[_Clause], text: str, message: str, before: str) -> bool:
+def _answers(clauses: Sequence[_Clause], language: Language | None, text: str, before: str) -> bool:
     """Whether "No, never." answers a question about the same: "Do you eat meat?"."""
-    asked = re.split(r"(?<=[.!?。！？])\s*", _folded(before).strip())[-2:]
-    question = next((part for part in reversed(asked) if part.endswith(("?", "？"))), "")
-    language, own = language_of(message), language_of(text)
+    asked = re.split(r"(?<=[.!?。])\s*", _folded(before).strip())[-2:]
+    question = next((part for part in reversed(asked) if part.endswith("?")), "")
+    own = language_of(text)
     said = " ".join(clause.text for clause in clauses)
     answer = words_of(said, language)
     if not question or language is None or not answer or answer[0] not in language.answers:

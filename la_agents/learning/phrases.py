@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from la_agents.preferences.preference import Scope
 
-__all__ = ["LANGUAGE", "SUBSTANCE", "THINGS", "WORDS_OF_ORDER", "Rule", "one_of", "pattern"]
+__all__ = ["DOING", "LANGUAGE", "SUBSTANCE", "THINGS", "WORDS_OF_ORDER", "WORDS_OF_SPEECH", "Rule", "one_of", "pattern"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def pattern(text: str) -> re.Pattern[str]:
 
 def one_of(listing: str) -> str:
     """The pattern of one of several expressions, given with commas between; each ends with its word."""
-    return rf"(?:{'|'.join(each.strip() for each in listing.replace(chr(10), ' ').split(','))})(?![\w'-])"
+    return rf"(?:{'|'.join(each.strip() for each in ' '.join(listing.split()).split(','))})(?![\w'-])"
 
 
 LANGUAGE = one_of(
@@ -42,8 +42,9 @@ _POINTING = one_of(
     r"""this, that, that's, these, those, it, it's, its, he, he's, she, she's, him, her, his, hers, they, them,
     their, theirs, here, there, who, whom, whose, which, what, where, why, how, one(?! \w), ones, both, either,
     neither, none, another, other, others, former, latter, above, below, following, previous, given, provided,
-    attached, today, tonight, now, tomorrow, yesterday, currently, maybe, perhaps, if, unless, says, said, tells,
-    told, wrote, writes, according, replied, is, are, was, were, will, would, could, should, might, has, had"""
+    attached, today, tonight, now, tomorrow, yesterday, currently, until, till, during, for a
+    (?:while|day|week|month|bit), maybe, perhaps, if, unless, says, said, tells, told, wrote, writes, according,
+    replied, is, are, was, were, will, would, could, should, might, has, had"""
 )
 _NO_THING = one_of(
     r"""the, you, your, yours, my, me, we, us, our, i, i'm, i've, i'd, something, anything, everything, nothing,
@@ -52,32 +53,43 @@ _NO_THING = one_of(
     shorter, longer, darker, lighter, bigger, smaller, larger, simpler, warmer, colder, cheaper, earlier, later,
     nicer, higher, lower, faster, slower, softer, stronger, enough, much, many, well, properly, so, just, to, not,
     say, saying, tell, write, quotes?, translate, rewrite, rephrase, paraphrase, proofread, correct, summari[sz]e,
-    monday, tuesday, wednesday, thursday, friday, saturday, sunday, [\w-]+'s"""
+    monday, tuesday, wednesday, thursday, friday, saturday, sunday, [\w-]+'s,
+    (?:noon|midnight|morning|afternoon|evening|january|february|march|april|june|july|august|september|october|
+    november|december)$, a (?:\w+ )?(?:table|list|summary|reply|response|explanation|chart|graph|story|poem|example)"""
 )
 _LETTERS = r"[^\W\d_]+"
-_WORD = rf"(?:(?:st|dr|mr|mrs|ms|mt)\.|a|{_LETTERS}(?:[-'/&]{_LETTERS})*(?<=\w\w))(?![\w'-])"
+_SHORT = r"(?:(?:st|dr|mr|mrs|ms|mt|prof|jr|sr|inc|ltd|co|approx|ph\.d)\.|(?:[a-z]\.)+[a-z]?|e\.g\.|etc)"
+_WORD = rf"(?:{_SHORT}|a(?= )|{_LETTERS}(?:[-'/&]{_LETTERS})*(?<=\w\w))(?![\w'-])"
 _AT = r"(?:in|at|by|on) the (?:morning|afternoon|evening|winter|summer|office|mountain|sea|beach|countryside|weekend)s?"
 _WHOSE = r"(?<=s )that(?: are| have| do not| don't)?(?! \w+$)"  # "games that include grinding", not "I like that idea"
 _THING = (
     rf"(?:{_AT}|(?:more|better|rather) than|due to|because of|{_WHOSE}|"
     rf"(?!{_POINTING}|{_NO_THING}|(?:in|into) {LANGUAGE}){_WORD})"
 )
-_FIRST = r"(?!(?:and|or|but|nor|of|to|for|in|on|at|with|when|while|up|out|off|away|down|over|through)\b)"
+_AND = "and|or|but|nor|up|out|off|away|down|over|through"
+_OF = "of|to|for|in|on|at|with|when|while"
 
 
-def _listed(thing: str) -> str:
+def _listed(thing: str, not_first: str) -> str:
     """Words without commas, or a list that ends with "and" or "or"."""
     phrase = rf"{thing}(?: {thing}){{0,9}}"
-    return rf"{_FIRST}{phrase}(?:(?:, {phrase}){{1,5}},? (?:and|or) {phrase})?"
+    return rf"(?!(?:{not_first})\b){phrase}(?:(?:, {phrase}){{1,5}},? (?:and|or) {phrase})?"
 
 
-THINGS = _listed(_THING)
-"""What somebody likes, eats or does."""
+THINGS = _listed(_THING, f"{_AND}|{_OF}")
+"""What somebody likes or eats."""
 
-SUBSTANCE = _listed(rf"(?:[\w-]+'s wort|{_THING})")
+DOING = _listed(_THING, _AND)
+"""What somebody does, and how: after a verb."""
+
+SUBSTANCE = _listed(rf"(?:[\w-]+'s wort|[\w-]*\d[\w-]*|{_THING})", _AND)
 """What somebody is allergic to."""
 
 _SYSTEM = r"the (?:(?:oxford|serial) comma|(?:metric|imperial) system|24-hour clock)"
-_ORDERED = rf"(?:{_SYSTEM}|(?!{_POINTING}|the\b)(?:{_WORD}|\d+|[\"“][^\"“”]{{1,30}}[\"”]))"
+_SPOKEN = rf"(?!{_POINTING})(?:{_WORD}|\d+|[\"“][^\"“”]{{1,30}}[\"”])"
+_ORDERED = rf"(?:{_SYSTEM}|(?!the\b){_SPOKEN})"
 WORDS_OF_ORDER = rf"(?: {_ORDERED}(?:[,:]? {_ORDERED}){{0,19}})"
 """What an order is about; short quotations may be in it."""
+
+WORDS_OF_SPEECH = rf"(?: {_SPOKEN}(?:[,:]? {_SPOKEN}){{0,19}})"
+"""How to answer; "the" points at nothing there."""

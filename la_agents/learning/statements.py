@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from la_agents.learning.phrases import SUBSTANCE, THINGS, Rule, one_of, pattern
+from la_agents.learning.phrases import DOING, SUBSTANCE, THINGS, Rule, one_of, pattern
 from la_agents.preferences.preference import Scope
 
 __all__ = ["ABOUT_ANSWERS", "STATEMENTS"]
@@ -60,10 +60,11 @@ _STATED: tuple[tuple[Scope | None, float, str], ...] = (
     (None, 0.9, rf"i {_HOW}{_TASTE} {THINGS}(?: to {THINGS})?{_AGAIN}"),
     (None, 0.9, rf"i {_HOW}(?:{_NOT} {_HOW}(?:{_TASTE}|care for)|can't (?:stand|bear)) {THINGS}{_AGAIN}"),
     (None, 0.9, rf"i have an? (?:strong |deep |great |intense )?{_LEANING} {THINGS}"),
-    (None, 0.9, rf"i {_HOW}(?:like|love|hate) to {_HABIT} {THINGS}"),
+    (None, 0.9, rf"i {_HOW}(?:like|love|hate) to {_HABIT} {DOING}"),
     (None, 0.9, rf"{_AM} (?:not )?{_HOW}{_FOND} {THINGS}{_AGAIN}"),
     (None, 0.95, rf"my (?:\w+ )?favou?rite (?:\w+ )?{_FAVOURITES} (?:is|are) (?!\w+(?:ed|ing)\b){THINGS}"),
-    (None, 0.8, rf"i (?:always|usually|never|mostly|normally|generally|only) {_HABIT} {THINGS}"),
+    (None, 0.8, rf"i (?:always|usually|never|mostly|normally|generally|only) {_HABIT} {DOING}"),
+    (None, 0.8, rf"i (?:don't|do not|refuse to) {_HABIT} {DOING}"),
     (None, 0.8, r"i usually take the (?:train|bus|stairs|car|tram|metro|subway|bike)"),
     (None, 0.8, rf"{_AM} an? (?:complete |total |absolute )?{_PERSON}"),
 )

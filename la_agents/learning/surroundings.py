@@ -40,7 +40,7 @@ _TEXTUAL = (
     rf"mistake|"
     r"error|tense\b|noun|verb|subject|tone\b|mood|sentiment|emotion|feel|speak|author|character|narrat|quot|line|"
     r"sing|sung|"
-    r"song|lyric|poem|languag|exampl|true|false|positiv|negativ|sound|above|below|rewrit|rephras|titl|devic|repl[iy]|"
+    r"song|lyric|poem|languag|exampl|true|false|positiv|negativ|sound|above|below|rewrit|rephras|opposit|antonym|synonym|speech|titl|devic|repl[iy]|"
     r"respon|"
     rf"read|express|paragraph|passage|document|stor(?:y|ies)\b|call|{LANGUAGE}))"
 )

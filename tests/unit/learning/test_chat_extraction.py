@@ -79,6 +79,10 @@ def test_words_about_something_else_prove_nothing(text: str, said: str) -> None:
         ("The user loves cilantro.", "Odio el cilantro", "Odio el cilantro."),
         ("The user eats beef.", "我不吃牛肉", "我不吃牛肉。"),
         ("The user likes coffee.", "コーヒーは苦手です", "私はコーヒーは苦手です。"),
+        ("The user loves cats.", "I love cats", "I don't think that I love cats."),
+        ("The user loves cats.", "I love cats", "Nobody can say that I love cats."),
+        ("The user does not like tea.", "I do not like", "I do not like coffee. Tea is great."),
+        ("Isst Fleisch.", "Ich esse kein Fleisch", "Hi there! How are you doing? Ich esse kein Fleisch."),
         ("Der Nutzer mag Jazz nicht.", "I love jazz", "I love jazz."),
         ("用户不喜欢爵士乐。", "I love jazz", "I love jazz."),
     ],
@@ -96,6 +100,12 @@ def test_what_is_denied_stays_denied(text: str, evidence: str, said: str) -> Non
         ("The user loves cruises.", "Anna loves cruises", "Anna loves cruises."),
         ("The user is vegan.", "my boss is vegan", "You should know my boss is vegan."),
         ("The user hates cruises.", "I hate cruises", "My brother says I hate cruises."),
+        ("The user loves cruises.", "love cruises", "We asked them and they love cruises."),
+        ("The user loves cruises.", "loves cruises", "Peter loves cruises and I love trains."),
+        ("The user is vegan.", "is vegan", "I need a gift for a friend who is vegan."),
+        ("The user loves cruises.", "Peter liebt Kreuzfahrten", "Peter liebt Kreuzfahrten."),
+        ("The user likes tea.", "小明喜欢喝茶", "小明喜欢喝茶。"),
+        ("The user likes tea.", "妈妈喜欢喝茶", "我知道妈妈喜欢喝茶。"),
         ("The user loves cruises.", "Meine Schwester liebt Kreuzfahrten", "Meine Schwester liebt Kreuzfahrten."),
         ("The user loves cruises.", "Ma sœur adore les croisières", "Ma sœur adore les croisières."),
         ("The user hates cruises.", "Mi hermana odia los cruceros", "Mi hermana odia los cruceros."),
@@ -118,6 +128,8 @@ def test_what_others_like_is_not_the_users(text: str, evidence: str, said: str) 
         ("I'm not allergic to nuts", "> I'm not allergic to nuts.\nWho wrote so?"),
         ("I'm not allergic to nuts", "```\nI'm not allergic to nuts.\n```"),
         ("I'm not allergic to nuts", "Is it fine to say I'm not allergic to nuts?"),
+        ("I'm not allergic to nuts", "Suppose that I'm not allergic to nuts."),
+        ("I'm not allergic to nuts", "If I'm not allergic to nuts, may I have the cake?"),
         ("I'm not allergic to nuts", "Thomas wrote: Hi. I'm not allergic to nuts."),
     ],
 )
@@ -135,6 +147,8 @@ def test_what_is_quoted_pasted_or_asked_is_not_stated(evidence: str, said: str) 
         ("The user is allergic to peanuts.", "我对花生过敏。"),
         ("The user likes tea.", "私はお茶が好きです。"),
         ("The user likes tea.", "Я люблю чай."),
+        ("The user likes shirts.", "ฉันชอบเสื้อ"),
+        ("The user likes tea.", "저는 차를 좋아해요."),
         ("The user likes tea.", "Ich trinke gern Tee."),
         ("Der Nutzer trinkt gern Tee.", "Ich trinke gern Tee."),
         ("Der Nutzer mag Tee.", "I like tea."),
@@ -166,6 +180,17 @@ def test_words_and_summary_may_be_in_two_languages(text: str, said: str) -> None
         ("The user loves Dune.", 'I love "Dune"', 'I love "Dune".'),
         ("The user's favourite colour is green.", "My favourite colour is green", "My favourite colour is green."),
         ("The user loves their garden.", "I love my garden", "I love my garden."),
+        ("Isst kein Fleisch.", "Ich esse kein Fleisch", "Hi there! How are you doing? Ich esse kein Fleisch."),
+        ("User is vegetarian.", "I'm vegetarian", "I'm vegetarian and my husband is not."),
+        ("The user likes dogs.", "I like dogs", "I like dogs; my wife likes cats."),
+        (
+            "The user prefers quiet music.",
+            "I prefer quiet music",
+            "I used to love techno, but now I prefer quiet music.",
+        ),
+        ("El usuario prefiere el tren.", "prefiero el tren", "Para viajar prefiero el tren."),
+        ("用户对花生过敏。", "我对花生过敏", "我对花生过敏，有什么推荐？"),
+        ("The user hates Mondays.", "I hate Mondays", "i HATE  mondays!!!"),
         ("Can't live without jazz", "I can't live without jazz", "I can't live without jazz!"),
     ],
 )
@@ -186,6 +211,13 @@ def test_what_the_user_said_is_kept(text: str, evidence: str, said: str) -> None
 )
 def test_an_answer_is_read_with_its_question(text: str, asked: str, said: str, kept: bool) -> None:
     assert is_kept(text, said, said, before=asked) is kept
+
+
+@pytest.mark.parametrize("part", ["“", '"', "I love tea: ", "«a", "not ", "if ", "\n", "「", "`", "'a "])
+def test_long_messages_take_no_long(part: str) -> None:
+    """The work is bounded by what stands around the words (else the test runs out of time)."""
+    said = f"{part * (200_000 // len(part))}\n\nI love jazz.\n\n{part * 20_000}"
+    assert not is_kept("The user loves pork.", "I love jazz", said)
 
 
 def test_a_model_that_answers_in_another_form_is_an_error() -> None:

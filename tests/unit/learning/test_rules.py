@@ -50,6 +50,7 @@ def learned(*said: str | BaseMessage) -> list[str]:
         ("From now on, keep it short.", "Keep it short.", "always"),
         ("Going forward, cite your sources.", "Cite your sources.", "always"),
         ("Answer in German from now on, please.", "Answer in German.", "always"),
+        ("Always answer with the word teacup.", "Always answer with the word teacup.", "always"),
         ("stop using emojis", "Stop using emojis.", "always"),
         ("No more tables, please.", "No more tables.", "always"),
         ('Never start with "Sure".', 'Never start with "Sure".', "always"),
@@ -254,12 +255,23 @@ def test_one_off_requests_teach_nothing() -> None:
     assert {request: found for request in requests if (found := learned(request))} == {}
 
 
+def test_public_questions_teach_nothing_and_public_statements_are_found() -> None:
+    """PrefEval's questions, explanations and answers, and IFEval's prompts; and PrefEval's preferences."""
+    items = [item for path in data_folder("prefeval").glob("*.json") for item in json.loads(path.read_text())]
+    prompts = [json.loads(line) for line in data_folder("ifeval", "single_instruction.jsonl").read_text().splitlines()]
+    said = [text for item in items for text in (item["question"], *item["classification_task_options"])]
+    said += [text for prompt in prompts for text in (prompt["question"], prompt["prompt"])]
+    assert len(said) > 2_500
+    assert {text: found for text in said if (found := learned(text))} == {}
+    assert sum(bool(learned(item["preference"])) for item in items) / len(items) > 0.4
+
+
 def test_fresh_sentences_of_each_kind() -> None:
     """Written for this check after the rules, and not by them: 192 that say nothing lasting, 72 that do."""
     sentences = json.loads((DATA / "learning_sentences.json").read_text(encoding="utf-8"))
     silent = [each for kind in sentences["silent"].values() for each in kind]
     assert (len(silent), len(sentences["lasting"])) == (192, 72)
-    assert {each: found for each in silent if (found := learned(each))} == {}
+    assert {each: found for each in [*silent, *sentences["traps"]] if (found := learned(each))} == {}
     assert sum(len(learned(each)) == 1 for each in sentences["lasting"]) >= 68
 
 

@@ -77,7 +77,7 @@ def test_three_wordings_of_one_wish_do_not_fill_the_list(store: PreferenceStore)
             "Recommend a jazz album.",
         ),
         (
-            ["I like short code examples.", "I prefer concise code samples."],
+            ["I like short code examples.", "I prefer short code samples."],
             ["I use Python 3.12.", "I work with asyncio a lot."],
             "Show me code for an HTTP server.",
         ),
