@@ -23,7 +23,7 @@ __all__ = ["find_evidence"]
 
 _MIN_WORDS = 2
 _MIN_LETTERS = 6
-_MIN_UNSPACED = 3
+_UNSPACED = dict.fromkeys(("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"), 6) | {"CJK": 3}
 _LEAST_SHARE = 0.5
 _MAX_PLACES = 20  # of the same words in one message
 _MAX_AROUND = 2_000  # characters before and after them, in which a quotation may begin or end
@@ -71,27 +71,28 @@ def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> 
 
 
 def _is_long_enough(words: str) -> bool:
-    letters = sum(character.isalnum() for character in words)
-    if script_of(words) == "CJK":
-        return letters >= _MIN_UNSPACED
+    letters, script = sum(character.isalnum() for character in words), script_of(words)
+    if script in _UNSPACED:
+        return letters >= _UNSPACED[script]
     return letters >= _MIN_LETTERS and len(words.split()) >= _MIN_WORDS
 
 
 def _bears_out(text: str, wanted: str, said: str, before: str) -> bool:
     whole = _folded(said, keep_lines=True)
     words = r"\s+".join(re.escape(word) for word in wanted.split())
-    places = re.finditer(rf"(?<!\w){words}(?!\w)" if wanted[:1].isascii() else words, whole)
+    places = re.finditer(rf"(?<!\w){words}(?!\w)" if script_of(wanted) not in _UNSPACED else words, whole)
     for place in islice(places, _MAX_PLACES):
         message = whole[max(0, place.start() - _MAX_AROUND) : place.end() + _MAX_AROUND]
         start = min(place.start(), _MAX_AROUND)
         if _is_shown(message, start):
             continue
         end = start + len(place[0])
-        sentence = _sentence_around(message, start, end)
-        if _is_supposed(message[slice(*sentence)], message):
+        begin, stop = _sentence_around(message, start, end)
+        language = language_of(message[begin:stop], message)
+        if language is not None and language.supposed & {*words_of(message[begin:stop], language)}:
             continue
-        clauses = _clauses_around(message, start, end, *sentence)
-        if _says(clauses, text, message) or _answers(clauses, text, message, before):
+        clauses = _clauses_around(message, start, end, begin, stop)
+        if _says(clauses, language, text) or _answers(clauses, language, text, before):
             return True
     return False
 
@@ -111,11 +112,6 @@ def _sentence_around(message: str, start: int, end: int) -> tuple[int, int]:
     return begin, stop.end() if stop else len(message)
 
 
-def _is_supposed(sentence: str, message: str) -> bool:
-    language = language_of(message)
-    return language is not None and bool(language.supposed & {*words_of(sentence, language)})
-
-
 def _clauses_around(message: str, start: int, end: int, begin: int, stop: int) -> list[_Clause]:
     """The clauses of a sentence that the words touch."""
     clauses, position = [], begin
@@ -128,10 +124,10 @@ def _clauses_around(message: str, start: int, end: int, begin: int, stop: int) -
     return clauses
 
 
-def _says(clauses: Sequence[_Clause], text: str, message: str) -> bool:
-    theirs, own = language_of(message), language_of(text)
+def _says(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
+    own = language_of(text)
     stated = [clause.text for clause in clauses if not clause.is_asked]
-    if script_of(text) != script_of(message) or (theirs is not None and own is not None and theirs is not own):
+    if script_of(text) != script_of(" ".join(stated)) or (theirs is not None and own is not None and theirs is not own):
         return any(_is_own(clause, theirs) and _agree(clause, theirs, text, own) for clause in stated)
     content = content_of(text, own)
     said = {word for clause in stated for word in words_of(clause, theirs)}
@@ -142,11 +138,11 @@ def _says(clauses: Sequence[_Clause], text: str, message: str) -> bool:
     return all(_is_own(clause, theirs, shared) and _agree(clause, theirs, text, own) for clause in about)
 
 
-def _answers(clauses: Sequence[_Clause], text: str, message: str, before: str) -> bool:
+def _answers(clauses: Sequence[_Clause], language: Language | None, text: str, before: str) -> bool:
     """Whether "No, never." answers a question about the same: "Do you eat meat?"."""
     asked = re.split(r"(?<=[.!?。])\s*", _folded(before).strip())[-2:]
     question = next((part for part in reversed(asked) if part.endswith("?")), "")
-    language, own = language_of(message), language_of(text)
+    own = language_of(text)
     said = " ".join(clause.text for clause in clauses)
     answer = words_of(said, language)
     if not question or language is None or not answer or answer[0] not in language.answers:

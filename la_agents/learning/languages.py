@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.resources import files
 
 __all__ = ["LANGUAGES", "Language", "content_of", "language_of", "polarity_of", "script_of", "words_of"]
@@ -29,6 +29,7 @@ class Language:
         supposed: By which something is supposed and not said.
         answers: By which a question is answered.
         small: Others that say nothing about the content.
+        known: All of them.
         is_spaced: Whether there are spaces between words.
     """
 
@@ -40,23 +41,18 @@ class Language:
     supposed: frozenset[str]
     answers: frozenset[str]
     small: frozenset[str]
+    known: frozenset[str]
     is_spaced: bool = True
-
-    @property
-    def known(self) -> frozenset[str]:
-        """All words of the language that are listed."""
-        return frozenset().union(*(getattr(self, field.name) for field in fields(self) if field.name != "is_spaced"))
 
 
 def _read() -> dict[str, Language]:
     listed = json.loads((files(__package__) / "languages.json").read_text(encoding="utf-8"))
-    return {
-        name: Language(
-            **{each: frozenset(listing.split()) for each, listing in words.items() if each != "is_spaced"},
-            is_spaced=words.get("is_spaced", True),
-        )
-        for name, words in listed.items()
-    }
+    languages = {}
+    for name, words in listed.items():
+        is_spaced = words.pop("is_spaced", True)
+        kinds = {kind: frozenset(listing.split()) for kind, listing in words.items()}
+        languages[name] = Language(**kinds, known=frozenset().union(*kinds.values()), is_spaced=is_spaced)
+    return languages
 
 
 LANGUAGES = _read()
@@ -100,11 +96,18 @@ def _scripts(text: str) -> Iterator[str]:
             yield "CJK" if name in ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA") else name
 
 
-def language_of(text: str) -> Language | None:
-    """The language of a folded text by its small words; None if it is none of these, or cannot be told."""
+def language_of(text: str, context: str = "") -> Language | None:
+    """The language of a folded text by its small words, in doubt by those of what stands around it.
+
+    None if it is none of these, or cannot be told.
+    """
     if script_of(text) == "CJK":
         return LANGUAGES["ja" if re.search(r"[\u3040-\u30ff]", text) else "zh"]
-    words = _WORD.findall(text)
-    hits = {name: sum(word in each.known for word in words) for name, each in LANGUAGES.items() if each.is_spaced}
+    words, around = _WORD.findall(text), _WORD.findall(context)
+    hits = {
+        name: (sum(word in each.known for word in words), sum(word in each.known for word in around))
+        for name, each in LANGUAGES.items()
+        if each.is_spaced
+    }
     best = max(hits, key=lambda name: hits[name])  # the first of equals: English
-    return LANGUAGES[best] if hits[best] else None
+    return LANGUAGES[best] if any(hits[best]) else None

@@ -6,7 +6,7 @@ there. "Write a story set in the future." and "Explain why the sky is always blu
 
 from __future__ import annotations
 
-from la_agents.learning.phrases import WORDS_OF_ORDER, Rule, one_of, pattern
+from la_agents.learning.phrases import WORDS_OF_ORDER, WORDS_OF_SPEECH, Rule, one_of, pattern
 
 __all__ = ["ORDERS"]
 
@@ -28,7 +28,7 @@ _DO = one_of(
     (?:call|address) me(?! (?:again|back|later|when)\b), refer to me"""
 )
 _KEPT = r"keep (?:it|things|answers|replies|responses|explanations|your \w+)"
-_SPEECH = rf"(?:{_SPEAK}{WORDS_OF_ORDER}?|be (?:more |very |really )?{_MANNER}|{_KEPT} (?:\w+ )?{_MANNER})"
+_SPEECH = rf"(?:{_SPEAK}{WORDS_OF_SPEECH}?|be (?:more |very |really )?{_MANNER}|{_KEPT} (?:\w+ )?{_MANNER})"
 _ORDER = rf"(?:{_SPEECH}|{_DO}{WORDS_OF_ORDER}|keep your \w+ (?:under|below|to|within){WORDS_OF_ORDER}|apologi[sz]e)"
 _LASTING = r"(?:from now on|from here on|going forward|henceforth)"
 _SHUNNED = one_of(

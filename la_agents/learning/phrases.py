@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from la_agents.preferences.preference import Scope
 
-__all__ = ["DOING", "LANGUAGE", "SUBSTANCE", "THINGS", "WORDS_OF_ORDER", "Rule", "one_of", "pattern"]
+__all__ = ["DOING", "LANGUAGE", "SUBSTANCE", "THINGS", "WORDS_OF_ORDER", "WORDS_OF_SPEECH", "Rule", "one_of", "pattern"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,10 @@ SUBSTANCE = _listed(rf"(?:[\w-]+'s wort|[\w-]*\d[\w-]*|{_THING})", _AND)
 """What somebody is allergic to."""
 
 _SYSTEM = r"the (?:(?:oxford|serial) comma|(?:metric|imperial) system|24-hour clock)"
-_ORDERED = rf"(?:{_SYSTEM}|(?!{_POINTING}|the\b)(?:{_WORD}|\d+|[\"“][^\"“”]{{1,30}}[\"”]))"
+_SPOKEN = rf"(?!{_POINTING})(?:{_WORD}|\d+|[\"“][^\"“”]{{1,30}}[\"”])"
+_ORDERED = rf"(?:{_SYSTEM}|(?!the\b){_SPOKEN})"
 WORDS_OF_ORDER = rf"(?: {_ORDERED}(?:[,:]? {_ORDERED}){{0,19}})"
 """What an order is about; short quotations may be in it."""
+
+WORDS_OF_SPEECH = rf"(?: {_SPOKEN}(?:[,:]? {_SPOKEN}){{0,19}})"
+"""How to answer; "the" points at nothing there."""

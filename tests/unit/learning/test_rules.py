@@ -50,6 +50,7 @@ def learned(*said: str | BaseMessage) -> list[str]:
         ("From now on, keep it short.", "Keep it short.", "always"),
         ("Going forward, cite your sources.", "Cite your sources.", "always"),
         ("Answer in German from now on, please.", "Answer in German.", "always"),
+        ("Always answer with the word teacup.", "Always answer with the word teacup.", "always"),
         ("stop using emojis", "Stop using emojis.", "always"),
         ("No more tables, please.", "No more tables.", "always"),
         ('Never start with "Sure".', 'Never start with "Sure".', "always"),
