@@ -108,7 +108,11 @@ class _Remember(BaseModel):
 
 
 class RememberPreference(_PreferenceTool):
-    """Stores one preference, consolidated with what is known."""
+    """Stores one preference, consolidated with what is known.
+
+    It counts as inferred: an agent may have read it anywhere. So it changes nothing that the user has said; what
+    contradicts that waits for approval.
+    """
 
     name: str = "remember_preference"
     description: str = (
@@ -125,8 +129,11 @@ class RememberPreference(_PreferenceTool):
         if self.require_approval:
             proposed = self.store.proposals.add(user, [{"text": text, "scope": scope, "source": "inferred"}])
             return f"Noted; it applies once the user approves it: {text}" if proposed else f"Noted before: {text}"
-        preference = self.store.add(user, text, scope=scope, source="inferred")  # it may stem from anywhere
-        return f"Remembered {_line(preference)}" if preference.num_said == 1 else f"Known already: {_line(preference)}"
+        known = {each.id for each in self.store.list(user)}
+        preference = self.store.add(user, text, scope=scope, source="inferred")
+        if preference.state == "pending":
+            return f"Noted; it applies once the user approves it, since it is against what they said: {text}"
+        return f"{'Known already:' if preference.id in known else 'Remembered'} {_line(preference)}"
 
 
 class _Recall(BaseModel):
@@ -158,7 +165,7 @@ class _Update(BaseModel):
 
 
 class UpdatePreference(_PreferenceTool):
-    """Changes the wording or the scope of one preference."""
+    """Changes the wording or the scope of one preference; of what the user has said it proposes the change."""
 
     name: str = "update_preference"
     description: str = "Change a stored preference after the user corrected it."
@@ -173,8 +180,21 @@ class UpdatePreference(_PreferenceTool):
         if not changes:
             msg = "Nothing to change was given. Call update_preference again with text or scope."
             raise ToolException(msg)
+        meant = self._meant(user, preference)
+        if meant.source != "inferred":  # the user's word, which a model's does not change
+            draft = {
+                "scope": meant.scope,
+                "text": meant.text,
+                **changes,
+                "source": "inferred",
+                "supersedes": [meant.id],
+            }
+            if not self.store.proposals.add(user, [draft]):
+                msg = "The user has said this, and only other words can be proposed. Ask the user to change it."
+                raise ToolException(msg)
+            return f"Noted; it applies once the user approves it: {draft['text']}"
         try:
-            return f"Changed to {_line(self.store.update(user, self._meant(user, preference).id, **changes))}"
+            return f"Changed to {_line(self.store.update(user, meant.id, **changes))}"
         except PreferenceNotFoundError as error:  # somebody else forgot it meanwhile
             msg = f"There is no preference {preference!r} any more. Call recall_preferences."
             raise ToolException(msg) from error

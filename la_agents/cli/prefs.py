@@ -48,7 +48,12 @@ def add(
     store: StoreOption = None,
 ) -> None:
     """Store a preference; prints its id."""
-    answer(_open(ctx, store).add(user, text, **given(scope=scope, weight=weight)).id)
+    from la_agents.preferences.suggestion import suggested_scope
+
+    added = _open(ctx, store).add(user, text, **given(scope=scope, weight=weight))
+    answer(added.id)
+    if scope is None and suggested_scope(text) != added.scope:
+        note(f"It may matter to every call: la-agents prefs update {added.id} --scope always --user {user}")
 
 
 @app.command("list")
@@ -304,5 +309,5 @@ def _receipt(purged: Purged) -> str:
     )
 
 
-for command in (review.pending, review.approve, review.reject):
+for command in (review.pending, review.approve, review.reject, review.conflicts, review.decide):
     app.command()(command)

@@ -1,7 +1,8 @@
-"""`la-agents prefs pending`, `approve` and `reject`: what was proposed about a user and waits for their word."""
+"""`la-agents prefs pending`, `approve`, `reject`, `conflicts` and `decide`: what waits for its user's word."""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +13,9 @@ from la_agents.cli.terminal import note, print_json
 
 if TYPE_CHECKING:
     from la_agents.preferences.proposals import Proposals
+    from la_agents.preferences.store import PreferenceStore
 
-__all__ = ["approve", "pending", "reject"]
+__all__ = ["approve", "conflicts", "decide", "pending", "reject"]
 
 ProposalArgument = Annotated[str, typer.Argument(metavar="ID", help="As `prefs pending` shows it.")]
 
@@ -24,8 +26,11 @@ def pending(ctx: typer.Context, user: UserOption, as_json: JsonOption = False, s
     if as_json:
         print_json([preference.model_dump(mode="json") for preference in waiting])
     elif waiting:
-        rows = [(p.id, p.scope, f"{p.confidence:.2f}", p.text, str(p.metadata.get("evidence", ""))) for p in waiting]
-        print_table(("id", "scope", "confidence", "preference", "said"), rows)
+        rows = [
+            (p.id, p.scope, f"{p.confidence:.2f}", p.text, str(p.metadata.get("evidence", "")), " ".join(p.supersedes))
+            for p in waiting
+        ]
+        print_table(("id", "scope", "confidence", "preference", "said", "would replace"), rows)
     else:
         note("Nothing waits for approval.")
 
@@ -42,5 +47,51 @@ def reject(ctx: typer.Context, id: ProposalArgument, user: UserOption, store: St
     note(f"Rejected {id}.")
 
 
+class Keep(str, Enum):
+    """Which of two stays."""
+
+    both = "both"
+    newer = "newer"
+    older = "older"
+
+
+def conflicts(ctx: typer.Context, user: UserOption, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """Show pairs of preferences that may contradict or repeat each other, the most similar first."""
+    found = _open(ctx, store).conflicts(user)
+    if as_json:
+        print_json(
+            [
+                {
+                    "older": conflict.older.model_dump(mode="json"),
+                    "newer": conflict.newer.model_dump(mode="json"),
+                    "similarity": conflict.similarity,
+                }
+                for conflict in found
+            ]
+        )
+    elif found:
+        rows = [(f"{c.similarity:.2f}", c.older.id, c.older.text, c.newer.id, c.newer.text) for c in found]
+        print_table(("similarity", "older", "", "newer", ""), rows)
+    else:
+        note("Nothing may conflict.")
+
+
+def decide(
+    ctx: typer.Context,
+    older: Annotated[str, typer.Argument(metavar="OLDER", help="As `prefs conflicts` shows it.")],
+    newer: Annotated[str, typer.Argument(metavar="NEWER", help="As `prefs conflicts` shows it.")],
+    user: UserOption,
+    keep: Annotated[Keep, typer.Option("--keep", help="Which of the two stays.")],
+    store: StoreOption = None,
+) -> None:
+    """Settle a possible conflict; it is not shown again."""
+    _open(ctx, store).decide(user, older, newer, keep=keep.value)
+    note(f"Kept {keep.value}.")
+
+
 def _proposals(ctx: typer.Context, store: str | None) -> Proposals:
-    return ctx.with_resource(settings_of(ctx, store).open_store()).proposals
+    return _open(ctx, store).proposals
+
+
+def _open(ctx: typer.Context, store: str | None) -> PreferenceStore:
+    return ctx.with_resource(settings_of(ctx, store).open_store())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from la_agents.preferences.preference import Preference, ScoredPreference
     from la_agents.preferences.shared import SharedPreferences
     from la_agents.preferences.store import PreferenceStore
+    from la_agents.preferences.suggestion import suggested_scope
 
 __all__ = [
     "Change",
@@ -37,6 +38,7 @@ __all__ = [
     "PreferenceStore",
     "ScoredPreference",
     "SharedPreferences",
+    "suggested_scope",
 ]
 
 __getattr__, __dir__ = names_of(
@@ -54,5 +56,6 @@ __getattr__, __dir__ = names_of(
         "CoreConsolidator": "consolidation.judging",
         "ScoredPreference": "preference",
         "SharedPreferences": "shared",
+        "suggested_scope": "suggestion",
     },
 )

@@ -183,7 +183,7 @@ def rejected(record: StoredPreference, operation: Operation) -> StoredPreference
 
 
 def kept_beside(record: StoredPreference, digest: str, operation: Operation) -> StoredPreference:
-    """The preference with the decision that it stands beside another one, whose words have this digest."""
+    """The preference with the decision that it stands beside another one; the digest is of both texts."""
     kept = [each for each in record.preference.kept_beside if each != digest][1 - MAX_LINKS :]
     return _changed(record, operation, {"kept_beside": (*kept, digest)}, kind="decided", why="kept by its user")
 

@@ -172,7 +172,7 @@ class Preference(PreferenceDraft):
         superseded_until: When the other one expires, so that this one applies again; None for never.
         forgotten_at: When it was forgotten.
         review: That it was proposed and is not approved; None for whatever needs no approval.
-        kept_beside: Digests of the words of others, beside which its user decided to keep it.
+        kept_beside: Digests of its words with those of others, beside which its user decided to keep it.
     """
 
     id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["content_words", "folded"]
+__all__ = ["content_words", "english_share", "folded"]
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\ufe0e\ufe0f\ufeff"))
 _QUOTES = str.maketrans("\u2018\u2019\u02bc", "'''")
@@ -45,6 +45,12 @@ _FUNCTION_WORDS = """
     don
 """
 _SMALL = frozenset(_FUNCTION_WORDS.split())
+_FEW_WORDS = 3
+_ENGLISH = _SMALL - frozenset(
+    re.split(" ", "a also am an as do he in it me no on so was will or at over her by i all most fan may")
+)
+"""Those that few other languages have, too."""
+
 _WORD = re.compile(r"[^\s_!-/:-@\[-`{-~]+")  # with its combining marks, which are no letters to `\w`
 
 
@@ -55,3 +61,9 @@ def content_words(text: str) -> frozenset[str]:
         for word in _WORD.findall(folded(text))
         if word not in _SMALL
     )
+
+
+def english_share(text: str) -> float | None:
+    """The share of a text's words, in [0, 1], that are function words of English; None if it has too few words."""
+    words = [word for word in _WORD.findall(folded(text)) if len(word) > 1 or word in "ai"]
+    return sum(word in _ENGLISH for word in words) / len(words) if len(words) >= _FEW_WORDS else None

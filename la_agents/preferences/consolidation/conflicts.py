@@ -1,7 +1,7 @@
 """Possible conflicts: preferences of one user that are near each other, of which nobody is sure what they say together.
 
 Nearness by embedding tells what is about the same, not whether it agrees; so nothing is changed for it. The user
-decides, and what was decided is kept with both, by a digest of the other's words.
+decides, and what was decided is kept with both, by a digest of their words.
 """
 
 from __future__ import annotations
@@ -52,13 +52,12 @@ def possible_conflicts(active: Sequence[StoredPreference], at_most: int) -> list
     if len(records) < 2:
         return []
     vectors = unit(np.stack([record.vector for record in records if record.vector is not None]))
-    digests = [words_digest(record.preference.text) for record in records]
     found: list[tuple[float, int, int]] = []
     for start in range(0, len(records), _ROWS):
         block = vectors[start : start + _ROWS] @ vectors.T
         for row, column in np.argwhere(block >= LEAST_SIMILARITY):
             older, newer = start + int(row), int(column)
-            if older < newer and not _is_decided(records[older], records[newer], digests[older], digests[newer]):
+            if older < newer and not _is_decided(records[older].preference, records[newer].preference):
                 found.append((float(block[row, column]), older, newer))
         found = sorted(found, reverse=True)[:at_most]
     return [
@@ -70,10 +69,8 @@ def possible_conflicts(active: Sequence[StoredPreference], at_most: int) -> list
 def decided(older: StoredPreference, newer: StoredPreference, keep: Keep, at: Operation) -> list[StoredPreference]:
     """Both records as their user has decided."""
     if keep == "both":
-        return [
-            kept_beside(older, words_digest(newer.preference.text), at),
-            kept_beside(newer, words_digest(older.preference.text), at),
-        ]
+        pair = _digest(older.preference, newer.preference)
+        return [kept_beside(older, pair, at), kept_beside(newer, pair, at)]
     kept, gone = (newer, older) if keep == "newer" else (older, newer)
     return [superseded(gone, kept.preference.id, at, f"its user keeps the {keep} one", kept.preference.expires_at)]
 
@@ -85,10 +82,11 @@ def check_keep(keep: str) -> None:
         raise ConfigurationError(msg)
 
 
-def words_digest(text: str) -> str:
-    """What stands for the words of a text in another one's record."""
-    return hashlib.blake2b(folded(text).encode(), digest_size=8).hexdigest()
+def _is_decided(one: Preference, other: Preference) -> bool:
+    return bool(one.kept_beside or other.kept_beside) and _digest(one, other) in (*one.kept_beside, *other.kept_beside)
 
 
-def _is_decided(one: StoredPreference, other: StoredPreference, digest: str, other_digest: str) -> bool:
-    return other_digest in one.preference.kept_beside or digest in other.preference.kept_beside
+def _digest(one: Preference, other: Preference) -> str:
+    """What stands for two texts: other words are another question."""
+    words = sorted((folded(one.text), folded(other.text)))
+    return hashlib.blake2b("\n".join(words).encode(), digest_size=8).hexdigest()

@@ -38,21 +38,22 @@ class Reading:
         topic: What it claims a value for; None if it claims nothing for sure.
         value: The value.
         why: What a contradiction about this topic is called, in words.
-        names: The words that are written with a capital: "turkey" is not "Turkey".
+        names: The words that are written with a capital: "turkey" is not "Turkey". None if
+            the text has no capitals, or nothing else: then they tell nothing.
     """
 
     words: str
     topic: tuple[str, ...] | None = None
     value: str = ""
     why: str = ""
-    names: frozenset[str] = frozenset()
+    names: frozenset[str] | None = None
 
 
 def contradict(one: Reading, other: Reading) -> bool:
     """Whether both claim a value for the same topic, and not the same."""
     if one.topic is None or one.topic != other.topic or one.value == other.value:
         return False
-    return one.topic[0] in ("slot", "pole") or one.names == other.names
+    return one.topic[0] in ("slot", "pole") or None in (one.names, other.names) or one.names == other.names
 
 
 def read(text: str) -> Reading:
@@ -142,9 +143,11 @@ def _about(frame: str, rest: str, value: str) -> _Claim | None:
     return (frame, rest), value, "the opposite in the same words"
 
 
-def _names(text: str) -> frozenset[str]:
+def _names(text: str) -> frozenset[str] | None:
     """The words with a capital, but the first and "I"."""
-    words = [word for word in re.findall(r"[^\W\d_]\w*", text)[1:] if word.partition("'")[0] != "I"]
+    if text == text.lower() or text == text.upper():
+        return None
+    words = [word for word in re.findall(r"[^\W\d_]\w*", text)[1:] if word != "I"]
     return frozenset(word for word in words if word[0].isupper())
 
 

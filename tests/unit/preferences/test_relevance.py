@@ -23,7 +23,7 @@ from la_agents.preferences.embedding.bundled import BundledEmbeddings
 from la_agents.preferences.retrieval.ranking import estimate_tokens, floor_among
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from tests.data_folder import data_folder
-from tests.unit.faces.test_faces import WordEmbeddings
+from tests.word_embeddings import WordEmbeddings
 
 
 def test_questions_find_their_preferences_more_often_and_wrong_ones_less() -> None:
@@ -77,7 +77,7 @@ def test_three_wordings_of_one_wish_do_not_fill_the_list(store: PreferenceStore)
             "Recommend a jazz album.",
         ),
         (
-            ["I like short code examples.", "I prefer concise code samples."],
+            ["I like short code examples.", "I prefer short code samples."],
             ["I use Python 3.12.", "I work with asyncio a lot."],
             "Show me code for an HTTP server.",
         ),
