@@ -70,7 +70,7 @@ FOLLOWING = pattern(rf"so{_WORD}{{2,20}}|(?:plan|book|schedule|order|reserve){_W
 
 QUESTION = pattern(
     r"(?:what|what's|which|who|where|where's|when|why|how|is|are|do|does|can|could|would|will|should|have|has)"
-    rf"{_WORD}{{3,20}}"
+    rf"{_WORD}{{3,20}}|what else|got (?:some|any)|any (?:ideas|tips|suggestions|recommendations|advice)"
 )
 """A question of some words that speaks of no text and points at nothing: after a statement it is about something "
 "else."""

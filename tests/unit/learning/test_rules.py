@@ -73,6 +73,7 @@ def test_plain_statements_are_found(said: str, text: str, scope: str) -> None:
         ("I don't eat meat. Can you suggest a restaurant in Rome?", ["I don't eat meat."]),
         ("What should we cook on Sunday? I'm allergic to shellfish.", ["I'm allergic to shellfish."]),
         ("Going forward, cite your sources. When was the printing press invented?", ["Cite your sources."]),
+        ("I prefer tea. Got some?", ["I prefer tea."]),
         ("I'm vegan.\nI love hiking.", ["I'm vegan.", "I love hiking."]),
     ],
 )
