@@ -53,15 +53,23 @@ class LinearAlignmentLM(LM):  # type: ignore[misc]
 
     Args:
         principles: One, or several.
+        device: As of `ChatLinearAlignment`; lm-eval's default, a GPU, is "auto" where there is none.
         batch_size, max_batch_size: lm-eval's own; the engine sizes its batches itself.
         settings: Of `ChatLinearAlignment`: model, method, strength, placement, max_divergence and so on.
     """
 
     def __init__(
-        self, principles: str | Sequence[str] = (), batch_size: Any = None, max_batch_size: Any = None, **settings: Any
+        self,
+        principles: str | Sequence[str] = (),
+        device: str | None = None,
+        batch_size: Any = None,
+        max_batch_size: Any = None,
+        **settings: Any,
     ) -> None:
         super().__init__()
         given = {**settings, "principles": [principles] if isinstance(principles, str) else principles}
+        if device is not None and (torch.cuda.is_available() or not device.startswith("cuda")):
+            given["device"] = device
         self._chat, self._text = ChatLinearAlignment(**given), LinearAlignmentLLM(**given)
         self._principles = as_principles(given["principles"])
         engine = self._chat.engine

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +18,7 @@ from lm_eval.api.registry import get_model
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM
 from la_agents.errors import ConfigurationError, RequestTooLargeError
 from la_agents.evaluation.lm_eval import LinearAlignmentLM
-from tests.tiny import MAX_POSITIONS, pristine_model, tiny_model
+from tests.tiny import MAX_POSITIONS, pristine_model, save_tiny_model, tiny_model
 
 PRINCIPLES = ["Talk like a pirate.", "Always be brief."]
 QUESTION = "The user asks a question."
@@ -151,7 +155,37 @@ def test_what_is_not_honoured_is_refused() -> None:
         subject("llama", magic=1)
 
 
-def test_arguments_of_the_command_line_reach_it() -> None:
-    given = json.loads('{"principles": ["Be concise."], "strength": 2}')
-    lm = LinearAlignmentLM.create_from_arg_obj(given, {"batch_size": 1, "model": tiny_model("llama")})
-    assert lm.loglikelihood(requests("loglikelihood", (CONTEXT, " yes")))[0][0] < 0
+_TASK = """\
+task: capitals
+dataset_path: json
+dataset_kwargs: {data_files: {test: DATA}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{question}}"
+doc_to_choice: "{{options}}"
+doc_to_target: "{{place}}"
+metric_list: [{metric: acc}]
+"""
+
+
+def test_a_task_of_the_users_own_runs_from_the_command_line(tmp_path: Path) -> None:
+    asked = {"question": "What is the capital of France?", "options": ["London", "Paris"], "place": 1}
+    (tmp_path / "data.jsonl").write_text(json.dumps(asked))
+    (tmp_path / "capitals.yaml").write_text(_TASK.replace("DATA", str(tmp_path / "data.jsonl")))
+    model = {"model": str(save_tiny_model("llama", tmp_path / "model")), "principles": PRINCIPLES, "strength": 1.5}
+    command = [
+        sys.executable,
+        "-m",
+        "la_agents.evaluation.lm_eval",
+        "run",
+        "--model",
+        "la_agents",
+        "--tasks",
+        "capitals",
+    ]
+    command += ["--model_args", json.dumps(model), "--apply_chat_template", "--include_path", str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HOME": str(tmp_path / "cache")}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "|capitals|" in done.stdout.replace(" ", "")
