@@ -550,3 +550,14 @@ def test_nothing_is_renewed_while_the_sweeper_is_at_work(tmp_path: Path, clock: 
         store._shards.delete_expired = swept  # type: ignore[method-assign]
         store.sweep_ttl()
         assert held == [True]
+
+
+def test_what_langmem_writes_is_inferred_and_waits_where_it_would_reword_the_user(chroma: ChromaStore) -> None:
+    chroma.put(("preferences", "alice"), "a", {"content": "I ski."})
+    assert chroma.preferences.get("alice", "a").source == "inferred"
+    chroma.put(("preferences", "alice"), "a", {"content": "I sail."})
+    said = chroma.preferences.add("alice", "I'm allergic to nuts.", scope="always")
+    chroma.put(("preferences", "alice"), said.id, {"content": "I'm not allergic to anything."})
+    assert [each.text for each in chroma.preferences.list("alice")] == ["I sail.", "I'm allergic to nuts."]
+    (waiting,) = chroma.preferences.proposals.list("alice")
+    assert (waiting.scope, waiting.supersedes) == ("always", (said.id,))

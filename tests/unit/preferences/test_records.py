@@ -197,6 +197,15 @@ def test_an_imported_history_is_bounded(store: PreferenceStore) -> None:
     assert len(metadata["history"]) <= MAX_HISTORY_CHARS + 2_000
 
 
+def test_a_bare_line_imported_again_changes_nothing(store: PreferenceStore, at: Any) -> None:
+    store.import_("alice", io.StringIO('{"text": "I ski."}'))
+    before = store.list("alice")
+    at(days=1)
+    store.import_("alice", io.StringIO('{"text": "I ski."}'))
+    assert store.list("alice") == before
+    assert len(store.history("alice", before[0].id)) == 1
+
+
 # Operations
 
 
