@@ -29,9 +29,9 @@ class PreferenceItems:
     """Items under `("preferences", user_id)`: the key is the preference's id, the value has its fields.
 
     Values are written with at least `text`; the rest keeps its defaults, or stays as it is. A value with `content`
-    instead is LangMem's: what an agent concluded, so it counts as inferred, and one for the key of what the user has said
-    waits as a proposal. A deleted item is a forgotten preference: `PreferenceStore.undo` brings it back. Preferences are always indexed,
-    and are not consolidated when they are written by key.
+    instead is LangMem's: what an agent concluded. It counts as inferred, and waits as a proposal if its key is that of
+    what the user has said. A deleted item is a forgotten preference: `PreferenceStore.undo` brings it back. Preferences
+    are always indexed, and are not consolidated when they are written by key.
     """
 
     def __init__(self, store: PreferenceStore) -> None:

@@ -277,3 +277,27 @@ def test_a_store_where_others_may_write_is_not_repaired(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="stop the server and repair with path="):
             store.verify(repair=True)
         assert store.count("alice") == 1
+
+
+def test_settings_of_a_newer_release_are_passed_over_and_kept(store: PreferenceStore) -> None:
+    store.add("alice", "I ski.")
+    shards = store._ledger.shards
+    root = shards.client().get_collection(store.name)
+    root.modify(metadata={**root.metadata, "tier": "gold"})
+    shards.forget()
+    assert store.count("alice") == 1
+    store.migrate(3)
+    assert shards.client().get_collection(store.name).metadata["tier"] == "gold"
+    assert store.count("alice") == 1
+
+
+def test_metadata_of_any_depth_is_stored_or_refused_by_name(store: PreferenceStore) -> None:
+    for depth in (10, 200, 500, 5_000, 100_000):
+        deep: dict[str, Any] = {}
+        for _ in range(depth):
+            deep = {"a": deep}
+        try:
+            store.add("alice", f"I ski {depth}.", metadata=deep)
+        except InvalidPreferenceError as error:
+            assert "metadata" in str(error)  # noqa: PT017
+    assert store.list("alice")[0].text == "I ski 10."
