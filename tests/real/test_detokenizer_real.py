@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from la_agents.models import LoadedModel
-from tests.unit.engine.test_detokenizer import REPLACEMENT, TEXTS, decode, encode, stream
+from tests.streamed_text import REPLACEMENT, TEXTS, decode, encode, stream
 
 examples = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

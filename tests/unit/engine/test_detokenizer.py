@@ -9,22 +9,10 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
 
 from la_agents.engine.detokenizer import Detokenizer
+from tests.streamed_text import REPLACEMENT, TEXTS, decode, encode, stream
 from tests.tiny import FAMILIES, tiny_tokenizer
-
-TEXTS = (
-    "plain words, and some more.",
-    "  two leading spaces, trailing ones  ",
-    "line\n\nbreaks\tand tabs\n",
-    "Ça va très bien ? Übermäßig. naïve cafe\N{COMBINING ACUTE ACCENT}s",
-    "東京は晴れです。 こんにちは",
-    "emoji 😀 and 👩‍👩‍👧‍👦 family, flag 🇫🇷, skin 👍🏽!",
-    "مرحبا बिल्ली 🇩🇪",
-    "don't , I 'm . spaces before ! punctuation ?",
-)
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 @functools.cache
@@ -33,19 +21,6 @@ def small_vocabulary(family: str) -> tuple[str, ...]:
     tokenizer = tiny_tokenizer(family)
     texts = {tokenizer.decode([i]) for i in range(len(tokenizer))}
     return tuple(sorted(t for t in texts if t.strip() and REPLACEMENT not in t))
-
-
-def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    return tokenizer.encode(text, add_special_tokens=False)
-
-
-def decode(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> str:
-    return tokenizer.decode(ids, skip_special_tokens=True)
-
-
-def stream(tokenizer: PreTrainedTokenizerFast, ids: list[int], stop: tuple[str, ...] = ()) -> list[str]:
-    detokenizer = Detokenizer(tokenizer, stop)
-    return [*(detokenizer.push(i) for i in ids), detokenizer.flush()]
 
 
 class Characters:

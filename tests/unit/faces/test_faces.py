@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.embeddings import Embeddings
 from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
@@ -24,24 +21,11 @@ from la_agents.calls.builder import CallBuilder
 from la_agents.errors import ConfigurationError, PromptError, UserNotSpecifiedError
 from tests.engine_tools import fresh_model
 from tests.tiny import FAMILIES, tiny_model
+from tests.word_embeddings import WordEmbeddings
 
 Face = ChatLinearAlignment | LinearAlignmentLLM
 FACES = [ChatLinearAlignment, LinearAlignmentLLM]
 QUESTION = "What should I cook tonight?"
-
-
-class WordEmbeddings(Embeddings):
-    """Bags of words, hashed: real similarity without a model."""
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [self.embed_query(text) for text in texts]
-
-    def embed_query(self, text: str) -> list[float]:
-        vector = [1e-3] * 64
-        for word in text.lower().split():
-            vector[hashlib.sha256(word.encode()).digest()[0] % 64] += 1.0
-        norm = math.hypot(*vector)
-        return [x / norm for x in vector]
 
 
 @pytest.fixture

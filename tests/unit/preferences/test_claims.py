@@ -18,13 +18,12 @@ from la_agents.preferences.storage.records import record_id
 from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.store import PreferenceStore
 from la_agents.preferences.writing import new_record
-from tests.unit.preferences.test_server import url  # noqa: F401
 
 USER = "alice"
 
 
 @pytest.fixture
-def store(url: str, request: pytest.FixtureRequest) -> Iterator[PreferenceStore]:  # noqa: F811
+def store(url: str, request: pytest.FixtureRequest) -> Iterator[PreferenceStore]:
     name = f"claims-{abs(hash(request.node.name))}"
     with PreferenceStore(url=url, name=name, embeddings=DeterministicFakeEmbedding(size=4)) as store:
         yield store

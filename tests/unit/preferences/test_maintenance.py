@@ -17,30 +17,15 @@ from typing import Any
 import chromadb
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from la_agents.cli import app
 from la_agents.errors import ConfigurationError, StoreUnavailableError
 from la_agents.preferences.storage.records import claim_of, user_digest
 from la_agents.preferences.store import PreferenceStore
-
-SECRET = "xyzzyplugh"
-
+from tests.unit.preferences.store_tools import SECRET, open_store, run
 
 ALICE = user_digest("alice")
-
-
-def open_store(folder: Path) -> PreferenceStore:
-    return PreferenceStore(folder, embeddings=DeterministicFakeEmbedding(size=8))
-
-
-def files_with(folder: Path, text: str) -> list[str]:
-    found = [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
-    return [str(path.relative_to(folder)) for path in found]
-
-
-def run(store: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["--store", str(store), "prefs", *arguments])
 
 
 def ids_in(metadata: Mapping[str, Any], *ids: str) -> list[str]:
@@ -124,6 +109,7 @@ HOLDER = """
 import sys
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from la_agents.preferences.store import PreferenceStore
+from tests.unit.preferences.store_tools import SECRET, files_with, open_store, run
 store = PreferenceStore(sys.argv[1], embeddings=DeterministicFakeEmbedding(size=8))
 store.add("alice", "I ski.")
 print("ready", flush=True)

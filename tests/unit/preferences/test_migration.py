@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.store import PreferenceStore
-from tests.unit.preferences.test_maintenance import open_store
+from tests.unit.preferences.store_tools import cut_off_between_switch_and_drop, open_store
 
 
 def test_shards_can_be_changed_and_every_open_store_follows(tmp_path: Path) -> None:
@@ -100,21 +98,6 @@ def test_a_rebuild_that_is_cut_off_changes_nothing_and_can_be_done_again(tmp_pat
         assert store.migrate(5) == 1_001
         assert store.list("alice") == kept
         assert store.verify().is_sound
-
-
-def cut_off_between_switch_and_drop(store: PreferenceStore) -> None:
-    """What a migration leaves that is killed once it has recorded the new shards and before it drops the old ones."""
-    shards = store._ledger.shards
-    old = shards.settings()
-    assert old is not None
-    new = replace(old, generation=old.generation + 1)
-    for number in range(old.num_shards):
-        for shard in shards.collections():
-            if shard.name == old.shard_name(shards.name, number):
-                got: Any = shard.get(include=["embeddings", "documents", "metadatas"])
-                columns = {name: got[name] for name in ("ids", "embeddings", "documents", "metadatas")}
-                shards.collection(new.shard_name(shards.name, number)).add(**columns)
-    shards.switch(new)
 
 
 def test_a_migration_that_is_cut_off_before_the_old_shards_go_loses_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from la_agents.preferences.record import StoredPreference
 from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.storage.user_records import UserRecords
 from la_agents.preferences.store import PreferenceStore
-from tests.unit.preferences.test_server import url  # noqa: F401
 
 WORKER = """
 import json, sys
@@ -48,7 +47,7 @@ with ThreadPoolExecutor(2) as pool:
 """
 
 
-def test_four_processes_with_threads_on_the_same_users(url: str) -> None:  # noqa: F811
+def test_four_processes_with_threads_on_the_same_users(url: str) -> None:
     workers = [
         subprocess.Popen([sys.executable, "-c", WORKER, url, str(n)], stdout=subprocess.PIPE, text=True)
         for n in range(4)
@@ -81,7 +80,7 @@ class Interrupted(UserRecords):
         super().write(user, records, places)
 
 
-def test_the_same_said_between_another_ones_reading_and_writing_is_stored_once(url: str) -> None:  # noqa: F811
+def test_the_same_said_between_another_ones_reading_and_writing_is_stored_once(url: str) -> None:
     fake = DeterministicFakeEmbedding(size=8)
     with PreferenceStore(url=url, name="raced", embeddings=fake) as other:
         theirs: list[Preference] = []
@@ -115,7 +114,7 @@ for n in range(5):
 """
 
 
-def test_two_processes_that_are_told_the_same_leave_no_duplicates(url: str) -> None:  # noqa: F811
+def test_two_processes_that_are_told_the_same_leave_no_duplicates(url: str) -> None:
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     sayers = [subprocess.Popen([sys.executable, "-c", SAYER, url], **pipes) for _ in range(2)]
     for sayer in sayers:

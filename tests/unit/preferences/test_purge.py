@@ -14,7 +14,7 @@ import pytest
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.storage.folder_gates import FolderGate
 from la_agents.preferences.store import PreferenceStore
-from tests.unit.preferences.test_maintenance import SECRET, files_with, open_store, run
+from tests.unit.preferences.store_tools import SECRET, files_with, open_store, run
 
 
 @pytest.mark.parametrize("num_kept", [2, 99, 100, 250])  # Chroma writes an index to its files at every 100th record

@@ -23,7 +23,7 @@ from la_agents.preferences.embedding.bundled import BundledEmbeddings
 from la_agents.preferences.retrieval.ranking import estimate_tokens, floor_among
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from tests.data_folder import data_folder
-from tests.unit.faces.test_faces import WordEmbeddings
+from tests.word_embeddings import WordEmbeddings
 
 
 def test_questions_find_their_preferences_more_often_and_wrong_ones_less() -> None:

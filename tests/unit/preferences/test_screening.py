@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from la_agents.preferences.screening import flags
-from tests.unit.preferences.test_maintenance import open_store
+from tests.unit.preferences.store_tools import open_store
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,41 +12,7 @@ from chromadb.api import ClientAPI
 
 from la_agents.errors import StoreUnavailableError
 from la_agents.preferences.store import PreferenceStore
-from tests.unit.preferences.test_migration import cut_off_between_switch_and_drop
-
-RUN_SERVER = "import sys; from chromadb.cli.cli import app; sys.argv[0] = 'chroma'; app()"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    arguments = ["run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(
-        [sys.executable, "-c", RUN_SERVER, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-    )
-    try:
-        while not answers(port):
-            assert server.poll() is None, "the server ended"
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+from tests.unit.preferences.store_tools import cut_off_between_switch_and_drop
 
 
 def test_the_main_operations(url: str, tmp_path: Path) -> None:
