@@ -13,7 +13,7 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-clients test-oldest test-pythons test-soak lint types docs bench results clean
+.PHONY: help setup demo test test-wide test-clients screenshots test-oldest test-pythons test-soak lint types docs bench results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +32,10 @@ test-wide: $(READY)  ## ten minutes of the property tests on new random examples
 test-clients: $(READY)  ## the server against others' clients and a browser (chromium from the system; not part of make test)
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
+
+screenshots: $(READY)  ## pictures of the server's page for the documentation (chromium from the system)
+	@$(PIP) -e 'integrations/server[clients]'
+	$(OFFLINE) $(BIN)/python integrations/server/screenshots.py
 
 test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproject.toml allows
 	$(OFFLINE) $(OLDEST)/bin/python -m pytest

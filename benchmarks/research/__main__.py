@@ -58,20 +58,11 @@ def run(
 ) -> None:
     """Run a suite on a model; rows, tables and a picture go to the folder `--out`."""
     from benchmarks.research.suites import RESEARCH
-    from la_agents.evaluation.suites import Options
 
     if suite not in RESEARCH:
         msg = f"Expected a suite among {', '.join(RESEARCH)}, got {suite!r}."
         raise ConfigurationError(msg)
-    options = Options(
-        data=data,
-        methods=measuring.names(methods),
-        strengths=measuring.numbers(strength),
-        budgets=measuring.numbers(budget),
-        principles=measuring.names(principles),
-        limit=limit,
-        seed=seed,
-    )
+    options = measuring.options(data, methods, strength, budget, principles, limit, seed)
     measuring.show(measuring.run(Settings(model=model), suite, out, options, RESEARCH[suite]))
 
 

@@ -11,6 +11,7 @@ tone and topic do not change what the right answer is. Rows: `<task> <principle>
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,6 +141,7 @@ def _scores(lm: LinearAlignmentLM, limit: int | None) -> Iterator[tuple[str, int
     """Task, number and score of every item, by lm-eval."""
     from lm_eval.evaluator import evaluate
 
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of defaults that are meant
     found = evaluate(lm, _tasks(), limit=limit, bootstrap_iters=0, apply_chat_template=True, log_samples=True)
     for task, samples in found["samples"].items():
         for sample in samples:

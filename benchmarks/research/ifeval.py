@@ -8,6 +8,8 @@ Rows: `<instruction>/<setting>/<line of the data>`.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +60,7 @@ class Instruction:
     def text(self) -> str:
         """The instruction by itself, as IFEval words it."""
         text: str = _verifiers().INSTRUCTION_DICT[self.id](self.id).build_description(**self.kwargs)
-        return " ".join(text.split())
+        return text.strip()
 
     def adherence(self, question: str, answer: str, unaligned: str) -> float:
         """1 if the answer follows it, else 0."""
@@ -168,7 +170,8 @@ def _verifiers() -> Any:
     langdetect.DetectorFactory.seed = 0  # else the same answer may be judged otherwise the next time
     download, nltk.download = nltk.download, lambda *_, **__: False
     try:
-        from lm_eval.tasks.ifeval import instructions_registry
+        with contextlib.redirect_stdout(io.StringIO()):  # it says that it has downloaded them
+            from lm_eval.tasks.ifeval import instructions_registry
     finally:
         nltk.download = download
     return instructions_registry

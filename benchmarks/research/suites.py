@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from benchmarks.research import capability, conflict, conversation, ifeval, wordings
 from la_agents.errors import ConfigurationError
@@ -63,20 +67,19 @@ def _capability(options: Options) -> capability.Plan:
 
 _SWEPT = ("methods", "strengths", "budgets")
 
+
+def _suite(
+    module: ModuleType, plan: Callable[[Options], Any], takes: Sequence[str], data: Path = DEFAULT_QUESTIONS
+) -> Suite:
+    assert module.__file__
+    return Suite(plan, module.measure, module.report, takes, data, Path(module.__file__))
+
+
 RESEARCH = {
-    "ifeval": Suite(_ifeval, ifeval.measure, ifeval.report, takes=("data", *_SWEPT)),
-    **{
-        name: Suite(
-            partial(_conversation, name),
-            conversation.measure,
-            conversation.report,
-            takes=("data", *_SWEPT, "principles"),
-        )
-        for name in ("conversation", "drift")
-    },
-    "capability": Suite(
-        _capability, capability.measure, capability.report, takes=(*_SWEPT, "principles"), data=capability.DATA
-    ),
-    "conflict": Suite(_conflict, conflict.measure, conflict.report, takes=("data", *_SWEPT)),
-    "wordings": Suite(_wordings, wordings.measure, wordings.report, takes=("data", "principles")),
+    "ifeval": _suite(ifeval, _ifeval, ("data", *_SWEPT)),
+    "conversation": _suite(conversation, partial(_conversation, "conversation"), ("data", *_SWEPT, "principles")),
+    "drift": _suite(conversation, partial(_conversation, "drift"), ("data", *_SWEPT, "principles")),
+    "capability": _suite(capability, _capability, (*_SWEPT, "principles"), capability.DATA),
+    "conflict": _suite(conflict, _conflict, ("data", *_SWEPT)),
+    "wordings": _suite(wordings, _wordings, ("data", "principles")),
 }

@@ -1,4 +1,4 @@
-"""`la-agents evaluate`: are preferences followed, and are they found? Measured on data of your choice."""
+"""`la-agents evaluate`: how well a model follows preferences, measured on data of your choice."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ from la_agents.cli.options import ModelOption, settings_of
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    help="Measure how well preferences are followed and found.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Measure how well preferences are followed.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
@@ -40,49 +38,30 @@ def steerability(
     out: OutOption = OUT,
 ) -> None:
     """How far answers to open questions follow principles that need no judge, and what that costs."""
-    from la_agents.evaluation.suites import Options
-
-    options = Options(
-        data=data,
-        methods=measuring.names(methods),
-        strengths=measuring.numbers(strength),
-        budgets=measuring.numbers(budget),
-        principles=measuring.names(principles),
-        limit=limit,
-        seed=seed,
-    )
+    options = measuring.options(data, methods, strength, budget, principles, limit, seed)
     measuring.show(measuring.run(settings_of(ctx, model=model), "steerability", out, options))
 
 
-@app.command("prefeval-mcq")
-def prefeval_mcq(
-    ctx: typer.Context,
-    data: ChoicesOption,
-    model: ModelOption = None,
-    strength: StrengthsOption = None,
-    budget: BudgetsOption = None,
-    methods: MethodsOption = None,
-    limit: LimitOption = None,
-    seed: RepeatableSeedOption = 0,
-    out: OutOption = OUT,
-) -> None:
-    """PrefEval's classification task: is the answer that follows the preference chosen among four?"""
-    options = measuring.choice_options(data, methods, strength, budget, limit, seed)
-    measuring.show(measuring.run(settings_of(ctx, model=model), "prefeval-mcq", out, options))
+def _add_choices(name: str, summary: str) -> None:
+    """A command for a suite of choices."""
+
+    @app.command(name, help=summary)
+    def choices(
+        ctx: typer.Context,
+        data: ChoicesOption,
+        model: ModelOption = None,
+        strength: StrengthsOption = None,
+        budget: BudgetsOption = None,
+        methods: MethodsOption = None,
+        limit: LimitOption = None,
+        seed: RepeatableSeedOption = 0,
+        out: OutOption = OUT,
+    ) -> None:
+        options = measuring.options(data, methods, strength, budget, None, limit, seed)
+        measuring.show(measuring.run(settings_of(ctx, model=model), name, out, options))
 
 
-@app.command("personal-preference")
-def personal_preference(
-    ctx: typer.Context,
-    data: ChoicesOption,
-    model: ModelOption = None,
-    strength: StrengthsOption = None,
-    budget: BudgetsOption = None,
-    methods: MethodsOption = None,
-    limit: LimitOption = None,
-    seed: RepeatableSeedOption = 0,
-    out: OutOption = OUT,
-) -> None:
-    """Four people ask one question: is the answer meant for each chosen?"""
-    options = measuring.choice_options(data, methods, strength, budget, limit, seed)
-    measuring.show(measuring.run(settings_of(ctx, model=model), "personal-preference", out, options))
+_add_choices(
+    "prefeval-mcq", "PrefEval's classification task: is the answer that follows the preference chosen among four?"
+)
+_add_choices("personal-preference", "Four people ask one question: is the answer meant for each chosen?")

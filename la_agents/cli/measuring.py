@@ -27,9 +27,9 @@ __all__ = [
     "PrinciplesOption",
     "RepeatableSeedOption",
     "StrengthsOption",
-    "choice_options",
     "names",
     "numbers",
+    "options",
     "run",
     "show",
 ]
@@ -83,19 +83,30 @@ def names(values: Sequence[str] | None) -> list[str]:
     return [part for value in values or () for part in value.replace(",", " ").split()]
 
 
-def choice_options(
-    data: Path,
+def options(
+    data: Path | None,
     methods: list[str] | None,
     strength: list[str] | None,
     budget: list[str] | None,
+    principles: list[str] | None,
     limit: int | None,
     seed: int,
 ) -> Options:
-    """The options of a suite of choices."""
+    """The options of a suite, from those of a command.
+
+    Raises:
+        ConfigurationError: a strength or a budget is no number.
+    """
     from la_agents.evaluation.suites import Options
 
     return Options(
-        data=data, methods=names(methods), strengths=numbers(strength), budgets=numbers(budget), limit=limit, seed=seed
+        data=data,
+        methods=names(methods),
+        strengths=numbers(strength),
+        budgets=numbers(budget),
+        principles=names(principles),
+        limit=limit,
+        seed=seed,
     )
 
 

@@ -26,7 +26,7 @@ from la_agents.calls.builder import CallBuilder
 from la_agents.chat_models import ChatLinearAlignment
 from la_agents.engine.engine import Engine
 from la_agents.errors import ConfigurationError, RequestTooLargeError
-from la_agents.evaluation.likelihood import Scorer
+from la_agents.evaluation.likelihood import ModelScorer
 from la_agents.evaluation.methods import policy_of
 from la_agents.llms import LinearAlignmentLLM
 from la_agents.principles import as_principles
@@ -53,15 +53,23 @@ class LinearAlignmentLM(LM):  # type: ignore[misc]
 
     Args:
         principles: One, or several.
+        device: As of `ChatLinearAlignment`; lm-eval's default, a GPU, is "auto" where there is none.
         batch_size, max_batch_size: lm-eval's own; the engine sizes its batches itself.
         settings: Of `ChatLinearAlignment`: model, method, strength, placement, max_divergence and so on.
     """
 
     def __init__(
-        self, principles: str | Sequence[str] = (), batch_size: Any = None, max_batch_size: Any = None, **settings: Any
+        self,
+        principles: str | Sequence[str] = (),
+        device: str | None = None,
+        batch_size: Any = None,
+        max_batch_size: Any = None,
+        **settings: Any,
     ) -> None:
         super().__init__()
         given = {**settings, "principles": [principles] if isinstance(principles, str) else principles}
+        if device is not None and (torch.cuda.is_available() or not device.startswith("cuda")):
+            given["device"] = device
         self._chat, self._text = ChatLinearAlignment(**given), LinearAlignmentLLM(**given)
         self._principles = as_principles(given["principles"])
         engine = self._chat.engine
@@ -69,7 +77,7 @@ class LinearAlignmentLM(LM):  # type: ignore[misc]
             msg = f"Expected a model that runs in this process, got the engine {type(engine).__name__}; give model=."
             raise ConfigurationError(msg)
         self._loaded = engine.loaded
-        self._scorer = Scorer(self._loaded)
+        self._scorer = ModelScorer(self._loaded)
         if self._chat.fluency is not None:
             msg = "Expected no fluency bound: it depends on what was decoded before, so a given text has no likelihood."
             raise ConfigurationError(msg)

@@ -61,6 +61,7 @@ class Suite:
     Attributes:
         takes: The options it honours beside `limit` and `seed`; any other one is refused.
         data: What is asked where the options name no data.
+        source: Its code, where that is not the library's: rows of another version are not continued.
     """
 
     plan: Callable[[Options], Any]
@@ -68,6 +69,7 @@ class Suite:
     report: Callable[[Path, Row, Sequence[Row]], list[Path]]
     takes: Sequence[str] = _CHOICES
     data: Path = DEFAULT_QUESTIONS
+    source: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def run_suite(
         model=subject.facts,
         seed=options.seed,
         data=checksum(options.data or chosen.data),
-        settings=plan.as_settings(),
+        settings={**plan.as_settings(), **({"source": checksum(chosen.source)} if chosen.source else {})},
     )
     with Run(out, provenance) as run:
         rows = chosen.measure(run, subject, plan, report)

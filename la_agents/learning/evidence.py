@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -24,7 +24,7 @@ __all__ = ["find_evidence"]
 _MIN_WORDS = 2
 _MIN_LETTERS = 6
 _UNSPACED = dict.fromkeys(("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"), 6) | {"CJK": 3}
-_LEAST_SHARE = 0.5
+_LEAST_SHARE = 0.6
 _MAX_PLACES = 20  # of the same words in one message
 _MAX_AROUND = 2_000  # characters before and after them, in which a quotation may begin or end
 _MIN_STEM = 4
@@ -129,13 +129,17 @@ def _says(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> boo
     stated = [clause.text for clause in clauses if not clause.is_asked]
     if script_of(text) != script_of(" ".join(stated)) or (theirs is not None and own is not None and theirs is not own):
         return any(_is_own(clause, theirs) and _agree(clause, theirs, text, own) for clause in stated)
-    content = content_of(text, own)
-    said = {word for clause in stated for word in words_of(clause, theirs)}
-    shared = {word for word in content if any(_alike(word, other) for other in said)}
-    if not content or len(shared) / len(content) < _LEAST_SHARE:
+    content, said = content_of(text, own), ", ".join(stated)
+    shared = _shared(content, words_of(said, theirs))
+    if not _is_most(shared, content):
         return False
-    about = [clause for clause in stated if _first(words_of(clause, theirs), shared) is not None]
-    return all(_is_own(clause, theirs, shared) and _agree(clause, theirs, text, own) for clause in about)
+    about = [clause for clause in stated if _shared(shared, words_of(clause, theirs))]
+    if not all(_is_own(clause, theirs, shared) for clause in about):
+        return False
+    everything = content_of(said, theirs)
+    if _is_most(_shared(everything, words_of(text, own)), everything):
+        return _agree(said, theirs, text, own)
+    return all(_agree(clause, theirs, text, own) for clause in about)
 
 
 def _answers(clauses: Sequence[_Clause], language: Language | None, text: str, before: str) -> bool:
@@ -151,13 +155,12 @@ def _answers(clauses: Sequence[_Clause], language: Language | None, text: str, b
     if language is not language_of(question) or language is not own or language.others & {*words, *answer}:
         return False
     content = content_of(text, own)
-    shared = [word for word in content if any(_alike(word, other) for other in [*words, *answer])]
-    if not content or len(shared) < len(content):
+    if not content or _shared(content, [*words, *answer]) != content:
         return False
     return polarity_of(question, language) * polarity_of(said, language) == polarity_of(text, own)
 
 
-def _is_own(clause: str, language: Language | None, about: frozenset[str] | set[str] = frozenset()) -> bool:
+def _is_own(clause: str, language: Language | None, about: frozenset[str] = frozenset()) -> bool:
     """Whether a clause speaks of its author: who is named last before what it is about, and nobody else before that."""
     if language is None:
         return True
@@ -183,7 +186,15 @@ def _agree(clause: str, theirs: Language | None, text: str, own: Language | None
     return polarity_of(clause, theirs) == polarity_of(text, own)
 
 
-def _first(words: Sequence[str], about: frozenset[str] | set[str]) -> int | None:
+def _shared(content: frozenset[str], words: Sequence[str]) -> frozenset[str]:
+    return frozenset(word for word in content if _first(words, {word}) is not None)
+
+
+def _is_most(part: frozenset[str], whole: frozenset[str]) -> bool:
+    return bool(whole) and len(part) / len(whole) >= _LEAST_SHARE
+
+
+def _first(words: Sequence[str], about: Collection[str]) -> int | None:
     return next((n for n, word in enumerate(words) if any(_alike(word, other) for other in about)), None)
 
 

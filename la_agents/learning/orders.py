@@ -50,6 +50,7 @@ ORDERS = tuple(
         rf"(?:make|be) sure (?:to |you |that you )(?P<text>(?:always|never) {_ORDER})",
         rf"i(?:'d| would)? (?:want|need|like|prefer) you to (?:always|never) {_ORDER}",
         rf"(?:{_LASTING}|in (?:the )?future),? (?:please )?(?P<text>(?:(?:always|don't|do not|never) )?{_ORDER})",
+        rf"{_LASTING},? (?P<text>no (?:more )?{_SHUNNED})",
         rf"(?P<text>(?:(?:don't|do not|never) )?{_ORDER}),? {_LASTING}",
         rf"(?:don't|do not) {_ORDER},? (?:again|any ?more|ever|ever again)",
         rf"{_WHEN}{WORDS_OF_ORDER}?, (?:(?:always|don't|never) )?{_ORDER}",

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 
 from la_agents.preferences.preference import Scope
 
-__all__ = ["DOING", "LANGUAGE", "SUBSTANCE", "THINGS", "WORDS_OF_ORDER", "WORDS_OF_SPEECH", "Rule", "one_of", "pattern"]
+__all__ = [
+    "DOING",
+    "LANGUAGE",
+    "SUBSTANCE",
+    "THINGS",
+    "WORDS_OF_ORDER",
+    "WORDS_OF_SPEECH",
+    "Rule",
+    "one_of",
+    "pattern",
+    "stems",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +30,7 @@ class Rule:
     """One form of clause: a pattern for all of it, with a group `text` if only a part is worth remembering."""
 
     pattern: re.Pattern[str]
-    scope: Scope | None  # None: always if it is about answers, else relevant
+    scope: Scope | None  # None: always if it is about answers or a whole field, else relevant
     confidence: float
 
 
@@ -28,9 +39,14 @@ def pattern(text: str) -> re.Pattern[str]:
     return re.compile(text, re.IGNORECASE)
 
 
+def stems(listing: str) -> str:
+    """The pattern of what begins one of several words, given with commas between."""
+    return rf"(?:{'|'.join(each.strip() for each in ' '.join(listing.split()).split(','))})"
+
+
 def one_of(listing: str) -> str:
     """The pattern of one of several expressions, given with commas between; each ends with its word."""
-    return rf"(?:{'|'.join(each.strip() for each in ' '.join(listing.split()).split(','))})(?![\w'-])"
+    return rf"{stems(listing)}(?![\w'-])"
 
 
 LANGUAGE = one_of(

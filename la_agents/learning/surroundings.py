@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from la_agents.learning.phrases import LANGUAGE, one_of, pattern
+from la_agents.learning.phrases import LANGUAGE, one_of, pattern, stems
 
 __all__ = ["AWAITING", "COURTESY", "FOLLOWING", "JOINT", "LEAD", "QUESTION", "REQUEST", "RETRACTION", "TAIL"]
 
@@ -34,16 +34,17 @@ COURTESY = pattern(
 )
 """Greetings, thanks and complaints."""
 
-_POINTING = one_of("this, that, these, those, it, its, he, she, they, him, her, them, here, so, am")
-_TEXTUAL = (
-    rf"(?:{_POINTING}|(?:sa[iy]|mean|translat|writ|wrot|spell|sentenc|phras|text|word|grammar|correct|right|wrong|"
-    rf"mistake|"
-    r"error|tense\b|noun|verb|subject|tone\b|mood|sentiment|emotion|feel|speak|author|character|narrat|quot|line|"
-    r"sing|sung|"
-    r"song|lyric|poem|languag|exampl|true|false|positiv|negativ|sound|above|below|rewrit|rephras|opposit|antonym|synonym|speech|titl|devic|repl[iy]|"
-    r"respon|"
-    rf"read|express|paragraph|passage|document|stor(?:y|ies)\b|call|{LANGUAGE}))"
+_POINTING = one_of(
+    "this, that, these, those, it, its, he, she, they, him, her, them, here, so, am, tone, tense, story, stories"
 )
+_OF_TEXTS = stems(
+    """sai, say, mean, translat, writ, wrot, spell, sentenc, phras, text, word, grammar, correct, right, wrong,
+    mistake, error, noun, verb, subject, mood, sentiment, emotion, feel, speak, speech, author, character, narrat,
+    quot, line, sing, sung, song, lyric, poem, languag, exampl, true, false, positiv, negativ, sound, above, below,
+    rewrit, rephras, opposit, antonym, synonym, titl, devic, repl, respon, read, express, paragraph, passage,
+    document, call"""
+)
+_TEXTUAL = rf"(?:{_POINTING}|{_OF_TEXTS}|{LANGUAGE})"
 _WORD = rf"(?: (?!{_TEXTUAL})[\w'-]+)"
 _OWN_VERB = (
     rf"(?!{_TEXTUAL}|{one_of('put, parse, interpret, fix, improve, ask, tell, take, make, know, understand')})\w+"
@@ -58,9 +59,8 @@ _WANTED = one_of(
 REQUEST = pattern(
     r"(?:what|which|where|when|how)(?: \w+){0,2} (?:should|can|could|do|shall|might|would) (?:i|we) "
     rf"{_OWN_VERB}{_WORD}{{0,12}}"
-    r"|(?:(?:can|could|would|will) you )?(?:please )?(?:help me )?(?:find|book|suggest|recommend|plan|choose|"
-    r"pick)(?: me)?"
-    rf"{_WORD}{{0,4}} {_WANTED}{_WORD}{{0,8}}"
+    r"|(?:(?:can|could|would|will) you )?(?:please )?(?:help me )?"
+    rf"(?:find|book|suggest|recommend|plan|choose|pick)(?: me)?{_WORD}{{0,4}} {_WANTED}{_WORD}{{0,8}}"
     rf"|any (?:good )?(?:ideas|suggestions|recommendations|tips) for{_WORD}{{0,4}} {_WANTED}{_WORD}{{0,8}}"
 )
 """What is asked for the user's own life: about no text, so not about the sentence that stands beside it."""
@@ -70,21 +70,18 @@ FOLLOWING = pattern(rf"so{_WORD}{{2,20}}|(?:plan|book|schedule|order|reserve){_W
 
 QUESTION = pattern(
     r"(?:what|what's|which|who|where|where's|when|why|how|is|are|do|does|can|could|would|will|should|have|has)"
-    rf"{_WORD}{{3,20}}"
+    rf"{_WORD}{{3,20}}|what else|got (?:some|any)|any (?:ideas|tips|suggestions|recommendations|advice)"
 )
-"""A question of some words that speaks of no text and points at nothing: after a statement it is about something "
-"else."""
+"""A question that speaks of no text and points at nothing: after a statement it is about another thing."""
 
-AWAITING = pattern(
-    r"\b(?:translat|proofread|rewrit|re-?phras|paraphras|grammar|sentence|text|paste|pasting|lyric|poem|quot|"
-    r"role-?play|"
-    r"pretend|character|stor(?:y|ies)\b|script|dialog|practi[cs]|interview|essay|email|letter|draft|send (?:me|it)\b)"
-    r"|\bor\b[^.?!\n]*\?\s*$"
+_TASKS = stems(
+    """translat, proofread, rewrit, re-phras, rephras, paraphras, grammar, sentence, text, paste, pasting, lyric, poem,
+    quot, role-play, roleplay, pretend, character, story, stories, script, dialog, practic, practis, interview, essay,
+    email, letter, draft, send me, send it"""
 )
+AWAITING = pattern(rf"\b{_TASKS}|\bor\b[^.?!\n]*\?\s*$")
 """In what was said just before: what comes may be the material of a task, or a choice of the moment."""
 
-RETRACTION = pattern(
-    r"\s*(?:oh,? |oops,? )?(?:wait|no|sorry|actually|scratch|i meant|i was wrong|never ?mind|correction|forget|"
-    r"ignore)\b"
-)
+_BACK = one_of("wait, no, sorry, actually, scratch, i meant, i was wrong, never ?mind, correction, forget, ignore")
+RETRACTION = pattern(rf"\s*(?:oh,? |oops,? )?{_BACK}")
 """Words that take back what was said before."""

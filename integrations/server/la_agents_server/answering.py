@@ -24,6 +24,7 @@ from la_agents_server.wire.options import Options
 __all__ = ["Question", "complete", "remember", "streamed", "streamed_completions", "whole"]
 
 T = TypeVar("T")
+MessageT = TypeVar("MessageT", bound=AIMessage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ async def whole(services: Services, question: Question) -> list[AIMessage]:
     """The finished answers, one a choice; a wait that is cancelled cancels them."""
     chat = services.chat if _uses_memory(question) else services.plain_chat
     calls = await _calls(services, question)
-    return await _together([chat.ainvoke([*question.source], **call) for call in calls])
+    messages = await _together([chat.ainvoke([*question.source], **call) for call in calls])
+    return [_as_finished(question, message) for message in messages]
 
 
 async def streamed(services: Services, question: Question) -> AsyncGenerator[tuple[int, AIMessageChunk]]:
@@ -70,8 +72,8 @@ async def streamed(services: Services, question: Question) -> AsyncGenerator[tup
     chat = services.chat if _uses_memory(question) else services.plain_chat
     calls = await _calls(services, question)
     async with aclosing(merged([chat.astream([*question.source], **call) for call in calls])) as pieces:
-        async for piece in pieces:
-            yield piece
+        async for index, piece in pieces:
+            yield index, _as_finished(question, piece)
 
 
 async def complete(services: Services, questions: Sequence[Question]) -> list[Generation]:
@@ -116,6 +118,16 @@ async def remember(services: Services, question: Question, id: str, report: dict
     await run_in_threadpool(services.answers.note, id, question.user, report)
     if question.learns and question.query:
         await run_in_threadpool(services.learner.submit, [HumanMessage(question.query)], user_id=question.user)
+
+
+def _as_finished(question: Question, message: MessageT) -> MessageT:
+    """An answer of a format that ran into its length was brought to an end that follows the format.
+
+    Clients take "length" for JSON that breaks off, and refuse to read it.
+    """
+    if question.arguments.get("response_format") and message.response_metadata.get("finish_reason") == "length":
+        message.response_metadata["finish_reason"] = "stop"
+    return message
 
 
 async def _together(running: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -17,6 +17,7 @@ from test_clients import real_server as real_server
 pytestmark = pytest.mark.clients
 
 
+@pytest.mark.asyncio(loop_scope="module")  # the client keeps its connections between objects
 class TestChatOpenAI(ChatModelIntegrationTests):
     @pytest.fixture(autouse=True)
     def _served(self, real_server: Served) -> None:
@@ -35,4 +36,9 @@ class TestChatOpenAI(ChatModelIntegrationTests):
             "api_key": server.key("langchain"),
             "max_tokens": 120,
             "temperature": 0,
+            "stream_usage": True,
         }
+
+    @pytest.mark.xfail(strict=False, reason="whether to call a tool at all takes more wit than 135M parameters have")
+    def test_agent_loop(self, model: BaseChatModel) -> None:
+        super().test_agent_loop(model)

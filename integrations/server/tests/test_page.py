@@ -116,6 +116,19 @@ def test_proposals_are_approved_and_rejected(
     assert [p["id"] for p in page.get("/v1/preferences").json()["data"]] == [jazz.id]
 
 
+def test_possible_conflicts_stand_side_by_side_until_they_are_decided(page: httpx.Client) -> None:
+    for text in ("I drink coffee every morning.", "In the morning I mostly drink coffee or tea."):
+        page.post("/memory", data={"text": text})
+    shown = page.get("/").text
+    assert "Do these go together?" in shown
+    older, newer = (re.findall(rf'name="{which}" value="(\w+)"', shown)[0] for which in ("older", "newer"))
+    decided = page.post("/conflicts", data={"older": older, "newer": newer, "keep": "newer"}).text
+    assert "Decided." in decided
+    assert "Do these go together?" not in decided
+    page.post(f"/memory/{older}/undo")
+    assert page.get(f"/v1/preferences/{older}").json()["state"] == "active"
+
+
 def test_a_question_shows_what_it_would_use(page: httpx.Client) -> None:
     page.post("/v1/preferences", json={"text": "I do not eat meat."})
     assert "fits the question" in page.get("/", params={"q": "Which meat could I eat?"}).text

@@ -85,8 +85,28 @@ def test_proposals_wait_for_their_users_word(
     assert http.post(f"/v1/preferences/{jazz.id}/approve").json()["state"] == "active"
     assert http.post(f"/v1/preferences/{opera.id}/reject").json()["state"] == "rejected"
     assert http.get("/v1/preferences?state=pending").json()["data"] == []
-    assert http.post(f"/v1/preferences/{opera.id}/reject").status_code == 404
+    assert http.post(f"/v1/preferences/{opera.id}/reject").status_code == 409
     assert len(http.get("/v1/preferences?state=all").json()["data"]) == 2
+
+
+def test_possible_conflicts_are_shown_and_decided(http: httpx.Client) -> None:
+    coffee = add(http, "I drink coffee every morning.")
+    tea = add(http, "In the morning I mostly drink coffee or tea.")
+    (pair,) = http.get("/v1/preferences/conflicts").json()["data"]
+    assert (pair["older"]["id"], pair["newer"]["id"]) == (coffee["id"], tea["id"])
+    decision = {"older": coffee["id"], "newer": tea["id"], "keep": "newer"}
+    assert http.post("/v1/preferences/conflicts/decide", json=decision | {"keep": "none"}).status_code == 400
+    assert http.post("/v1/preferences/conflicts/decide", json=decision | {"older": "other"}).status_code == 404
+    different = http.post("/v1/preferences/conflicts/decide", json=decision).json()["data"]
+    assert (coffee["id"], "superseded") in [(each["id"], each["state"]) for each in different]
+    assert http.get("/v1/preferences/conflicts").json()["data"] == []
+
+
+def test_what_is_to_be_changed_has_to_be_in_a_state_for_it(http: httpx.Client) -> None:
+    path = f"/v1/preferences/{add(http, 'I like tea.')['id']}"
+    assert http.post(f"{path}/approve").json()["error"]["code"] == "not_in_this_state"
+    assert http.delete(path).status_code == 200
+    assert http.delete(path).status_code == http.patch(path, json={"weight": 2}).status_code == 409
 
 
 def test_an_export_can_be_imported_and_erased(tiny_server: Served, http: httpx.Client) -> None:

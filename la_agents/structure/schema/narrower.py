@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -12,10 +11,12 @@ from typing import Any
 from jsonschema.validators import Draft202012Validator
 
 from la_agents.errors import ConfigurationError
-from la_agents.requests.grammar import json_problem
+from la_agents.structure.schema.closing import UNIONS, Closing
 from la_agents.structure.schema.endless import without_endless
 from la_agents.structure.schema.exclusion import exclusive_options
-from la_agents.structure.schema.logic import complement, conditional, containing, dependencies, most_distinct
+from la_agents.structure.schema.lists import constants, equal_form, whole, without_repetition
+from la_agents.structure.schema.logic import complement, conditional, containing, dependencies
+from la_agents.structure.schema.objects import count_properties, disjoint, of_name
 from la_agents.structure.schema.references import References, as_list
 from la_agents.structure.schema.values import NothingLeftError, narrow_numbers, narrow_strings, writable
 
@@ -25,7 +26,6 @@ _log = logging.getLogger(__name__)
 
 _SAID = ("description", "default", "examples", "deprecated", "readOnly", "writeOnly")
 _LOGIC = frozenset({"if", "then", "else", "not", "dependentRequired", "dependentSchemas", "dependencies"})
-_UNIONS = ("anyOf", "oneOf")
 _OF_TYPE = {
     "object": ("properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties",
                "maxProperties", "unevaluatedProperties"),
@@ -35,34 +35,13 @@ _OF_TYPE = {
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 }  # fmt: skip
 _KEYWORDS = frozenset({"type", "const", "enum"}).union(*_OF_TYPE.values())
-_KNOWN = _KEYWORDS | _LOGIC | {"$ref", "allOf", *_UNIONS}
+_KNOWN = _KEYWORDS | _LOGIC | {"$ref", "allOf", *UNIONS}
 _SIMPLE = ("enum", "type", "minimum", "maximum", "minLength", "maxLength")
 SCHEMA_KEYWORDS = frozenset({*_KNOWN, "$defs", "definitions", "$schema", "$id", "$dynamicRef"})
 """A dict with none of these is no schema."""
 
 _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains",
                      "maxContains"})  # fmt: skip
-
-_ORDERED_AT_MOST = 4
-"""Constants whose every order is written out, for lists without repetition."""
-
-
-def _whole(count: Any) -> Any:
-    """A count as an integer: 1.0 is one, too."""
-    return int(count) if isinstance(count, float) and count.is_integer() else count
-
-
-def _equal_form(value: Any) -> str:
-    """A text that equal values share: 1.0 is 1, true is not."""
-    return json.dumps(json.loads(json.dumps(value), parse_float=lambda digits: _whole(float(digits))), sort_keys=True)
-
-
-def _of_name(name: str, patterns: Mapping[str, Any]) -> list[Any]:
-    """The schemas of the patterns that a property's name matches."""
-    try:
-        return [schema for pattern, schema in patterns.items() if re.search(pattern, name)]
-    except re.error:
-        return []
 
 
 class Narrower:
@@ -71,6 +50,7 @@ class Narrower:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._references = References(root)
+        self._closing = Closing(self._references)
         self._names: dict[int, str] = {}
         self._open: dict[int, str] = {}
         self._definitions: dict[str, Any] = {}
@@ -124,18 +104,16 @@ class Narrower:
     def _narrow(self, schema: Mapping[str, Any], *, part: bool) -> dict[str, Any] | bool:
         given = self._plain(schema)
         own = {key: value for key, value in given.items() if key in _KEYWORDS}
-        composed = [key for key in ("$ref", "allOf", *_UNIONS) if key in given]
+        composed = [key for key in ("$ref", "allOf", *UNIONS) if key in given]
         number = sum(len(as_list(given[key])) if key == "allOf" else 1 for key in composed) + bool(own)
         alone = number <= 1
         out: dict[str, Any] = {key: schema[key] for key in _SAID if key in schema}
         parts: list[Any] = [*self._own(own, part=part or not alone, alone=alone)] if own else []
         only = given.get("unevaluatedProperties") is False
-        closing = None if alone or (part and not only) else self._listed(given)
+        closing = None if alone or (part and not only) else self._closing.listed(given)
         if only and not alone:
-            self._left_to_check(
-                "unevaluatedProperties", closing is not None and not {*_UNIONS, *_LOGIC} & schema.keys()
-            )
-        unions = [key for key in _UNIONS if key in given]
+            self._left_to_check("unevaluatedProperties", closing is not None and not {*UNIONS, *_LOGIC} & schema.keys())
+        unions = [key for key in UNIONS if key in given]
         for key in composed:
             if key == "$ref":
                 parts.append(self._reference(given[key], part=part or not alone))
@@ -144,7 +122,7 @@ class Narrower:
             else:
                 parts.append({key: self._options(given, key, part, alone, closing if len(unions) == 1 else None)})
         if closing is not None and len(unions) != 1:
-            parts.append(self._closed(closing, given))
+            parts.append(self._closing.closed(closing, given))
         if False in parts:
             return False
         parts = [member for member in parts if member is not True]
@@ -160,7 +138,7 @@ class Narrower:
             msg = f"Expected {key} to be a list of schemas, got {given[key]!r}."
             raise ConfigurationError(msg)
         out: list[Any] = []
-        base = self._listed({name: value for name, value in given.items() if name != key}) if closing else None
+        base = self._closing.listed({name: value for name, value in given.items() if name != key}) if closing else None
         for option in options:
             try:
                 narrow = self.narrow(option, part=part or not alone)
@@ -169,11 +147,11 @@ class Narrower:
                     raise
                 _log.debug("an option is left out, since nothing can be of it: %s", error)
                 continue
-            listed = self._listed(option) if closing is not None else None
-            if closing is not None and narrow is not False and not self._takes_others(option):
+            listed = self._closing.listed(option) if closing is not None else None
+            if closing is not None and narrow is not False and not self._closing.takes_others(option):
                 names = {**(base or {}), **(listed or {})}
                 inner = [] if narrow is True else [narrow]
-                narrow = {"allOf": [*inner, self._closed(names, given)]} if names else narrow
+                narrow = {"allOf": [*inner, self._closing.closed(names, given)]} if names else narrow
             if narrow is not False or len(options) == 1:
                 out.append(narrow)
         return out or [False]
@@ -182,7 +160,7 @@ class Narrower:
 
     def _plain(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """The schema in the keywords that grammars know."""
-        given = {key: _whole(value) if key in _COUNTS else value for key, value in schema.items() if key in _KNOWN}
+        given = {key: whole(value) if key in _COUNTS else value for key, value in schema.items() if key in _KNOWN}
         dropped = schema.keys() - given.keys() - {*_SAID, "title", "$defs", "definitions", "$schema", "$id", "id"}
         if "$dynamicRef" in dropped or "$recursiveRef" in dropped:
             given["$ref"] = given.get("$ref", schema.get("$dynamicRef", schema.get("$recursiveRef")))
@@ -204,7 +182,9 @@ class Narrower:
         if "contains" in given:
             extra += self._contains(given)
         if given.get("uniqueItems"):
-            extra += self._unique(given)
+            unique, exact = without_repetition(given, self._references)
+            self._left_to_check("uniqueItems", exact)
+            extra += unique
         out = {key: value for key, value in given.items() if key not in _LOGIC and key not in ("contains", "oneOf")}
         for key in ("uniqueItems", "minContains", "maxContains"):
             out.pop(key, None)
@@ -236,7 +216,7 @@ class Narrower:
         said = (
             {k: v for k, v in schema.items() if k not in (*_SAID, "title")} if isinstance(schema, Mapping) else schema
         )
-        return _equal_form(said)
+        return equal_form(said)
 
     def _with_tag(self, option: Any, discriminator: Any) -> Any:
         """An option that has the property which tells it from the others: in JSON Schema a discriminator is a note."""
@@ -253,45 +233,6 @@ class Narrower:
         most = given.get("maxContains")
         self._left_to_check("maxContains", most is None or given.get("maxItems", most + 1) <= most)
         return [first] if first else []
-
-    def _unique(self, given: Mapping[str, Any]) -> list[Any]:
-        """Lists without repetition: every order of a few constants; else they are left to `check`."""
-        least, most = given.get("minItems", 0), given.get("maxItems")
-        if isinstance(most, int) and most <= 1:
-            return []
-        if "prefixItems" in given:
-            columns = [self._constants(item) for item in as_list(given["prefixItems"])]
-            length = most_distinct([None if c is None else [*map(_equal_form, c)] for c in columns])
-            if least > length:
-                msg = f"Expected uniqueItems beside items of which {least} can differ, got such of which {length} can."
-                raise NothingLeftError(msg)
-            self.unkept.add("uniqueItems")
-            return [{"maxItems": length}] if length < len(columns) else []
-        constants = self._constants(given.get("items", True))
-        if constants is not None and least > len(constants):
-            msg = (
-                f"Expected uniqueItems to ask for at most {len(constants)} items, all there are, got minItems {least}."
-            )
-            raise ConfigurationError(msg)
-        if constants is None or len(constants) > _ORDERED_AT_MOST:
-            self.unkept.add("uniqueItems")
-            return [] if constants is None else [{"maxItems": len(constants)}]
-        orders = [
-            {"prefixItems": [{"const": value} for value in order], "items": False, "minItems": n, "maxItems": n}
-            for n in range(least, min(len(constants), most if most is not None else len(constants)) + 1)
-            for order in itertools.permutations(constants, n)
-        ]
-        return [{"anyOf": orders}]
-
-    def _constants(self, schema: Any) -> list[Any] | None:
-        """All values that a schema lists, if it does."""
-        schema = self._references.resolved(schema)
-        if not isinstance(schema, Mapping):
-            return None
-        if "const" in schema or isinstance(schema.get("enum"), (list, tuple)):
-            values = [schema["const"]] if "const" in schema else list(schema["enum"])
-            return list({_equal_form(value): value for value in values if writable(value)}.values())
-        return [True, False] if schema.get("type") == "boolean" else None
 
     # -- objects, arrays, strings, numbers -------------------------------------------------------------------------
 
@@ -341,11 +282,12 @@ class Narrower:
     def _object(self, out: dict[str, Any], *, part: bool, alone: bool) -> None:
         required = [name for name in as_list(out.get("required")) if isinstance(name, str)]
         named = out.get("patternProperties") or {}
-        kept = self._disjoint(named)
+        kept, exact = disjoint(named)
+        self._left_to_check("patternProperties", exact)
         listed = dict(out.get("properties") or {})
         closed = part or out.get("additionalProperties", out.get("unevaluatedProperties")) is not None
         for name in required if named else ():  # what has to be there may be of a pattern that is left out, or of none
-            found = _of_name(name, named)
+            found = of_name(name, named)
             if name not in listed and (len(kept) < len(named) if found else not closed):
                 listed[name] = {"allOf": found} if found else {}
         properties = {name: self._property(name, value, name in required) for name, value in listed.items()}
@@ -362,24 +304,7 @@ class Narrower:
         if not part and "properties" in out and not {"additionalProperties", "patternProperties"} & out.keys():
             out["additionalProperties"] = False
             out["properties"] = {**out["properties"], **{n: {} for n in required if n not in out["properties"]}}
-        self._count_properties(out, required)
-
-    def _disjoint(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Patterns of names of which no name is of two: as one where their values are alike, else without the later."""
-        out: dict[str, Any] = {}
-        for pattern, schema in given.items():
-            shared = [
-                other
-                for other in out
-                if "not disjoint" in json_problem({"patternProperties": {other: {}, pattern: {}}})
-            ]
-            if shared and any(_equal_form(out[other]) != _equal_form(schema) for other in shared):
-                self.unkept.add("patternProperties")
-                continue
-            for other in shared:
-                del out[other]
-            out["|".join(f"(?:{name})" for name in (*shared, pattern)) if shared else pattern] = schema
-        return out
+        self._left_to_check("minProperties", count_properties(out, required))
 
     def _property(self, name: str, schema: Any, required: bool) -> dict[str, Any] | bool:
         try:
@@ -401,11 +326,11 @@ class Narrower:
             {key: value for key, value in names.items() if key in (*_SIMPLE, "const", "pattern")}
         )
         listed = {name: schema if exact.is_valid(name) else False for name, schema in listed.items()}
-        constants = self._constants(names)
+        listed_names = constants(names, self._references)
         if "patternProperties" in out:
             self._left_to_check("propertyNames", False)
-        elif constants is not None:
-            listed = {**listed, **{n: more for n in constants if isinstance(n, str) and n not in listed}}
+        elif listed_names is not None:
+            listed = {**listed, **{n: more for n in listed_names if isinstance(n, str) and n not in listed}}
             out["additionalProperties"] = False
         elif more is not False:
             said = {key: value for key, value in names.items() if key in _OF_TYPE["string"]}
@@ -418,27 +343,6 @@ class Narrower:
                 out.update(patternProperties={patterns[0]: more}, additionalProperties=False)
         if listed:
             out["properties"] = listed
-
-    def _count_properties(self, out: dict[str, Any], required: list[str]) -> None:
-        """Bounds of how many properties there are, as which of the optional ones there are."""
-        least, most = out.get("minProperties", 0), out.get("maxProperties")
-        properties, known = out.get("properties") or {}, len(set(required))
-        optional = [name for name, value in properties.items() if name not in required and value is not False]
-        closed = out.get("additionalProperties") is False and "patternProperties" not in out
-        if closed and least > known:
-            out["required"] = [*required, *optional[: least - known]]
-            optional, known = optional[least - known :], min(least, known + len(optional))
-        if most is not None or (least > known and not closed):
-            unwanted = optional[max(most - known, 0) :] if closed and most is not None else optional
-            out["properties"] = {**properties, **dict.fromkeys(unwanted, False)} if unwanted else properties
-        if closed:
-            for key, kept in (("minProperties", least <= known), ("maxProperties", most is None or most >= known)):
-                if kept:
-                    out.pop(key, None)
-        elif least - known > 1:
-            self.unkept.add("minProperties")  # the grammar lets a name come twice
-        if not out.get("properties", True):
-            out.pop("properties")
 
     def _array(self, out: dict[str, Any], *, part: bool, alone: bool) -> None:
         items = out.get("items")
@@ -478,44 +382,3 @@ class Narrower:
         stem = re.sub(r"\W+", "_", wanted).strip("_") or "root"
         taken = {*self._names.values(), *self._open.values()}
         return next(n for i in itertools.count(1) if (n := f"{stem}_{i}" if i > 1 else stem) not in taken)
-
-    def _listed(self, schema: Any) -> dict[str, bool] | None:
-        """The properties that a schema's parts list or require; None if it lists none or takes others."""
-        names: dict[str, bool] = {}
-        only = isinstance(schema, Mapping) and schema.get("unevaluatedProperties") is False
-        lists = self._list(schema, names, (), required=not only) or only
-        return names if lists and not self._takes_others(schema) else None
-
-    def _list(self, schema: Any, names: dict[str, bool], seen: tuple[int, ...], *, required: bool) -> bool:
-        if not isinstance(schema, Mapping) or id(schema) in seen:
-            return False
-        own = schema.get("properties")
-        lists = isinstance(own, Mapping)
-        names.update(dict.fromkeys([*(own or ()), *(as_list(schema.get("required")) if required else ())], True))
-        seen = (*seen, id(schema))
-        return any([lists, *(self._list(inner, names, seen, required=required) for inner in self._in_place(schema))])
-
-    def _takes_others(self, schema: Any, seen: tuple[int, ...] = ()) -> bool:
-        """Whether a schema says in any part that it takes properties which it does not list."""
-        if not isinstance(schema, Mapping) or id(schema) in seen:
-            return False
-        if schema.get("additionalProperties", False) is not False or "patternProperties" in schema:
-            return True
-        return any(self._takes_others(inner, (*seen, id(schema))) for inner in self._in_place(schema))
-
-    def _in_place(self, schema: Mapping[str, Any]) -> Iterator[Any]:
-        """Schemas about the same value."""
-        if "$ref" in schema:
-            yield self._references.target(schema["$ref"])
-        for key in ("allOf", *_UNIONS):
-            yield from as_list(schema.get(key))
-        for key in ("if", "then", "else"):
-            if key in schema:
-                yield schema[key]
-        if isinstance(schema.get("dependentSchemas"), Mapping):
-            yield from schema["dependentSchemas"].values()
-
-    def _closed(self, names: dict[str, bool], given: Mapping[str, Any]) -> dict[str, Any]:
-        types = self._references.types(given)
-        only = {"type": "object"} if types == {"object"} or ("object" in types and "type" not in given) else {}
-        return {**only, "properties": dict(names), "additionalProperties": False}

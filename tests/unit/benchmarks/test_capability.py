@@ -33,21 +33,17 @@ def test_every_task_is_scored_once_without_and_under_each_principle_and_setting(
         *(f"choice {name}/{setting}/1" for name in ("pirate", "formal") for setting in ("prompt", "calibrated")),
     }
     assert all(row["score"] in (0.0, 1.0) for row in done.rows if row["task"] != "text")
+    text = _data()["text"][0]
+    asked = Instance("loglikelihood_rolling", {}, (text,), 0)
+    (total,) = LinearAlignmentLM(model=tiny.loaded).loglikelihood_rolling([asked])
+    (first,) = (row for row in done.rows if row["key"] == "text -/base/0")
+    assert first["score"] == pytest.approx(-total / math.log(2) / len(text.encode()), abs=1e-3)
     whole = done.files[0].read_bytes()
     done.files[0].write_bytes(whole[: len(whole) // 2])
     assert run_suite("capability", tiny, tmp_path, FEW, suite=SUITE).files[0].read_bytes() == whole
     page = (tmp_path / "capability.md").read_text()
     assert "| text | base | 2 |" in page
     assert f"data sha256 {checksum(DATA)[:12]}" in page
-
-
-def test_the_loss_of_a_text_is_that_of_the_class(tiny: Subject, tmp_path: Path) -> None:
-    rows = run_suite("capability", tiny, tmp_path, FEW, suite=SUITE).rows
-    text = _data()["text"][0]
-    asked = Instance("loglikelihood_rolling", {}, (text,), 0)
-    (total,) = LinearAlignmentLM(model=tiny.loaded).loglikelihood_rolling([asked])
-    (row,) = (row for row in rows if row["key"] == "text -/base/0")
-    assert row["score"] == pytest.approx(-total / math.log(2) / len(text.encode()), abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Any
 
+import lm_eval
 import pytest
 import torch
+from datasets import Dataset
 from langchain_core.messages import AIMessage, HumanMessage
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
+from lm_eval.tasks import TaskManager
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM
 from la_agents.errors import ConfigurationError, RequestTooLargeError
 from la_agents.evaluation.lm_eval import LinearAlignmentLM
-from tests.tiny import MAX_POSITIONS, pristine_model, tiny_model
+from tests.tiny import MAX_POSITIONS, pristine_model, save_tiny_model, tiny_model
 
 PRINCIPLES = ["Talk like a pirate.", "Always be brief."]
 QUESTION = "The user asks a question."
@@ -151,7 +154,30 @@ def test_what_is_not_honoured_is_refused() -> None:
         subject("llama", magic=1)
 
 
-def test_arguments_of_the_command_line_reach_it() -> None:
-    given = json.loads('{"principles": ["Be concise."], "strength": 2}')
-    lm = LinearAlignmentLM.create_from_arg_obj(given, {"batch_size": 1, "model": tiny_model("llama")})
-    assert lm.loglikelihood(requests("loglikelihood", (CONTEXT, " yes")))[0][0] < 0
+def test_lm_eval_runs_a_task_of_the_users_own_with_it(tmp_path: Path) -> None:
+    asked = {"question": "What is the capital of France?", "options": ["London", "Paris"], "place": 1}
+    task = {
+        "task": "capitals",
+        "custom_dataset": lambda **_: {"test": Dataset.from_list([asked, asked])},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question}}",
+        "doc_to_choice": "{{options}}",
+        "doc_to_target": "{{place}}",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }
+    found = lm_eval.simple_evaluate(
+        model="la_agents",
+        model_args={"model": str(save_tiny_model("llama", tmp_path)), "principles": PRINCIPLES, "strength": 1.5},
+        device="cuda:0",  # what its command line asks for by default
+        tasks=[task],
+        task_manager=TaskManager(include_defaults=False),
+        apply_chat_template=True,
+        bootstrap_iters=0,
+    )
+    lm = subject("llama", principles=PRINCIPLES, strength=1.5)
+    context = lm.apply_chat_template([{"role": "user", "content": asked["question"]}])
+    expected = lm.loglikelihood(requests("loglikelihood", *((context, option) for option in asked["options"])))
+    first, _ = found["samples"]["capitals"]
+    assert [total for total, _ in first["filtered_resps"]] == pytest.approx([total for total, _ in expected], abs=2e-3)
+    assert found["results"]["capitals"]["acc,none"] == float(expected[1] > expected[0])

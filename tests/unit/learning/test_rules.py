@@ -45,6 +45,7 @@ def learned(*said: str | BaseMessage) -> list[str]:
         ("I can't stand loud bars.", "I can't stand loud bars.", "relevant"),
         ("I usually travel by train 🚂", "I usually travel by train.", "relevant"),
         ("My favourite colour is green.", "My favourite colour is green.", "relevant"),
+        ("I avoid gluten.", "I avoid gluten.", "always"),
         ("I prefer short answers.", "I prefer short answers.", "always"),
         ("Could you please always answer in Dutch?", "Always answer in Dutch.", "always"),
         ("From now on, keep it short.", "Keep it short.", "always"),
@@ -73,6 +74,7 @@ def test_plain_statements_are_found(said: str, text: str, scope: str) -> None:
         ("I don't eat meat. Can you suggest a restaurant in Rome?", ["I don't eat meat."]),
         ("What should we cook on Sunday? I'm allergic to shellfish.", ["I'm allergic to shellfish."]),
         ("Going forward, cite your sources. When was the printing press invented?", ["Cite your sources."]),
+        ("I prefer tea. Got some?", ["I prefer tea."]),
         ("I'm vegan.\nI love hiking.", ["I'm vegan.", "I love hiking."]),
     ],
 )
@@ -267,12 +269,12 @@ def test_public_questions_teach_nothing_and_public_statements_are_found() -> Non
 
 
 def test_fresh_sentences_of_each_kind() -> None:
-    """Written for this check after the rules, and not by them: 192 that say nothing lasting, 72 that do."""
+    """Written for this check after the rules: 356 that say nothing lasting, 142 that do. Traps were looked for."""
     sentences = json.loads((DATA / "learning_sentences.json").read_text(encoding="utf-8"))
     silent = [each for kind in sentences["silent"].values() for each in kind]
-    assert (len(silent), len(sentences["lasting"])) == (192, 72)
+    assert (len(silent), len(sentences["lasting"])) == (356, 142)
     assert {each: found for each in [*silent, *sentences["traps"]] if (found := learned(each))} == {}
-    assert sum(len(learned(each)) == 1 for each in sentences["lasting"]) >= 68
+    assert sum(len(learned(each)) == 1 for each in sentences["lasting"]) >= 137
 
 
 def test_conversations_without_a_preference_teach_nothing() -> None:

@@ -22,7 +22,8 @@ __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
 
-_DONE = ("remembered", "changed", "forgotten", "undone", "approved", "rejected")
+_DONE = ("remembered", "changed", "forgotten", "undone", "approved", "rejected", "decided")
+_SHOWN_CONFLICTS = 3
 
 
 @router.get("/")
@@ -88,6 +89,19 @@ async def act(request: Request, id: str, action: Literal["forget", "undo", "appr
     return await _act(request, "rejected", store.proposals.areject(user, id))
 
 
+@router.post("/conflicts")
+async def decide(
+    request: Request,
+    older: Annotated[str, Form()],
+    newer: Annotated[str, Form()],
+    keep: Annotated[Literal["older", "newer", "both"], Form()],
+) -> Response:
+    """Settle a possible conflict; what gave way can be brought back."""
+    replaced = {"older": newer, "newer": older, "both": ""}[keep]
+    work = services_of(request).store.adecide(user_for(request), older, newer, keep=keep)
+    return await _act(request, "decided", work, replaced)
+
+
 @router.get("/memory/{id}")
 async def history(request: Request, id: str) -> Response:
     """What happened to one."""
@@ -128,6 +142,7 @@ async def _page(
 ) -> Response:
     services, user = services_of(request), user_for(request)
     everything = await memory.listed(services, user, "all")
+    conflicts = await memory.timed(services, "conflicts", services.store.aconflicts(user, at_most=_SHOWN_CONFLICTS))
     uses = services.answers.uses(user)
     called_for = await memory.called_for(services, user, q) if q.strip() else []
     groups: dict[str, list[Preference]] = {"pending": [], "always": [], "relevant": [], "past": []}
@@ -139,6 +154,8 @@ async def _page(
         "memory.html",
         status or (400 if error else 200),
         groups=groups,
+        conflicts=conflicts,
+        texts={preference.id: preference.text for preference in everything},
         uses={key: (use, datetime.fromtimestamp(use.last_at, UTC)) for key, use in uses.items()},
         moved_in_words=moved_in_words,
         nearest_weight=nearest_weight,

@@ -12,7 +12,7 @@ from la_agents_server import memory
 from la_agents_server.errors import ApiError
 from la_agents_server.memory import StateFilter, timed
 from la_agents_server.services import services_of, user_for
-from la_agents_server.wire.preference import Draft, Feedback, Listed, Moment, Patch, PreferenceView, Search
+from la_agents_server.wire.preference import Decision, Draft, Feedback, Listed, Moment, Patch, PreferenceView, Search
 
 __all__ = ["router"]
 
@@ -98,6 +98,27 @@ async def import_preferences(request: Request) -> dict[str, Any]:
     """Store the preferences of JSON lines, as exported; all of them or, where a line is bad, none."""
     number = await memory.import_lines(services_of(request), user_for(request), await request.body())
     return {"object": "import", "imported": number}
+
+
+@router.get("/v1/preferences/conflicts")
+async def list_conflicts(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> dict[str, Any]:
+    """Pairs of preferences that may contradict or repeat each other, the most similar first."""
+    services, user = services_of(request), user_for(request)
+    pairs = await timed(services, "conflicts", services.store.aconflicts(user, at_most=limit))
+    data = [
+        {"older": memory.view(each.older), "newer": memory.view(each.newer), "similarity": each.similarity}
+        for each in pairs
+    ]
+    return {"object": "list", "data": data}
+
+
+@router.post("/v1/preferences/conflicts/decide")
+async def decide_conflict(request: Request, body: Decision) -> dict[str, Any]:
+    """Settle a possible conflict, and return what is different now; it is not shown again."""
+    services, user = services_of(request), user_for(request)
+    work = services.store.adecide(user, body.older, body.newer, keep=body.keep)
+    different = await timed(services, "decide", work)
+    return {"object": "list", "data": await memory.views(services, user, different)}
 
 
 @router.get("/v1/preferences/{id}", response_model=PreferenceView)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from la_agents.preferences.preference import MAX_TEXT_CHARS, Scope
 
 __all__ = [
+    "Decision",
     "Draft",
     "Feedback",
     "LayerDraft",
@@ -87,6 +88,14 @@ class Search(_Wire):
     k: Annotated[int, Field(ge=0, le=100)] | None = None
     """At most so many relevant ones; null for as many as an answer takes."""
     as_of: Moment | None = None
+
+
+class Decision(_Wire):
+    """What becomes of two preferences that may contradict or repeat each other."""
+
+    older: Annotated[str, Field(max_length=100)]
+    newer: Annotated[str, Field(max_length=100)]
+    keep: Literal["older", "newer", "both"]
 
 
 class Feedback(_Wire):
