@@ -232,7 +232,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         async for chunk in super().astream(input, config, **self.named_user(config, kwargs)):
             yield chunk
 
-    # -- batches: in one engine batch, in pieces that fit its queue ----------------------------------------------------
+    # -- batches: in one engine batch, no more at once than fit its queue ----------------------------------------------
 
     @override
     def batch(

@@ -354,7 +354,7 @@ def _discreet(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _texts(running: Running | None) -> Iterator[str]:
-    """All pieces of an answer, what was held back to its end included; none of one that was found in a cache."""
+    """All texts of an answer, what was held back to its end included; none of one that was found in a cache."""
     if running is not None:
         yield from (chunk.text for chunk in running if chunk.text)
         if tail := running.completion.tail:

@@ -48,11 +48,9 @@ def add(
     store: StoreOption = None,
 ) -> None:
     """Store a preference; prints its id."""
-    from la_agents.preferences.suggestion import suggested_scope
-
     added = _open(ctx, store).add(user, text, **given(scope=scope, weight=weight))
     answer(added.id)
-    if scope is None and suggested_scope(text) != added.scope:
+    if scope is None and added.suggested_scope != added.scope:
         note(f"It may matter to every call: la-agents prefs update {added.id} --scope always --user {user}")
 
 

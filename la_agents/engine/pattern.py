@@ -194,11 +194,11 @@ class _Reader:
 
     def _repetition(self) -> tuple[int, int]:
         begin = self._at
-        piece = self._atom()
+        fragment = self._atom()
         after = self._at
         found = re.compile(r"[*+?]|\{(\d+)(,?)(\d*)\}").match(self._source, after)
         if not found:
-            return piece
+            return fragment
         self._at = found.end() + (self._source[found.end() : found.end() + 1] in ("?", "+") and 1)
         end = self._at
         least, most = {"*": (0, None), "+": (1, None), "?": (0, 1)}.get(found[0], (None, None))
@@ -209,13 +209,13 @@ class _Reader:
         for i in range(most if most is not None else least + 1):
             if i:
                 self._at = begin
-                piece = self._atom()
-            self._link(last, piece[0])
+                fragment = self._atom()
+            self._link(last, fragment[0])
             if i >= least:
-                self._link(last, piece[1])
+                self._link(last, fragment[1])
             if most is None and i == least:
-                self._link(piece[1], piece[0])
-            last = piece[1]
+                self._link(fragment[1], fragment[0])
+            last = fragment[1]
         self._at = end
         return first, last
 

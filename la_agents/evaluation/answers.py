@@ -142,12 +142,12 @@ class Answerer:
 
     def _best(self, prompts: Prompts, answers: Sequence[Answer]) -> Answer:
         """The answer that the principles make likelier than the reference by most; an empty one is made no likelier."""
-        from la_agents.evaluation.likelihood import Scorer
+        from la_agents.evaluation.likelihood import ModelScorer
 
         written = [answer for answer in answers if answer.token_ids]
         if len(answers) == 1 or not written or not prompts.branches:
             return answers[0]
-        self._scorer = self._scorer or Scorer(self._engine.loaded)
+        self._scorer = self._scorer or ModelScorer(self._engine.loaded)
         texts = [answer.token_ids for answer in written]
         ratios = [one.log_ratio() for one in self._scorer.continuations(prompts, texts)]
         return max(zip(ratios, written, strict=True), key=lambda pair: pair[0])[1]

@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.answers import BLOCK, Answer, Answerer, Job
-from la_agents.evaluation.likelihood import Continuation, Scorer
+from la_agents.evaluation.likelihood import Continuation, ModelScorer, Scorer
 from la_agents.evaluation.methods import Setting
 from la_agents.evaluation.runs import Row
 from la_agents.principles import Principle
@@ -112,7 +112,7 @@ def measure(
     no policy of their own (best-of-n); and `letter`, the place of the option that the generated `text` names, or None.
     The model runs along the options once, whatever the number of settings.
     """
-    scorer = Scorer(engine.loaded)
+    scorer = ModelScorer(engine.loaded)
 
     def due(item: Sequence[Choice]) -> list[tuple[Choice, Setting]]:
         pairs = [(choice, setting) for choice in item for setting in settings]

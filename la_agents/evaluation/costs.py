@@ -61,10 +61,10 @@ class Costs:
     """
 
     def __init__(self, loaded: LoadedModel, builder: PromptBuilder, embeddings: Embeddings | None = None) -> None:
-        from la_agents.evaluation.likelihood import Scorer
+        from la_agents.evaluation.likelihood import ModelScorer
         from la_agents.preferences.embedding.bundled import BundledEmbeddings
 
-        self._scorer = Scorer(loaded)
+        self._scorer = ModelScorer(loaded)
         self._builder = builder
         self._embeddings = embeddings or BundledEmbeddings()
         self._asked: dict[str, np.ndarray] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from la_agents.evaluation.methods import Setting, log_policy
 from la_agents.models import LoadedModel
 from la_agents.prompts.builder import Prompts
 
-__all__ = ["Continuation", "Scorer"]
+__all__ = ["Continuation", "ModelScorer", "Scorer"]
 
 _ROWS_AT_ONCE = 16
 
@@ -48,7 +49,23 @@ class Continuation:
         return float((prompted - base).sum())
 
 
-class Scorer:
+class Scorer(Protocol):
+    """What evaluation asks of whatever computes the logits of given texts; engines answer other questions."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text that stands after a prompt; what looks like a special token in it stays text."""
+        ...
+
+    def continuations(self, prompts: Prompts, texts: Sequence[Sequence[int]]) -> Iterator[Continuation]:
+        """Each text after the same prompts, in order.
+
+        Args:
+            texts: Token ids, at least one each.
+        """
+        ...
+
+
+class ModelScorer:
     """Computes continuations with a model; beside an engine on the same model, in whatever thread."""
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -56,16 +73,12 @@ class Scorer:
         self._runner = Runner(loaded, static_shapes=True)  # decodes nothing, so nothing is packed for decoding
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text that stands after a prompt; what looks like a special token in it stays text."""
+        """As `Scorer.encode`."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         return ids
 
     def continuations(self, prompts: Prompts, texts: Sequence[Sequence[int]]) -> Iterator[Continuation]:
-        """Each text after the same prompts, in order; the prompts are computed once.
-
-        Args:
-            texts: Token ids, at least one each.
-        """
+        """As `Scorer.continuations`; the prompts are computed once."""
         rows = [prompt.token_ids for prompt in (prompts.reference, *prompts.branches)]
         # All but the last token: the texts' chunks begin with that, so that its logits are there too.
         begun = [row[:-1] for row in rows if len(row) > 1]

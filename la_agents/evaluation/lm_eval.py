@@ -26,7 +26,7 @@ from la_agents.calls.builder import CallBuilder
 from la_agents.chat_models import ChatLinearAlignment
 from la_agents.engine.engine import Engine
 from la_agents.errors import ConfigurationError, RequestTooLargeError
-from la_agents.evaluation.likelihood import Scorer
+from la_agents.evaluation.likelihood import ModelScorer
 from la_agents.evaluation.methods import policy_of
 from la_agents.llms import LinearAlignmentLLM
 from la_agents.principles import as_principles
@@ -77,7 +77,7 @@ class LinearAlignmentLM(LM):  # type: ignore[misc]
             msg = f"Expected a model that runs in this process, got the engine {type(engine).__name__}; give model=."
             raise ConfigurationError(msg)
         self._loaded = engine.loaded
-        self._scorer = Scorer(self._loaded)
+        self._scorer = ModelScorer(self._loaded)
         if self._chat.fluency is not None:
             msg = "Expected no fluency bound: it depends on what was decoded before, so a given text has no likelihood."
             raise ConfigurationError(msg)

@@ -30,7 +30,7 @@ class Rule:
     """One form of clause: a pattern for all of it, with a group `text` if only a part is worth remembering."""
 
     pattern: re.Pattern[str]
-    scope: Scope | None  # None: always if it is about answers, else relevant
+    scope: Scope | None  # None: always if it is about answers or a whole field, else relevant
     confidence: float
 
 

@@ -25,7 +25,7 @@ class Proposal:
         scope: Whether it applies to every call or to similar queries only.
         weight: Its share in the alignment.
         confidence: How sure the extractor is, in [0, 1].
-        source: "explicit" if the user said just that, "inferred" if somebody concluded it.
+        source: "inferred"; "explicit" only where an extractor of your own reads what users entered as preferences.
         message_id: The id of that message, if it has one.
     """
 

@@ -28,6 +28,7 @@ from la_agents.learning.surroundings import (
     RETRACTION,
     TAIL,
 )
+from la_agents.preferences.suggestion import suggested_scope
 
 __all__ = ["RuleExtractor"]
 
@@ -117,7 +118,7 @@ def _read(clause: str, *, is_asked: bool, is_after: bool) -> list[tuple[str, Rul
 def _proposal(clause: str, rule: Rule, sentence: str, message_id: str | None) -> Proposal:
     text = re.sub(r"\bplease\s+", "", clause, flags=re.IGNORECASE)
     text = re.sub(r"\bi\b(?=['’ ])", "I", text)
-    scope = rule.scope or ("always" if ABOUT_ANSWERS.search(text) else "relevant")
+    scope = rule.scope or ("always" if ABOUT_ANSWERS.search(text) else suggested_scope(text))
     return Proposal(
         f"{text[:1].upper()}{text[1:]}.", sentence, scope, confidence=rule.confidence, message_id=message_id
     )

@@ -72,10 +72,14 @@ class Ledger:
         Raises:
             PreferenceNotFoundError: the owner has none with this id, or it was forgotten or superseded.
         """
-        tried = change(self.current(owner, id))
-        vectors = self._embedded([tried.preference.text]) if tried.vector is None else {}
-        with writer(owner):
-            return self.write(owner, [_with_vector(change(self.current(owner, id)), vectors)])[0]
+        vectors: dict[str, Vector] = {}
+        while True:
+            with writer(owner):
+                changed = _with_vector(change(self.current(owner, id)), vectors)
+                if changed.vector is not None or vectors:
+                    return self.write(owner, [changed])[0]
+            self.check_record(owner, changed)
+            vectors = self._embedded([changed.preference.text])
 
     def check_record(self, owner: str, record: StoredPreference) -> None:
         """Raise InvalidPreferenceError if this record alone may not be written."""

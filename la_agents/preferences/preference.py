@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from la_agents.errors import InvalidPreferenceError
+from la_agents.preferences.suggestion import suggested_scope
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -100,7 +101,11 @@ def _check_weight(weight: float) -> float:
 
 
 def _check_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()  # ValueError: nan, or lone surrogates
+    try:
+        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()  # ValueError: nan, or lone surrogates
+    except RecursionError:
+        msg = "Expected less deeply nested metadata, got more levels than JSON can be read back from; flatten it"
+        raise ValueError(msg) from None
     return metadata
 
 
@@ -197,6 +202,11 @@ class Preference(PreferenceDraft):
         return values
 
     @property
+    def suggested_scope(self) -> Scope:
+        """`always` if it looks as if it mattered to a whole field of questions; see `suggestion.suggested_scope`."""
+        return suggested_scope(self.text)
+
+    @property
     def is_archived(self) -> bool:
         """Whether calls have no use for it, now or later: superseded for good, forgotten, or not approved."""
         is_superseded = self.superseded_at is not None and self.superseded_until is None
@@ -265,6 +275,7 @@ class ScoredPreference(BaseModel):
         return self.preference.effective_weight(self.as_of)
 
 
+_MAX_PARTS = 5  # of the place of an error, in its message
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -283,7 +294,7 @@ def validated(model: type[ModelT], values: Mapping[str, Any], where: str = "") -
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"][:_MAX_PARTS])
         msg = f"{where}{field}: {_reason(model, first)}."
         raise InvalidPreferenceError(msg) from None
 
@@ -296,6 +307,8 @@ def _reason(model: type[BaseModel], error: ErrorDetails) -> str:
         return "Expected a value, got none"
     if error["type"] == "extra_forbidden":
         return f"Expected one of the fields {', '.join(model.model_fields)}, got an unknown one; leave it out"
+    if error["type"] == "recursion_depth_exceeded":
+        return "Expected less deep nesting, got more levels than can be checked; flatten it"
     came = repr(error["input"])
     shown = came if len(came) <= 60 else type(error["input"]).__name__
     return f"{error['msg'].replace('Input should', 'Expected it to', 1)}, got {shown}"

@@ -7,8 +7,7 @@ may be meant. A closed list, English: of diet, health, money, access, and of how
 from __future__ import annotations
 
 import re
-
-from la_agents.preferences.preference import Scope
+from typing import Literal
 
 __all__ = ["suggested_scope"]
 
@@ -23,6 +22,6 @@ _FIELDS = re.compile(
 _OTHERS = re.compile(r"\bmy (?!(?:budget|answers?|diet|allerg(?:y|ies))\b)\w+", re.IGNORECASE)
 
 
-def suggested_scope(text: str) -> Scope:
+def suggested_scope(text: str) -> Literal["always", "relevant"]:
     """`always` for what matters to a whole field of questions, else `relevant`; what is said of others is not asked."""
     return "always" if _FIELDS.search(text) and not _OTHERS.search(text) else "relevant"

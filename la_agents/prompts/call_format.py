@@ -1,8 +1,8 @@
-"""How a model writes tool calls: four pieces of text around names and arguments, read off its own chat template.
+"""How a model writes tool calls: the four texts around names and arguments, read off its own chat template.
 
     {opening}NAME{middle}{"city": "Rome"}{separator}NAME{middle}{...}{closing}
 
-A template that renders tools, calls and results shows these pieces when it renders calls we know. One that does not
+A template that renders tools, calls and results shows these texts when it renders calls we know. One that does not
 gets `HERMES`, the format that most open models were trained on, with `instructions` in the system text:
 
     <tool_call>
@@ -94,16 +94,16 @@ def read_format(
     plain = render([user, assistant, user])
     after_plain = plain[plain.find(assistant["content"]) + len(assistant["content"]) :]
     end = min((e for e in ends if e and e in after_plain), key=after_plain.find, default="")
-    single = _pieces(render(_conversation(user, 1)), before, end, 1)
+    single = _texts_around(render(_conversation(user, 1)), before, end, 1)
     if single is None or not single[0].strip():
         return None
     opening, middle, closing = single
     separator = None
     if _id(0) not in "".join(single):
         double = _rendered_twice(render, user)
-        pieces = _pieces(double, before, end, 2) if double else None
-        if pieces and (pieces[0], pieces[1], pieces[3], pieces[4]) == (opening, middle, middle, closing):
-            separator = pieces[2]
+        around = _texts_around(double, before, end, 2) if double else None
+        if around and (around[0], around[1], around[3], around[4]) == (opening, middle, middle, closing):
+            separator = around[2]
     return CallFormat(opening, middle, separator, closing)
 
 
@@ -140,11 +140,11 @@ def _function(index: int) -> dict[str, Any]:
     return {"name": f"qcall{index}q", "arguments": {f"qkey{index}q": f"Qvalue{index}q"}}
 
 
-def _pieces(text: str, before: str, end: str, num_calls: int) -> list[str] | None:
+def _texts_around(text: str, before: str, end: str, num_calls: int) -> list[str] | None:
     """The texts around the names and arguments of calls: before, between each two, and after the last."""
     if not end or not text.startswith(before):
         return None
-    rest, pieces = text[len(before) :], []
+    rest, around = text[len(before) :], []
     for i in range(num_calls):
         function = _function(i)
         head, found, rest = rest.partition(function["name"])
@@ -157,7 +157,7 @@ def _pieces(text: str, before: str, end: str, num_calls: int) -> list[str] | Non
             return None
         if arguments != function["arguments"]:
             return None
-        pieces += [head, rest[:start]]
+        around += [head, rest[:start]]
         rest = rest[start + length :]
     closing, found, _ = rest.partition(end)
-    return [*pieces, closing] if found else None
+    return [*around, closing] if found else None

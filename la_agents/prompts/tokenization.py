@@ -53,7 +53,7 @@ class DataGuard:
     """Tells the template's special tokens from the same characters in somebody's text, for one tokenizer.
 
     Args:
-        tokenizer: A fast one keeps its merges around a broken marker; another is encoded piece by piece.
+        tokenizer: A fast one keeps its merges around a broken marker; another is encoded part by part.
         template: Source of the chat template, searched for the markers it uses.
         line_markers: Role labels that count at the start of a line only, such as "User:".
     """
@@ -100,7 +100,7 @@ class DataGuard:
         for _ in range(_MAX_REPAIRS):
             encoding = self._encode_whole(text)
             if encoding is None:
-                return self._encode_pieces(text, breaker)
+                return self._encode_parts(text, breaker)
             forged = self._forged_at(encoding, text) if self._normalized else None
             if forged is None:
                 return self._without(encoding, text, breaker) if breaker else list(encoding.ids)
@@ -127,11 +127,11 @@ class DataGuard:
         encoded = self._tokenizer(text, add_special_tokens=False, verbose=False)
         return encoded.encodings[0] if encoded.encodings else None
 
-    def _encode_pieces(self, text: str, breaker: str) -> list[int]:
-        pieces = text.split(breaker) if breaker else [text]
+    def _encode_parts(self, text: str, breaker: str) -> list[int]:
+        parts = text.split(breaker) if breaker else [text]
         ids: list[int] = []
-        for piece in pieces:
-            ids += self._tokenizer.encode(piece, add_special_tokens=False)
+        for part in parts:
+            ids += self._tokenizer.encode(part, add_special_tokens=False)
         return ids
 
     def _forged_at(self, encoding: Any, text: str) -> int | None:
@@ -151,7 +151,7 @@ class DataGuard:
             if breaker not in span:
                 ids.append(index)
             elif span != breaker:  # merged with a neighbour
-                return self._encode_pieces(text, breaker)
+                return self._encode_parts(text, breaker)
         return ids
 
 

@@ -3,7 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const answer = document.getElementById("answer");
 const panel = document.getElementById("panel");
-const pieces = [...answer.children];
+const spans = [...answer.children];
 let pinned = -1;
 
 function element(name, text, className) {
@@ -96,28 +96,28 @@ function describe(token) {
 }
 
 function show(number) {
-  pieces.forEach((piece, i) => piece.setAttribute("aria-selected", String(i === number)));
+  spans.forEach((span, i) => span.setAttribute("aria-selected", String(i === number)));
   panel.hidden = number < 0;
   panel.replaceChildren();
   if (number < 0) {
     answer.removeAttribute("aria-activedescendant");
     return;
   }
-  answer.setAttribute("aria-activedescendant", pieces[number].id);
+  answer.setAttribute("aria-activedescendant", spans[number].id);
   const close = element("button", "Close");
   close.type = "button";
   close.addEventListener("click", () => { pin(-1); answer.focus(); });
-  panel.append(close, ...data.pieces[number].flatMap((place) => describe(data.tokens[place])));
+  panel.append(close, ...data.spans[number].flatMap((place) => describe(data.tokens[place])));
   panel.scrollTop = 0;
 }
 
 function pin(number) {
   pinned = number;
   show(number);
-  if (number >= 0) pieces[number].scrollIntoView({ block: "nearest" });
+  if (number >= 0) spans[number].scrollIntoView({ block: "nearest" });
 }
 
-const numberOf = (event) => pieces.indexOf(event.target);
+const numberOf = (event) => spans.indexOf(event.target);
 
 answer.addEventListener("pointerover", (event) => {
   if (event.pointerType === "mouse" && numberOf(event) >= 0) show(numberOf(event));
@@ -129,7 +129,7 @@ answer.addEventListener("click", (event) => {
   if (numberOf(event) >= 0) pin(numberOf(event));
 });
 answer.addEventListener("keydown", (event) => {
-  const last = pieces.length - 1;
+  const last = spans.length - 1;
   const moves = {
     ArrowRight: Math.min(pinned + 1, last), ArrowDown: Math.min(pinned + 1, last),
     ArrowLeft: Math.max(pinned - 1, 0), ArrowUp: Math.max(pinned - 1, 0), Home: 0, End: last, Escape: -1,
@@ -143,5 +143,5 @@ document.addEventListener("keydown", (event) => {
 });
 
 // page.html#t12 opens with that word, so that somebody can be shown it.
-const linked = pieces.findIndex((piece) => "#" + piece.id === location.hash);
+const linked = spans.findIndex((span) => "#" + span.id === location.hash);
 if (linked >= 0) pin(linked);

@@ -30,7 +30,7 @@ def level(moved: float) -> int:
 
 
 def spans(tokens: Sequence[TokenReport]) -> Iterator[tuple[str, list[int]]]:
-    """Pieces of the answer, and the tokens that each is made of: several where one character takes several."""
+    """Spans of the answer, and the tokens that each is made of: several where one character takes several."""
     members: list[int] = []
     for place, token in enumerate(tokens):
         members.append(place)
@@ -51,7 +51,7 @@ def page(report: ReportValues, question: str | None, title: str) -> str:
     style, script = _asset("page.css"), _asset("page.js")
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'"
     policy += "; form-action 'none'"
-    pieces = [*spans(tokens)]
+    shown = [*spans(tokens)]
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -71,7 +71,7 @@ def page(report: ReportValues, question: str | None, title: str) -> str:
 <p id="help">Point at a word, tap it, or move with the arrow keys, to see what else was likely. Deeper shade: alignment
 moved its probability further. Underlined: the unaligned model would have chosen another token.</p>
 <div id="answer" role="listbox" tabindex="0" dir="auto" aria-labelledby="answer-title" aria-describedby="help">\
-{"".join(_piece(number, text, members, tokens) for number, (text, members) in enumerate(pieces))}</div>
+{"".join(_span(number, text, members, tokens) for number, (text, members) in enumerate(shown))}</div>
 {_legend()}
 {_principles(report)}
 <h2>In numbers</h2>
@@ -79,7 +79,7 @@ moved its probability further. Underlined: the unaligned model would have chosen
 <noscript><p>Single tokens are shown by a script, which this browser does not run.</p></noscript>
 </main>
 <aside id="panel" aria-live="polite" aria-label="The chosen token" hidden></aside>
-<script type="application/json" id="data">{_json(report, pieces)}</script>
+<script type="application/json" id="data">{_json(report, shown)}</script>
 <script>{script}</script>
 </body>
 </html>
@@ -90,7 +90,7 @@ def _question(question: str | None) -> str:
     return "" if question is None else f'<h2>Question</h2>\n<p class="text" dir="auto">{escape(question)}</p>\n'
 
 
-def _piece(number: int, text: str, members: Sequence[int], tokens: Sequence[TokenReport]) -> str:
+def _span(number: int, text: str, members: Sequence[int], tokens: Sequence[TokenReport]) -> str:
     own = [tokens[place] for place in members]
     classes = [f"m{max(level(token.moved) for token in own)}"]
     classes += ["changed"] if any(token.id != token.reference_id for token in own) else []
@@ -136,7 +136,7 @@ def _figures(report: ReportValues) -> str:
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures.items())
 
 
-def _json(report: ReportValues, pieces: Sequence[tuple[str, list[int]]]) -> str:
+def _json(report: ReportValues, shown: Sequence[tuple[str, list[int]]]) -> str:
     branches = [" + ".join(_named(report.principles[i]) for i in branch.principles) for branch in report.branches]
     tokens = [
         {
@@ -152,7 +152,7 @@ def _json(report: ReportValues, pieces: Sequence[tuple[str, list[int]]]) -> str:
         }
         for token in report.explained_tokens()
     ]
-    values = {"branches": branches, "tokens": tokens, "pieces": [members for _, members in pieces]}
+    values = {"branches": branches, "tokens": tokens, "spans": [members for _, members in shown]}
     text = json.dumps(values, ensure_ascii=False, allow_nan=False)
     # Nothing in it may end the element, or look like a comment to the browser.
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,6 +1,6 @@
 """Grammar: what the text of an answer must look like; a plain description that any engine can compile.
 
-Nothing here depends on a model. `constraint.py` turns a grammar into the tokens allowed next; llguidance parses.
+Nothing here depends on a model. `engine/constraint.py` turns a grammar into the tokens allowed next; llguidance parses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from la_agents.errors import ConfigurationError
 __all__ = ["Grammar"]
 
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""One spelling, `json.dumps`'s own: a model cannot lose itself in white space, and keys are forced in one piece."""
+"""One spelling, `json.dumps`'s own: a model cannot lose itself in white space, and the tokens of keys are forced."""
 
 _QUOTED_LINE = re.compile(r"\d+ \||\^")
 

@@ -25,8 +25,8 @@ class Request:
         weights: w_i, one a branch, from 0 to 1e6.
         timeout: Seconds from submission until `DeadlineExceededError`, or None.
         salt: Keeps the prefix cache apart: beyond the first `num_public_tokens` only an equal salt finds a prefix
-            again, so that no user can tell by timing or by counts what another one's prompt held. None, for a caller
-            who is not known: nobody does, and nothing beyond them is kept.
+            again, so that no user can tell by timing or by counts what another one's prompt held. None for a caller
+            who is not known: nothing beyond those is found or kept.
         num_public_tokens: Leading tokens that are the application's and may be shared by all.
         list_candidates: Whether each token's record lists what else was likely.
         grammar: What the answer must look like, or None.

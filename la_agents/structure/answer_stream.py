@@ -11,7 +11,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from la_agents.structure.call_parser import CallParser, CallPiece
+from la_agents.structure.call_parser import CallDelta, CallParser
 
 if TYPE_CHECKING:
     from la_agents.prompts.call_format import CallFormat
@@ -33,18 +33,18 @@ class AnswerStream:
         """What became certain with a token, if anything did."""
         if not chunk.text:
             return
-        pieces = [chunk.text] if self._parser is None else self._parser.push(chunk.text)
-        for piece in pieces:
-            self._text += [piece] if isinstance(piece, str) else []
-            yield _text_chunk(piece) if isinstance(piece, str) else _call_chunk(piece)
+        deltas = [chunk.text] if self._parser is None else self._parser.push(chunk.text)
+        for delta in deltas:
+            self._text += [delta] if isinstance(delta, str) else []
+            yield _text_chunk(delta) if isinstance(delta, str) else _call_chunk(delta)
 
     def finish(self, completion: Completion, metadata: dict[str, Any]) -> ChatGenerationChunk:
         """Text held back to the end, with usage and `metadata`, which is the answer's `response_metadata`."""
         tail, calls = completion.tail, []
         if self._parser is not None:
-            pieces = list(self._parser.push(tail))
-            calls = [_as_chunk(piece) for piece in pieces if isinstance(piece, CallPiece)]
-            tail = "".join(piece for piece in pieces if isinstance(piece, str)) + self._parser.flush()
+            deltas = list(self._parser.push(tail))
+            calls = [_as_chunk(delta) for delta in deltas if isinstance(delta, CallDelta)]
+            tail = "".join(delta for delta in deltas if isinstance(delta, str)) + self._parser.flush()
             if self._parser.num_calls and completion.finish_reason == "stop":
                 metadata = {**metadata, "finish_reason": "tool_calls"}
         self._check(tail, completion)
@@ -69,12 +69,12 @@ def _text_chunk(text: str) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(content=text))
 
 
-def _call_chunk(piece: CallPiece) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[_as_chunk(piece)]))
+def _call_chunk(delta: CallDelta) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[_as_chunk(delta)]))
 
 
-def _as_chunk(piece: CallPiece) -> ToolCallChunk:
-    return tool_call_chunk(name=piece.name, args=piece.arguments, id=piece.id, index=piece.index)
+def _as_chunk(delta: CallDelta) -> ToolCallChunk:
+    return tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
 
 
 def usage(completion: Completion) -> UsageMetadata:
@@ -99,13 +99,13 @@ def result_of(chunks: Sequence[ChatGenerationChunk]) -> ChatResult:
 
 def _calls(messages: Sequence[AIMessageChunk]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     """The calls, and those of which an answer that was cancelled holds a part."""
-    pieces: dict[int, list[ToolCallChunk]] = {}
+    deltas: dict[int, list[ToolCallChunk]] = {}
     for message in messages:
-        for piece in message.tool_call_chunks:
-            pieces.setdefault(piece["index"] or 0, []).append(piece)
+        for delta in message.tool_call_chunks:
+            deltas.setdefault(delta["index"] or 0, []).append(delta)
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
-    for parts in pieces.values():
+    for parts in deltas.values():
         name, id_, text = parts[0]["name"] or "", parts[0]["id"], "".join(part["args"] or "" for part in parts)
         try:
             calls.append(tool_call(name=name, args=json.loads(text), id=id_))

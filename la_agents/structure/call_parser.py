@@ -1,6 +1,6 @@
-"""Tool calls out of a stream of text: what is text for the user, and what is a piece of which call.
+"""Tool calls out of a stream of text: what is text for the user, and what is a part of which call.
 
-The grammar has seen to the form: once a call is open, the stream holds the format's own pieces and one JSON object a
+The grammar has seen to the form: once a call is open, the stream holds the format's own texts and one JSON object a
 call, and nothing else. So this only has to follow.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from la_agents.prompts.call_format import CallFormat
 
-__all__ = ["CallParser", "CallPiece"]
+__all__ = ["CallDelta", "CallParser"]
 
 
 @dataclass(frozen=True, slots=True)
-class CallPiece:
-    """A piece of one call: its name and id when it begins, then its arguments' JSON bit by bit."""
+class CallDelta:
+    """A part of one call: its name and id when it begins, then its arguments' JSON bit by bit."""
 
     index: int
     arguments: str = ""
@@ -39,23 +39,23 @@ class CallParser:
         self._arguments: _JsonObject | None = None
         self.num_calls = 0
 
-    def push(self, text: str) -> Iterator[str | CallPiece]:
-        """Text for the user, and pieces of calls, as far as they are certain."""
+    def push(self, text: str) -> Iterator[str | CallDelta]:
+        """Text for the user, and parts of calls, as far as they are certain."""
         self._pending += text
         progress = True
         while progress:
             progress = False
-            for piece in self._step():
+            for delta in self._step():
                 progress = True
-                if piece != "":
-                    yield piece
+                if delta != "":
+                    yield delta
 
     def flush(self) -> str:
         """End of the answer: text that was held back."""
         text, self._pending = self._pending, ""
         return text if self._expected is None and self._arguments is None and not self.num_calls else ""
 
-    def _step(self) -> Iterator[str | CallPiece]:
+    def _step(self) -> Iterator[str | CallDelta]:
         if self._arguments is not None:
             yield from self._take_arguments(self._arguments)
         elif self._expected is None:
@@ -77,19 +77,19 @@ class CallParser:
             self._pending = self._pending[len(certain) :]
             yield certain
 
-    def _begin_call(self, expected: str) -> CallPiece:
+    def _begin_call(self, expected: str) -> CallDelta:
         name, _, self._pending = self._pending[len(expected) :].partition(self._format.middle)
         self._arguments = _JsonObject()
         self.num_calls += 1
-        return CallPiece(self.num_calls - 1, name=name, id=f"call_{uuid.uuid4().hex[:24]}")
+        return CallDelta(self.num_calls - 1, name=name, id=f"call_{uuid.uuid4().hex[:24]}")
 
-    def _take_arguments(self, arguments: _JsonObject) -> Iterator[CallPiece]:
+    def _take_arguments(self, arguments: _JsonObject) -> Iterator[CallDelta]:
         length = arguments.feed(self._pending)
         taken, self._pending = self._pending[:length], self._pending[length:]
         if arguments.complete:
             self._arguments, self._expected = None, self._format.separator or self._format.closing
         if taken:
-            yield CallPiece(self.num_calls - 1, taken)
+            yield CallDelta(self.num_calls - 1, taken)
 
 
 class _JsonObject:

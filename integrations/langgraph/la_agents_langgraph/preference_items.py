@@ -28,9 +28,10 @@ _FIELDS = ("text", "scope", "weight", "source", "confidence", "half_life_days", 
 class PreferenceItems:
     """Items under `("preferences", user_id)`: the key is the preference's id, the value has its fields.
 
-    Values are written with at least `text` (or `content`, as LangMem says); the rest keeps its defaults, or stays as it
-    is. A deleted item is a forgotten preference: `PreferenceStore.undo` brings it back. Preferences are always indexed,
-    and are not consolidated when they are written by key.
+    Values are written with at least `text`; the rest keeps its defaults, or stays as it is. A value with `content`
+    instead is LangMem's: what an agent concluded. It counts as inferred, and waits as a proposal if its key is that of
+    what the user has said. A deleted item is a forgotten preference: `PreferenceStore.undo` brings it back. Preferences
+    are always indexed, and are not consolidated when they are written by key.
     """
 
     def __init__(self, store: PreferenceStore) -> None:
@@ -83,7 +84,9 @@ class PreferenceItems:
                 self.store.forget(user, key)
             return
         values = _values(op.value, op.ttl)
-        if known is None:
+        if known is not None and values.get("source") == "inferred" and known.source != "inferred":
+            self.store.proposals.add(user, [{"scope": known.scope, **values, "supersedes": [key]}])
+        elif known is None:
             line = json.dumps({"source": "explicit", **values, "id": key}, ensure_ascii=False, default=str)
             self.store.import_(user, io.StringIO(line))
         else:
@@ -112,7 +115,8 @@ def _values(value: Mapping[str, Any], ttl: float | None) -> dict[str, Any]:
     """The preference's fields in an item's value."""
     values = dict(value)
     if "text" not in values and isinstance(values.get("content"), str):
-        values["text"] = values.pop("content")
+        text = values.pop("content")
+        values = {"source": "inferred", **values, "text": text}
     unknown = values.keys() - set(_FIELDS)
     if unknown or "text" not in values:
         what = f"{sorted(unknown)} as well" if unknown else "no text"

@@ -102,8 +102,8 @@ class ItemShards:
             expired: Where = {"expires_at": {"$lte": before}}  # type: ignore[dict-item]  # chromadb's own alias is wrong
             for shard in self._shards_under(()):
                 ids = shard.get(where=expired, include=[])["ids"]
-                if ids:
-                    shard.delete(ids=ids)
+                if ids:  # of these only what is still expired: another process may have renewed some since
+                    shard.delete(ids=ids, where=expired)
                 number += len(ids)
         return number
 

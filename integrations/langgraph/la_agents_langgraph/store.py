@@ -115,7 +115,8 @@ class ChromaStore(BaseStore):
 
     def sweep_ttl(self) -> int:
         """Remove what has expired, and return how many items that were; until then they only are invisible."""
-        return self._shards.delete_expired(self._clock().timestamp())
+        with self._writing:  # nothing is renewed between the look and the deletion
+            return self._shards.delete_expired(self._clock().timestamp())
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> None:
         """Sweep in the background from now on, at this interval, else the TTL configuration's, else 5 minutes."""

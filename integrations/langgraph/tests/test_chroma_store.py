@@ -507,3 +507,57 @@ def test_users_whose_ids_have_a_dot_are_reached_through_the_preferences_only(chr
     assert chroma.preferences.count("alice@example.org") == 1
     with pytest.raises(InvalidNamespaceError):
         chroma.search(("preferences", "alice@example.org"))
+
+
+def test_what_is_renewed_between_the_sweepers_look_and_its_deletion_stays(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process, on one server, holds none of this process's locks."""
+    from chromadb.api.models.Collection import Collection
+
+    with ChromaStore(tmp_path, clock=clock) as store:
+        store.put(("a", "b"), "kept", {"n": 1}, ttl=10)
+        store.put(("a", "b"), "gone", {"n": 2}, ttl=10)
+        clock.forward(20)
+        look = Collection.get
+        meanwhile = [lambda: store.put(("a", "b"), "kept", {"n": 3}, ttl=10)]
+
+        def looked(self: Collection, *args: Any, **kwargs: Any) -> Any:
+            found = look(self, *args, **kwargs)
+            while "where" in kwargs and kwargs["where"] and meanwhile and found["ids"]:
+                meanwhile.pop()()
+            return found
+
+        monkeypatch.setattr(Collection, "get", looked)
+        store.sweep_ttl()
+        assert not meanwhile
+        item = store.get(("a", "b"), "kept")
+        assert item is not None
+        assert item.value == {"n": 3}
+        assert store.get(("a", "b"), "gone") is None
+
+
+def test_nothing_is_renewed_while_the_sweeper_is_at_work(tmp_path: Path, clock: Clock) -> None:
+    with ChromaStore(tmp_path, clock=clock) as store:
+        store.put(("a", "b"), "x", {"n": 1}, ttl=10)
+        held = []
+        sweep = store._shards.delete_expired
+
+        def swept(before: float) -> int:
+            held.append(store._writing._is_owned())  # type: ignore[attr-defined]
+            return sweep(before)
+
+        store._shards.delete_expired = swept  # type: ignore[method-assign]
+        store.sweep_ttl()
+        assert held == [True]
+
+
+def test_what_langmem_writes_is_inferred_and_waits_where_it_would_reword_the_user(chroma: ChromaStore) -> None:
+    chroma.put(("preferences", "alice"), "a", {"content": "I ski."})
+    assert chroma.preferences.get("alice", "a").source == "inferred"
+    chroma.put(("preferences", "alice"), "a", {"content": "I sail."})
+    said = chroma.preferences.add("alice", "I'm allergic to nuts.", scope="always")
+    chroma.put(("preferences", "alice"), said.id, {"content": "I'm not allergic to anything."})
+    assert [each.text for each in chroma.preferences.list("alice")] == ["I sail.", "I'm allergic to nuts."]
+    (waiting,) = chroma.preferences.proposals.list("alice")
+    assert (waiting.scope, waiting.supersedes) == ("always", (said.id,))

@@ -13,7 +13,9 @@ def fill(store: PreferenceStore) -> tuple[str, ...]:
     store.add("ada", "I am allergic to peanuts.")
     store.add("ada", "I prefer short answers.", weight=1.5)
     store.add("ada", "I like coffee in the morning.")
-    store.proposals.add("ada", [{"text": "I enjoy sailing.", "source": "inferred", "confidence": 0.8}])
+    said = {"evidence": "On Sundays I love to go out on our little boat."}
+    proposal = {"text": "I enjoy sailing.", "source": "inferred", "confidence": 0.8, "metadata": said}
+    store.proposals.add("ada", [proposal])
     store.add("ben", "Answer in formal, polite language.", scope="always")
     store.add("ben", "I am a vegetarian.")
     return "ada", "ben"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -70,11 +71,15 @@ def run(
 ) -> None:
     """Serve until a signal comes."""
     os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"  # what users say stays here
+    for sig in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again once all answers have ended
+        signal.signal(sig, _leave)
     log_as_json(log_level)
     where = {"url": location} if location.startswith(("http://", "https://")) else {"path": location}
     with PreferenceStore(**where, layers=layers) as store:  # type: ignore[arg-type]
         application = create_app(store, settings, model=model, layers=layers)
         services: Services = application.state.services
+        store.check_layers()
+        services.chat.load()  # what is wrong is said here, in one line
         users = fill(store) if demo else ()
         links = [f"{address.url}/signin?token={services.sign_ins.link(user)}" for user in users]
         for user, link in zip(users, links, strict=True):
@@ -82,3 +87,8 @@ def run(
         if not services.sign_ins.had_admin():
             print(f"Sign in as the admin, once: {address.url}/signin?token={services.sign_ins.link()}", file=sys.stderr)
         Server(application, address).run()
+
+
+def _leave(sig: int, frame: FrameType | None) -> None:
+    """End the process as if its work were done, so that what is open is closed."""
+    sys.exit(0)

@@ -102,7 +102,7 @@ def _judgements(answer: Any, known: Sequence[KnownPreference]) -> list[Judgement
     if not known:
         return []
     items = answer.judgements if isinstance(answer, _Answer) else _parsed(answer)
-    if items is None or any(not 1 <= item.number <= len(known) for item in items):
+    if items is None or any(not 1 <= item.number <= len(known) for item in items) or _is_ambiguous(items):
         _log.warning("A chat model judged no preference: it gave %s; both stay.", type(answer).__name__)
         return []
     return [
@@ -110,6 +110,11 @@ def _judgements(answer: Any, known: Sequence[KnownPreference]) -> list[Judgement
         for item in items
         if item.relation != "independent"
     ]
+
+
+def _is_ambiguous(items: Sequence[_Judged]) -> bool:
+    """Whether one known preference is judged twice, and not alike."""
+    return len({item.number for item in items}) < len({(item.number, item.relation) for item in items})
 
 
 def _parsed(answer: Any) -> list[_Judged] | None:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -126,7 +126,7 @@ class Shards:
             assert root is not None  # there were settings to change
             _switches[self._connection.location] += 1  # before: who reads in between, reads once more
             try:
-                root.modify(metadata=asdict(settings))
+                root.modify(metadata={**(root.metadata or {}), **asdict(settings)})  # what newer releases note stays
             finally:
                 _switches[self._connection.location] += 1
             self.forget()
@@ -270,7 +270,7 @@ class Shards:
                 "use the version of la-agents that wrote it, or another collection name."
             )
             raise StoreMismatchError(msg)
-        settings = Settings(**recorded)
+        settings = Settings(**{each.name: recorded[each.name] for each in fields(Settings) if each.name in recorded})
         if settings.embeddings != self._embeddings:
             msg = (
                 f"Expected the embedding model {settings.embeddings!r}, with which {where} was written, got "

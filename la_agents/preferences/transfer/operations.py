@@ -123,4 +123,4 @@ def _active_weight(record: StoredPreference) -> float:
 
 def _content(preference: Preference) -> dict[str, Any]:
     """All that an import can change; when it was changed is not part of it."""
-    return preference.model_dump(exclude={"updated_at", "created_at"})
+    return preference.model_dump(exclude={"updated_at", "created_at", "last_said_at"})

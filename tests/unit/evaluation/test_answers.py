@@ -11,7 +11,7 @@ import torch
 from la_agents.engine.engine import Engine
 from la_agents.errors import ConfigurationError, RequestTooLargeError
 from la_agents.evaluation.answers import Answerer, Job
-from la_agents.evaluation.likelihood import Scorer
+from la_agents.evaluation.likelihood import ModelScorer
 from la_agents.evaluation.methods import METHODS, POLICIES, Setting, log_policy, methods_named, policy_of
 from la_agents.principles import Principle
 from la_agents.prompts.builder import PromptBuilder
@@ -180,7 +180,7 @@ def test_continuations_hold_what_the_model_says(family: str) -> None:
     prompts = PromptBuilder(loaded.tokenizer).build_text(QUESTIONS[0], PRINCIPLES, "sum")
     texts = [loaded.tokenizer.encode(text, add_special_tokens=False) for text in ("be kind", "a", "What should I do?")]
     rows = [prompts.reference, *prompts.branches]
-    for text, continuation in zip(texts, Scorer(loaded).continuations(prompts, texts), strict=True):
+    for text, continuation in zip(texts, ModelScorer(loaded).continuations(prompts, texts), strict=True):
         assert continuation.logits.shape[:2] == (3, len(text))
         for row, logits in zip(rows, continuation.logits, strict=True):
             full = model(torch.tensor([[*row.token_ids, *text]])).logits[0]
@@ -198,7 +198,7 @@ def test_a_settings_policy_is_what_the_engine_decodes() -> None:
             principles = PRINCIPLES if setting.aligned else ()
             placings = [setting.placing for _ in principles]
             prompts = builder.build_text(QUESTIONS[0], principles, setting.compose, placings=placings)
-            (along,) = Scorer(loaded).continuations(prompts, [answer.token_ids])
+            (along,) = ModelScorer(loaded).continuations(prompts, [answer.token_ids])
             branches = along.logits[1:].transpose(0, 1)
             log_pi = log_policy(setting, along.logits[0], branches, along.weights.expand(answer.num_tokens, -1))
             log_pi_0 = torch.log_softmax(along.logits[0], dim=-1)

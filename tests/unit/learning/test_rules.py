@@ -45,6 +45,7 @@ def learned(*said: str | BaseMessage) -> list[str]:
         ("I can't stand loud bars.", "I can't stand loud bars.", "relevant"),
         ("I usually travel by train 🚂", "I usually travel by train.", "relevant"),
         ("My favourite colour is green.", "My favourite colour is green.", "relevant"),
+        ("I avoid gluten.", "I avoid gluten.", "always"),
         ("I prefer short answers.", "I prefer short answers.", "always"),
         ("Could you please always answer in Dutch?", "Always answer in Dutch.", "always"),
         ("From now on, keep it short.", "Keep it short.", "always"),

@@ -234,6 +234,7 @@ MALFORMED = [
     '[{"number": 0, "relation": "same"}]',
     '[{"number": 1, "relation": "x"}]',
     '[{"number": 1}]',
+    '[{"number": 1, "relation": "same"}, {"number": 1, "relation": "contradicts"}]',
 ]
 
 

@@ -197,6 +197,15 @@ def test_an_imported_history_is_bounded(store: PreferenceStore) -> None:
     assert len(metadata["history"]) <= MAX_HISTORY_CHARS + 2_000
 
 
+def test_a_bare_line_imported_again_changes_nothing(store: PreferenceStore, at: Any) -> None:
+    store.import_("alice", io.StringIO('{"text": "I ski."}'))
+    before = store.list("alice")
+    at(days=1)
+    store.import_("alice", io.StringIO('{"text": "I ski."}'))
+    assert store.list("alice") == before
+    assert len(store.history("alice", before[0].id)) == 1
+
+
 # Operations
 
 
@@ -268,3 +277,27 @@ def test_a_store_where_others_may_write_is_not_repaired(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="stop the server and repair with path="):
             store.verify(repair=True)
         assert store.count("alice") == 1
+
+
+def test_settings_of_a_newer_release_are_passed_over_and_kept(store: PreferenceStore) -> None:
+    store.add("alice", "I ski.")
+    shards = store._ledger.shards
+    root = shards.client().get_collection(store.name)
+    root.modify(metadata={**root.metadata, "tier": "gold"})
+    shards.forget()
+    assert store.count("alice") == 1
+    store.migrate(3)
+    assert shards.client().get_collection(store.name).metadata["tier"] == "gold"
+    assert store.count("alice") == 1
+
+
+def test_metadata_of_any_depth_is_stored_or_refused_by_name(store: PreferenceStore) -> None:
+    for depth in (10, 200, 500, 5_000, 100_000):
+        deep: dict[str, Any] = {}
+        for _ in range(depth):
+            deep = {"a": deep}
+        try:
+            store.add("alice", f"I ski {depth}.", metadata=deep)
+        except InvalidPreferenceError as error:
+            assert "metadata" in str(error)  # noqa: PT017
+    assert store.list("alice")[0].text == "I ski 10."

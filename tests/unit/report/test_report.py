@@ -153,7 +153,7 @@ def test_the_page_holds_the_answer_and_what_moved_it(page: str, message: AIMessa
     assert unfinished == ("".join(t.label for t in report.explained_tokens()[-1:]) if unfinished else "")
     data = json.loads(parsed.texts("script")[0])
     assert data["branches"] == ["Be kind.", ATTACK]
-    assert sorted(place for members in data["pieces"] for place in members) == list(range(12))
+    assert sorted(place for members in data["spans"] for place in members) == list(range(12))
     for token, listed in zip(report.explained_tokens(), data["tokens"], strict=True):
         assert listed["contributions"] == token.contributions
         assert [each[0] for each in listed["candidates"]] == [each.id for each in token.candidates]
@@ -161,7 +161,7 @@ def test_the_page_holds_the_answer_and_what_moved_it(page: str, message: AIMessa
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_parts_of_characters_are_shown_as_bytes_and_make_one_piece(family: str, text: str) -> None:
+def test_parts_of_characters_are_shown_as_bytes_and_make_one_span(family: str, text: str) -> None:
     tokenizer = tiny_tokenizer(family)
     ids = tokenizer.encode(text, add_special_tokens=False)
     detokenizer, texts = Detokenizer(tokenizer), TokenTexts(tokenizer)
@@ -172,10 +172,10 @@ def test_parts_of_characters_are_shown_as_bytes_and_make_one_piece(family: str, 
         assert label
         assert "\N{REPLACEMENT CHARACTER}" not in label
         tokens.append(TokenReport(id=token, text=detokenizer.push(token), label=label, **values))
-    pieces = [*spans(tokens)]
+    shown = [*spans(tokens)]
     decoded = tokenizer.decode(ids, skip_special_tokens=True)
-    assert "".join(piece for piece, _ in pieces) == decoded
-    assert [place for _, members in pieces for place in members] == list(range(len(ids)))
+    assert "".join(text_shown for text_shown, _ in shown) == decoded
+    assert [place for _, members in shown for place in members] == list(range(len(ids)))
 
 
 def test_special_tokens_are_shown_by_name() -> None:

@@ -20,7 +20,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.prompts.builder import PromptBuilder
 from la_agents.prompts.call_format import HERMES
 from la_agents.structure.answer_stream import result_of
-from la_agents.structure.call_parser import CallParser, CallPiece
+from la_agents.structure.call_parser import CallDelta, CallParser
 from la_agents.structure.tool_calling import ToolBox
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
@@ -104,11 +104,11 @@ def test_streaming_gives_the_same_call_in_chunks(family: str) -> None:
     bound = chat(family).bind_tools(TOOLS, tool_choice="weather")
     whole = bound.invoke("Hi")
     chunks = list(bound.stream("Hi"))
-    pieces = [piece for chunk in chunks for piece in chunk.tool_call_chunks]
-    assert pieces[0]["name"] == "weather"
-    assert pieces[0]["id"]
-    assert len(pieces) > 3
-    assert all(piece["name"] is None and piece["id"] is None for piece in pieces[1:])
+    deltas = [delta for chunk in chunks for delta in chunk.tool_call_chunks]
+    assert deltas[0]["name"] == "weather"
+    assert deltas[0]["id"]
+    assert len(deltas) > 3
+    assert all(delta["name"] is None and delta["id"] is None for delta in deltas[1:])
     full: AIMessageChunk = sum(chunks[1:], start=chunks[0])  # type: ignore[arg-type]
     assert [call["args"] for call in full.tool_calls] == [call["args"] for call in whole.tool_calls]
     assert full.response_metadata["finish_reason"] == whole.response_metadata["finish_reason"]
@@ -118,8 +118,8 @@ async def test_async_gives_the_same_call() -> None:
     bound = chat().bind_tools(TOOLS, tool_choice="any", parallel_tool_calls=False)
     whole, other = bound.invoke("Hi"), await bound.ainvoke("Hi")
     assert [call["args"] for call in other.tool_calls] == [call["args"] for call in whole.tool_calls]
-    pieces = [piece async for chunk in bound.astream("Hi") for piece in chunk.tool_call_chunks]
-    assert json.loads("".join(piece["args"] or "" for piece in pieces)) == whole.tool_calls[0]["args"]
+    deltas = [delta async for chunk in bound.astream("Hi") for delta in chunk.tool_call_chunks]
+    assert json.loads("".join(delta["args"] or "" for delta in deltas)) == whole.tool_calls[0]["args"]
     many = await asyncio.gather(*[bound.ainvoke("Hi") for _ in range(4)])
     assert all(len(message.tool_calls) == 1 for message in many)
 
@@ -245,7 +245,7 @@ def test_tools_and_results_are_data() -> None:
 # --- reading calls ------------------------------------------------------------------------------------------------
 
 
-def test_calls_are_read_whatever_the_pieces_they_come_in() -> None:
+def test_calls_are_read_whatever_the_parts_they_come_in() -> None:
     text = "Sure, 1 < 2.\n" + HERMES.write(
         [
             {"function": {"name": "weather", "arguments": {"city": 'a "}" \\ {b'}}},
@@ -254,9 +254,9 @@ def test_calls_are_read_whatever_the_pieces_they_come_in() -> None:
     )
     for size in (1, 2, 3, 7, len(text)):
         parser = CallParser(HERMES)
-        pieces = [p for i in range(0, len(text), size) for p in parser.push(text[i : i + size])]
-        assert "".join(p for p in pieces if isinstance(p, str)) == "Sure, 1 < 2."
-        calls = [p for p in pieces if isinstance(p, CallPiece)]
+        deltas = [p for i in range(0, len(text), size) for p in parser.push(text[i : i + size])]
+        assert "".join(p for p in deltas if isinstance(p, str)) == "Sure, 1 < 2."
+        calls = [p for p in deltas if isinstance(p, CallDelta)]
         assert [p.name for p in calls if p.name] == ["weather", "clock"]
         arguments = ["".join(p.arguments for p in calls if p.index == i) for i in (0, 1)]
         assert [json.loads(a) for a in arguments] == [{"city": 'a "}" \\ {b'}, {}]
@@ -265,8 +265,8 @@ def test_calls_are_read_whatever_the_pieces_they_come_in() -> None:
 
 def test_text_that_only_looks_like_a_call_is_text() -> None:
     parser = CallParser(HERMES)
-    pieces = [*parser.push("<tool"), *parser.push(" call> "), *parser.push("<tool_")]
-    assert "".join(pieces) + parser.flush() == "<tool call> <tool_"
+    deltas = [*parser.push("<tool"), *parser.push(" call> "), *parser.push("<tool_")]
+    assert "".join(deltas) + parser.flush() == "<tool call> <tool_"
 
 
 PARAMETERS = {"type": "object", "properties": {"city": {"enum": ["Rome"]}}, "required": ["city"]}
