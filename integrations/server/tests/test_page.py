@@ -19,7 +19,7 @@ HOSTILE = ["<script>alert(1)</script>", "أحب الشاي الأخضر", "x" * 
 @pytest.fixture
 def page(tiny_server: Served, request: pytest.FixtureRequest) -> httpx.Client:
     """A browser that is signed in as a user of its own."""
-    return browser(tiny_server, request.node.name)
+    return browser(tiny_server, f"page: {request.node.name}")
 
 
 def browser(server: Served, user: str | None, language: str = "en") -> httpx.Client:
