@@ -1,10 +1,10 @@
 """Calibration: with which strength, place and form of words a model follows each principle best.
 
 Every candidate, a way of prompting or of aligning, answers the same questions under the same principles. Let `a` be its
-mean adherence, `p` the perplexity of its answers under the unaligned model and `c` the relevance of answers to their
-questions (cosine). With the rate `r`, adherence that a doubling of perplexity must gain,
+mean adherence, `p` the perplexity of its answers under the unaligned model, `c` the relevance of answers to their
+questions (cosine) and `d` their repetition. With the rate `r`, adherence that a doubling of perplexity must gain,
 
-    worth = a - r log2 p + c / 5
+    worth = a - r log2 p + (c - d) / 5
 
 The default, for principles that nobody measured, is what the library does without a calibration, unless another
 candidate's worth, the mean over principles, is greater by more than `MARGIN`: with few questions smaller differences
@@ -44,8 +44,9 @@ __all__ = [
 RATE = 0.08
 """Adherence, of 1, that a doubling of perplexity must gain."""
 
-RELEVANCE = 0.2
-"""Adherence that relevance is worth: enough to tell an answer in the right tone from nothing but the tone."""
+SENSE = 0.2
+"""Adherence that relevance is worth, and repetition costs: enough to tell an answer in the right tone from the tone
+alone, and from a loop."""
 
 MARGIN = 0.05
 FEW = 8
@@ -109,10 +110,13 @@ def candidates(strengths: Sequence[float] = ()) -> list[Setting]:
 
 
 def worth(rows: Sequence[Row], rate: float = RATE) -> float:
-    """`a - r log2 p + c / 5`, in adherence; answers without any token have no perplexity to lose, and no relevance."""
-    bits = [row["nll"] / math.log(2) for row in rows if row["nll"] is not None]
-    relevance = fmean(row["relevance"] or 0.0 for row in rows)
-    return fmean(row["adherence"] for row in rows) - rate * fmean(bits or [0.0]) + RELEVANCE * relevance
+    """`a - r log2 p + (c - d) / 5`, in adherence; what an answer without tokens does not have counts as 0."""
+
+    def mean(name: str) -> float:
+        return fmean([row[name] for row in rows if row[name] is not None] or [0.0])
+
+    bits = mean("nll") / math.log(2)
+    return mean("adherence") - rate * bits + SENSE * (mean("relevance") - mean("repetition"))
 
 
 def check_rate(rate: float) -> None:

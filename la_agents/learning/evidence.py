@@ -16,7 +16,7 @@ from itertools import islice
 
 from langchain_core.messages import BaseMessage
 
-from la_agents.learning.languages import Language, content_of, language_of, polarity_of, script_of, words_of
+from la_agents.learning.languages import LANGUAGES, Language, content_of, language_of, polarity_of, script_of, words_of
 from la_agents.learning.proposal import is_said
 
 __all__ = ["find_evidence"]
@@ -84,10 +84,10 @@ def _bears_out(text: str, wanted: str, said: str, before: str) -> bool:
     for place in islice(places, _MAX_PLACES):
         message = whole[max(0, place.start() - _MAX_AROUND) : place.end() + _MAX_AROUND]
         start = min(place.start(), _MAX_AROUND)
-        if _is_shown(message, start):
-            continue
         end = start + len(place[0])
         begin, stop = _sentence_around(message, start, end)
+        if _is_shown(message, start) or _is_material(message[:begin], message[stop:]):
+            continue
         language = language_of(message[begin:stop], message)
         if language is not None and language.supposed & {*words_of(message[begin:stop], language)}:
             continue
@@ -103,6 +103,12 @@ def _is_shown(message: str, start: int) -> bool:
         return True
     before = message[:start]
     return bool(re.search(r":(?:\s|$)", before.rpartition("\n\n")[2])) or before.rstrip().endswith(":")
+
+
+def _is_material(before: str, after: str) -> bool:
+    """Whether another line says what shall be done with the text: "Translate into Italian."."""
+    lines = before.rpartition("\n")[0], after.partition("\n")[2]
+    return any(each.tasks & {*words_of(line, each)} for line in lines for each in LANGUAGES.values())
 
 
 def _sentence_around(message: str, start: int, end: int) -> tuple[int, int]:

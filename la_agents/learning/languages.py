@@ -28,6 +28,7 @@ class Language:
         aversions: Of which each turns the meaning round.
         supposed: By which something is supposed and not said.
         answers: By which a question is answered.
+        tasks: By which a text is handed over to be worked on.
         small: Others that say nothing about the content.
         known: All of them.
         is_spaced: Whether there are spaces between words.
@@ -40,6 +41,7 @@ class Language:
     aversions: frozenset[str]
     supposed: frozenset[str]
     answers: frozenset[str]
+    tasks: frozenset[str]
     small: frozenset[str]
     known: frozenset[str]
     is_spaced: bool = True

@@ -21,13 +21,13 @@ from typing_extensions import NotRequired
 from la_agents.calls.builder import last_human_text
 from la_agents.calls.settings import Personalized
 from la_agents.learning.background import BackgroundLearner
-from la_agents.learning.chat_extraction import ChatModelExtractor
 from la_agents.learning.learner import PreferenceLearner
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from la_agents.principles import Principle, as_principles
 from la_agents.report import principle_values
 from la_agents.tools import preference_tools
 from la_agents.users import find_user, resolve_user
+from la_agents_langgraph.own_model import OwnModelExtractor, writes_structure
 
 __all__ = ["PreferenceMiddleware", "PreferenceState"]
 
@@ -56,8 +56,9 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         tools: Whether the agent gets the preference tools.
         require_approval: Whether what the model remembers with the tools waits for its user's approval.
         learner: Learns from the user's last message when the turn is over. One that was made without an extractor asks
-            the agent's own chat model in the background, where that can write structured output, and else reads by
-            rules. A `BackgroundLearner` always learns in the background; closing it waits for the end.
+            the agent's own chat model in the background, where that can write structured output, and else, or if that
+            finds nothing, reads by rules. A `BackgroundLearner` always learns in the background; closing it waits for
+            the end.
         user_id: The user of runs whose config names none.
         allow_anonymous: Whether runs without a user are let through, without preferences, instead of raising.
         k: At most so many relevant preferences; those of scope "always" come on top.
@@ -168,22 +169,12 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         if self._learner is None or self._background is None or user is None:
             return
         latest, extractor = _latest_turn(messages), None
-        if self._background.learner.extractor is None and self._model is not None:
-            extractor = _extractor(self._model)
+        if self._background.learner.extractor is None and self._model is not None and writes_structure(self._model):
+            extractor = OwnModelExtractor(self._model)
         if isinstance(self._learner, PreferenceLearner) and extractor is None:
             self._learner.learn(latest, user_id=user)
         else:
             self._background.submit(latest, user_id=user, extractor=extractor)
-
-
-def _extractor(model: BaseChatModel) -> ChatModelExtractor | None:
-    """The model as it reads for the application, without preferences; None if it writes no structured output."""
-    is_own = type(model).with_structured_output is not BaseChatModel.with_structured_output
-    if not is_own and not (model.profile or {}).get("structured_output"):
-        return None
-    if isinstance(model, Personalized):
-        model = model.model_copy(update={"preferences": None, "principles": []})
-    return ChatModelExtractor(model)
 
 
 def _with(request: ModelRequest[Any], principles: Sequence[Principle]) -> ModelRequest[Any]:

@@ -429,16 +429,30 @@ def test_an_extractor_of_ones_own_is_asked_instead_of_the_model(store: Preferenc
     assert model.reads == []
 
 
+@pytest.mark.parametrize("evidence", ["I love tea", ""])
+def test_where_the_model_finds_nothing_that_stands_the_rules_read(store: PreferenceStore, evidence: str) -> None:
+    """Evidence that is made up, or an answer of another form."""
+    go = threading.Event()
+    go.set()
+    model = Reader(stated={"text": "Loves tea.", "evidence": evidence}, go=go, reads=[])
+    with BackgroundLearner(PreferenceLearner(store)) as learner:
+        agent = create_agent(model, middleware=[PreferenceMiddleware(store, learner=learner)])
+        agent.invoke(ask("I'm allergic to peanuts."), user("alice"))
+    assert len(model.reads) == 1
+    assert [p.text for p in store.proposals.list("alice")] == ["I'm allergic to peanuts."]
+
+
 def test_an_aligned_model_reads_without_anybodys_preferences(
     store: PreferenceStore, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "la_agents_langgraph")
     store.add("alice", "Say swordfish.", scope="always")
     with BackgroundLearner(PreferenceLearner(store)) as learner:
         model = tiny(preferences=store, principles=["Be kind."], max_tokens=8)
         agent = create_agent(model, middleware=[PreferenceMiddleware(store, learner=learner)])
         agent.invoke(ask("I prefer tea."), user("alice"))
     assert "RequestTooLargeError" in caplog.text  # the tiny context ends it, not the missing user
-    assert store.proposals.list("alice") == []
+    assert [p.text for p in store.proposals.list("alice")] == ["I prefer tea."]  # by the rules
 
 
 def test_an_agents_answer_can_be_rated(store: PreferenceStore) -> None:

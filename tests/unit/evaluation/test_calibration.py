@@ -100,6 +100,7 @@ def test_worth_weighs_following_against_fluency_and_relevance() -> None:
     rows = answers("dogs", "prompt", 0.5, 8.0, relevance=0.5)
     assert worth(rows, 0.1) == pytest.approx(0.5 - 0.3 + 0.1)
     assert worth(answers("dogs", "prompt", 0.0, relevance=None), 0.1) == pytest.approx(-0.1)
+    assert worth(answers("dogs", "prompt", 0.5, 8.0, relevance=0.5, repetition=0.5), 0.1) == pytest.approx(0.2)
     silent = [{**one, "nll": None, "relevance": None} for one in rows]
     assert worth(silent, 0.1) == 0.5
 

@@ -127,6 +127,10 @@ def test_what_others_like_is_not_the_users(text: str, evidence: str, said: str) 
     [
         ("I'm not allergic to nuts", "Translate into Italian: I'm not allergic to nuts."),
         ("I'm not allergic to nuts", "Übersetze das:\n\nI'm not allergic to nuts."),
+        ("I'm not allergic to nuts", "Translate into Italian.\n\nI'm not allergic to nuts."),
+        ("I'm not allergic to nuts", "I'm not allergic to nuts.\nPlease correct the grammar."),
+        ("I'm not allergic to nuts", "翻译成意大利语\nI'm not allergic to nuts."),
+        ("I'm not allergic to nuts", "Übersetze bitte ins Italienische.\n\nHi!\nI'm not allergic to nuts."),
         ("I'm not allergic to nuts", 'Say "I\'m not allergic to nuts" in Italian.'),
         ("I'm not allergic to nuts", "How do I say “I'm not allergic to nuts”, please"),
         ("“I'm not allergic to nuts”", "How do I say “I'm not allergic to nuts”, please"),
@@ -195,6 +199,7 @@ def test_words_and_summary_may_be_in_two_languages(text: str, said: str) -> None
         ("The user's favourite colour is green.", "My favourite colour is green", "My favourite colour is green."),
         ("The user loves their garden.", "I love my garden", "I love my garden."),
         ("Isst kein Fleisch.", "Ich esse kein Fleisch", "Hi there! How are you doing? Ich esse kein Fleisch."),
+        ("User is vegetarian.", "I'm vegetarian", "Could you translate the menu for me? I'm vegetarian."),
         ("User is vegetarian.", "I'm vegetarian", "I'm vegetarian and my husband is not."),
         ("The user likes dogs.", "I like dogs", "I like dogs; my wife likes cats."),
         (
