@@ -53,7 +53,7 @@ def test_a_wrong_argument_is_refused_before_anything_is_looked_up(
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"tools": "weather"}, {"tool_choice": "weather"}, {"response_format": {"type": "json_object", "x": 1}}],
+    [{"tools": "weather"}, {"tool_choice": "weather"}, {"response_format": {"type": "xml"}}],
 )
 def test_tools_and_formats_are_checked_before_the_store_is_asked(
     arguments: dict[str, Any], store: PreferenceStore
