@@ -70,8 +70,15 @@ def conflicts(ctx: typer.Context, user: UserOption, as_json: JsonOption = False,
             ]
         )
     elif found:
-        rows = [(f"{c.similarity:.2f}", c.older.id, c.older.text, c.newer.id, c.newer.text) for c in found]
-        print_table(("similarity", "older", "", "newer", ""), rows)
+        rows = [
+            row
+            for each in found
+            for row in (
+                (f"{each.similarity:.2f}", each.older.id, each.older.text),
+                ("", each.newer.id, each.newer.text),
+            )
+        ]
+        print_table(("similarity", "older, newer", "preference"), rows)
     else:
         note("Nothing may conflict.")
 

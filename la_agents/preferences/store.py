@@ -446,11 +446,10 @@ class PreferenceStore:
     ) -> int:
         """Store the preferences of a JSON lines file as this user's and return how many there are.
 
-        Ids are kept, so that importing a file again changes nothing and importing a changed one updates: what the store
-        had is in the history, and `undo` brings it back. Whose they were makes no difference, if they were one user's:
-        another user's records are never touched. Nothing is consolidated: they come as they went. The file is read
-        twice, to check it before anything is written, a thousand preferences at a time; what is in memory does not grow
-        with the file (but a mem0 or LangMem export that is one JSON value is read whole).
+        Ids are kept: importing a file again changes nothing, and importing a changed one updates, which `undo` takes
+        back. Whose they were makes no difference, if they were one user's. Nothing is consolidated. The file is read
+        twice, to check it before anything is written, a thousand preferences at a time; memory does not grow with it
+        (but a mem0 or LangMem export that is one JSON value is read whole).
 
         Args:
             user: Whose they become.

@@ -28,7 +28,7 @@ __all__ = [
 
 Subject = frozenset[str]
 
-# Chosen with `la-agents evaluate retrieval`; recall is flat around these values.
+# Chosen with `python -m benchmarks.research retrieval`; recall is flat around these values.
 _SHARED_WORD_WEIGHT = 0.05
 _MAX_SHARED_WORDS = 2
 _FEW = 10

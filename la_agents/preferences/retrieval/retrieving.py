@@ -23,10 +23,11 @@ __all__ = ["DEFAULT_MIN_RELEVANCE", "Retriever", "refuse_unknown"]
 DEFAULT_MIN_RELEVANCE = 0.22
 """Least relevance (see `ranking.most_relevant`) for a `relevant` preference to be used.
 
-Chosen with `la-agents evaluate retrieval` on 489 preferences of 10 PrefEval topics with the bundled embeddings. Of a
-user with 10 preferences, 77% of the questions get their own one, and of the questions whose own one is not stored 22%
-get one of another topic; 0.18 gives 83% and 36%, 0.24 gives 73% and 18%. A wrong principle costs more than a missing
-one, and what must never be missing has the scope `always`. Among more than 10 it rises (`ranking.floor_among`).
+Chosen with `python -m benchmarks.research retrieval` on 489 preferences of 10 PrefEval topics with the bundled
+embeddings. Of a user with 10 preferences, 76% of the questions get their own one, and of the questions whose own one
+is not stored 21% get one of another topic; 0.20 gives 80% and 27%, 0.23 gives 75% and 19%. A wrong principle costs
+more than a missing one, and what must never be missing has the scope `always`. Among more than 10 it rises
+(`ranking.floor_among`).
 """
 
 _USER = "user"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.runnables import RunnableLambda
 
 from benchmarks.research.consolidation import judge_pairs, read_pairs
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
@@ -260,6 +261,52 @@ def test_a_chat_model_that_fails_keeps_both(tmp_path: Path) -> None:
     with PreferenceStore(tmp_path, consolidator=ChatModelConsolidator(Broken(responses=[]))) as store:
         store.add_many("alice", ["I like green tea.", "I like black tea."])
         assert store.count("alice") == 2
+
+
+class Structured(FakeListChatModel):
+    """A chat model with structured output, which gives what it is told to, and notes what it was asked."""
+
+    answers: list[Any]
+    asked: list[Any] = []  # noqa: RUF012  # pydantic copies it
+
+    def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
+        def answer(messages: Any) -> Any:
+            self.asked.append(messages[1][1])
+            found = self.answers[len(self.asked) - 1]
+            return schema.model_validate(found) if isinstance(found, dict) else found
+
+        return RunnableLambda(answer)
+
+
+@pytest.mark.parametrize("answers", [[{"judgements": [{"number": 1, "relation": "contradicts"}]}], [None], [{"x": 1}]])
+def test_structured_output_is_used_where_there_is_any(tmp_path: Path, answers: list[Any]) -> None:
+    model = Structured(responses=[], answers=answers)
+    with PreferenceStore(tmp_path, consolidator=ChatModelConsolidator(model)) as store:
+        store.add("alice", "Me gusta el té.")
+        store.add("alice", "El té no me gusta nada.")
+        assert len(model.asked) == 1
+        is_judged = isinstance(answers[0], dict) and "judgements" in answers[0]
+        assert texts(store) == ["Me gusta el té."] * (not is_judged) + ["El té no me gusta nada."]
+
+
+def test_several_are_judged_at_once_each_with_those_before_it(tmp_path: Path) -> None:
+    model = Structured(responses=[], answers=[{"judgements": []}] * 3)
+    with PreferenceStore(tmp_path, consolidator=ChatModelConsolidator(model, min_similarity=-1)) as store:
+        store.add_many("alice", ["I like tea.", "I like coffee.", "I like milk."])
+        assert sorted(len(json.loads(asked)["KNOWN"]) for asked in model.asked) == [1, 2]
+        store.add("alice", "I like tea!")  # the same words are not asked about, only what else they contradict
+        assert sorted(json.loads(model.asked[2])["KNOWN"].values()) == ["I like coffee.", "I like milk."]
+
+
+def test_a_judgement_is_about_all_in_the_same_words(tmp_path: Path) -> None:
+    class Opposed:
+        def judge(self, new: str, known: Sequence[KnownPreference]) -> Sequence[Judgement]:
+            return [Judgement(each.id, "contradicts", "as told") for each in known if "té" in each.text]
+
+    with PreferenceStore(tmp_path, consolidator=Opposed()) as store:
+        store.add_many("alice", ["Me gusta el té.", "me gusta el té"] * 30, consolidate=False)
+        store.add("alice", "Odio las infusiones.")
+        assert texts(store) == ["Odio las infusiones."]
 
 
 def test_what_a_judge_makes_up_is_passed_over(tmp_path: Path) -> None:

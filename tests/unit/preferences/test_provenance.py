@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from la_agents.cli import app
 from la_agents.errors import InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences.preference import Preference, Source, utc_now
 from la_agents.preferences.store import PreferenceStore
@@ -216,3 +219,26 @@ def test_a_decision_needs_two_that_apply(store: PreferenceStore) -> None:
         with pytest.raises(PreferenceNotFoundError):
             store.decide("alice", mine.id, other, keep="both")
     assert store.get("bob", hers.id) == hers
+
+
+def test_the_command_line_shows_and_settles_conflicts(tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["--store", str(tmp_path / "prefs"), "prefs", *arguments, "--user", "alice"])
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    ids = [run("add", text).strip() for text in ("I love spicy food.", "I can't handle spicy food at all.")]
+    assert "I love spicy food." in run("conflicts")
+    (conflict,) = json.loads(run("conflicts", "--json"))
+    assert [conflict["older"]["id"], conflict["newer"]["id"]] == ids
+    run("decide", *ids, "--keep", "newer")
+    assert json.loads(run("conflicts", "--json")) == []
+    assert [each["id"] for each in json.loads(run("list", "--json"))] == ids[1:]
+
+
+async def test_the_async_twins_settle_conflicts_too(store: PreferenceStore) -> None:
+    older, newer = await store.aadd_many("alice", ["I love spicy food.", "I can't handle spicy food at all."])
+    (conflict,) = await store.aconflicts("alice")
+    await store.adecide("alice", conflict.older.id, conflict.newer.id, keep="both")
+    assert await store.aconflicts("alice") == []
+    assert await store.alist("alice") == [await store.aget("alice", older.id), await store.aget("alice", newer.id)]
