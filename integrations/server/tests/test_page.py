@@ -106,7 +106,8 @@ def test_proposals_are_approved_and_rejected(
 ) -> None:
     proposals = tiny_server.services.store.proposals
     jazz, opera = proposals.add(
-        request.node.name, ["I love jazz.", {"text": "I hate opera.", "metadata": {"evidence": "Never opera!"}}]
+        f"page: {request.node.name}",
+        ["I love jazz.", {"text": "I hate opera.", "metadata": {"evidence": "Never opera!"}}],
     )
     shown = page.get("/").text
     assert "May this be remembered?" in shown
