@@ -41,24 +41,18 @@ class AnswerLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._answers: OrderedDict[str, tuple[str, AIMessage]] = OrderedDict()
+        self._answers: OrderedDict[str, tuple[str, tuple[str, ...]]] = OrderedDict()
 
     def note(self, id: str, user: str, report: Mapping[str, Any] | None) -> None:
         """Remember an answer by its alignment report."""
         principles = (report or {}).get("principles") or []
-        own = [{"id": p["id"], "layer": "user"} for p in principles if p.get("id") and p.get("layer") == "user"]
-        message = AIMessage("", response_metadata={"alignment": {"principles": own}})
+        own = {i: p["id"] for i, p in enumerate(principles) if p.get("id") and p.get("layer") == "user"}
         with self._lock:
-            self._answers[id] = (user, message)
+            self._answers[id] = (user, tuple(own.values()))
             while len(self._answers) > _MAX_ANSWERS:
                 self._answers.popitem(last=False)
-        moved = _moved(report or {})
-        now = time.time()
-        rows = [
-            (user, p["id"], moved.get(i, 0.0), now)
-            for i, p in enumerate(principles)
-            if p.get("layer") == "user" and p.get("id")
-        ]
+        moved, now = _moved(report or {}), time.time()
+        rows = [(user, preference, moved.get(place, 0.0), now) for place, preference in own.items()]
         if rows:
             sql = (
                 "INSERT INTO uses (user, preference, number, moved, last_at) VALUES (?, ?, 1, ?, ?) "
@@ -68,10 +62,13 @@ class AnswerLog:
             self._database.write_many(sql, rows)
 
     def get(self, id: str, user: str) -> AIMessage | None:
-        """An answer that this user was given, with what it used; another user's is none."""
+        """An answer that this user was given, as a message that says what it used; another user's is none."""
         with self._lock:
-            owner, message = self._answers.get(id, (None, None))
-        return message if owner == user else None
+            owner, used = self._answers.get(id, (None, ()))
+        if owner != user:
+            return None
+        principles = [{"id": preference, "layer": "user"} for preference in used]
+        return AIMessage("", response_metadata={"alignment": {"principles": principles}})
 
     def uses(self, user: str) -> dict[str, Use]:
         """How each preference of a user was used, by its id."""

@@ -22,7 +22,7 @@ from la_agents_server.settings import Settings
 from la_agents_server.sign_ins import SignIns
 from la_agents_server.user_tokens import UserTokens
 
-__all__ = ["Services", "principal_of", "require_admin", "services_of", "user_for"]
+__all__ = ["Services", "principal_of", "require_admin", "services_of", "url_of", "user_for"]
 
 
 @dataclass
@@ -103,6 +103,12 @@ def principal_of(request: Request) -> Principal:
 def user_for(request: Request, **fields: str | None) -> str:
     """The user whom a request speaks for; `fields` are those of its body that name one."""
     return user_of(principal_of(request), request.headers, services_of(request).tokens, fields)
+
+
+def url_of(request: Request, path: str) -> str:
+    """Where a browser finds a path of this server."""
+    base = services_of(request).settings.public_url or str(request.base_url)
+    return f"{base.rstrip('/')}{path}"
 
 
 def require_admin(request: Request) -> None:

@@ -40,7 +40,7 @@ class Settings(BaseModel):
     oidc_claim: str = "sub"
     """The claim of the provider's that names the user."""
     public_url: str | None = None
-    """Where browsers reach the server, such as `https://prefs.example.org`; the provider sends them back there."""
+    """Where browsers reach the server, such as `https://prefs.example.org`; None takes it from each request."""
 
     max_body_bytes: int = Field(default=2 * 2**20, ge=1_024)
     max_import_bytes: int = Field(default=64 * 2**20, ge=1_024)

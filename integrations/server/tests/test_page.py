@@ -19,7 +19,7 @@ HOSTILE = ["<script>alert(1)</script>", "أحب الشاي الأخضر", "x" * 
 @pytest.fixture
 def page(tiny_server: Served, request: pytest.FixtureRequest) -> httpx.Client:
     """A browser that is signed in as a user of its own."""
-    return browser(tiny_server, request.node.name)
+    return browser(tiny_server, f"page: {request.node.name}")
 
 
 def browser(server: Served, user: str | None, language: str = "en") -> httpx.Client:
@@ -106,7 +106,8 @@ def test_proposals_are_approved_and_rejected(
 ) -> None:
     proposals = tiny_server.services.store.proposals
     jazz, opera = proposals.add(
-        request.node.name, ["I love jazz.", {"text": "I hate opera.", "metadata": {"evidence": "Never opera!"}}]
+        f"page: {request.node.name}",
+        ["I love jazz.", {"text": "I hate opera.", "metadata": {"evidence": "Never opera!"}}],
     )
     shown = page.get("/").text
     assert "May this be remembered?" in shown

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from la_agents.errors import LaAgentsError
 from la_agents_server.page.rendering import render
-from la_agents_server.services import require_admin, services_of
+from la_agents_server.services import require_admin, services_of, url_of
 
 __all__ = ["router"]
 
@@ -37,7 +37,7 @@ async def add(
     try:
         if kind == "link":
             text = await run_in_threadpool(services.sign_ins.link, name)
-            return await _page(request, link=f"{request.base_url}signin?token={text}")
+            return await _page(request, link=url_of(request, f"/signin?token={text}"))
         options: dict[str, Any] = {"user": name} if kind == "personal" else {"name": name}
         if kind == "application":
             options |= {"prefix": prefix, "names_users": names_users}

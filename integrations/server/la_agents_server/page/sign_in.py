@@ -13,7 +13,7 @@ from la_agents_server.errors import ApiError
 from la_agents_server.guard import COOKIE
 from la_agents_server.oidc import Oidc
 from la_agents_server.page.rendering import render
-from la_agents_server.services import Services, services_of
+from la_agents_server.services import Services, services_of, url_of
 
 __all__ = ["router"]
 
@@ -101,8 +101,7 @@ def _oidc(request: Request) -> tuple[Oidc, str]:
     services = services_of(request)
     if services.oidc is None:
         raise ApiError(404, "Expected a server with an OIDC provider, got one without; use a key or a link.")
-    base = services.settings.public_url or str(request.base_url)
-    return services.oidc, f"{base.rstrip('/')}/signin/oidc/back"
+    return services.oidc, url_of(request, "/signin/oidc/back")
 
 
 def _session(services: Services, secret: str) -> str | None:

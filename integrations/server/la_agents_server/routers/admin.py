@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from la_agents_server import memory
 from la_agents_server.errors import ApiError
-from la_agents_server.services import require_admin, services_of
+from la_agents_server.services import require_admin, services_of, url_of
 from la_agents_server.wire.preference import LayerDraft, NewKey, NewLink
 
 __all__ = ["router"]
@@ -46,7 +46,7 @@ async def revoke_key(request: Request, id: str) -> dict[str, Any]:
 async def add_link(request: Request, body: NewLink) -> dict[str, Any]:
     """Make a link that signs a user in to the page, once."""
     text = await run_in_threadpool(lambda: services_of(request).sign_ins.link(body.user, hours=body.hours))
-    return {"object": "link", "url": f"{request.base_url}signin?token={text}"}
+    return {"object": "link", "url": url_of(request, f"/signin?token={text}")}
 
 
 @router.post("/v1/admin/layers/{layer}/preferences", status_code=201)
