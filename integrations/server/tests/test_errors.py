@@ -8,6 +8,8 @@ import pytest
 from la_agents import errors as library
 from la_agents_server.errors import as_api_error, error_response
 
+SECRET = "my secret"
+
 STATUSES = {
     "ConfigurationError": 400,
     "DeadlineExceededError": 504,
@@ -40,7 +42,7 @@ def test_every_error_of_the_library_has_its_status(name: str) -> None:
 
 def test_what_nobody_foresaw_says_nothing_and_is_logged_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
     try:
-        raise RuntimeError("my secret")
+        raise RuntimeError(SECRET)
     except RuntimeError as failure:
         with caplog.at_level(logging.ERROR):
             error = as_api_error(failure)
