@@ -1,6 +1,6 @@
 """Capability: what alignment costs on tasks that the principle does not concern, through the lm-eval class.
 
-text       the loss on plain prose, bits a byte: lower is better
+text       the loss on plain prose, asked to go on from its first sentence, bits a byte: lower is better
 choice     questions with four answers, by likelihood
 sums       additions, by the number that the generated answer names
 
@@ -146,8 +146,8 @@ def _scores(lm: LinearAlignmentLM, limit: int | None) -> Iterator[tuple[str, int
     for task, samples in found["samples"].items():
         for sample in samples:
             if task == "text":
-                num_bytes = len(sample["doc"]["text"].encode())
-                yield task, sample["doc_id"], -sample["filtered_resps"][0] / (math.log(2) * num_bytes)
+                (total, _), num_bytes = sample["filtered_resps"][0], len(sample["doc"]["rest"].encode())
+                yield task, sample["doc_id"], -total / (math.log(2) * num_bytes)
             else:
                 yield task, sample["doc_id"], float(sample["acc"])
 
@@ -166,12 +166,17 @@ def _tasks() -> dict[str, Any]:
     # The right answer stands first in the file, and in turn at each of the four places in the task.
     choices = [(question, options[-place:] + options[:-place], place) for place, question, options in _placed(data)]
     docs = {
-        "text": [{"text": text} for text in data["text"]],
+        "text": [{"first": first, "rest": rest} for first, rest in map(_parted, data["text"])],
         "choice": [{"text": question, "options": options, "place": place} for question, options, place in choices],
         "sums": [{"text": f"What is {a} + {b}?", "answer": a + b} for a, b in data["sums"]],
     }
     configs: dict[str, dict[str, Any]] = {
-        "text": {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": lambda doc: doc["text"]},
+        "text": {
+            "output_type": "loglikelihood",
+            "doc_to_text": lambda doc: f"Go on with this text, in the same manner: {doc['first']}",
+            "doc_to_target": lambda doc: doc["rest"],
+            "metric_list": [{"metric": "acc"}],  # lm-eval's own perplexity is that of the whole text
+        },
         "choice": {
             "output_type": "multiple_choice",
             "doc_to_text": lambda doc: doc["text"],
@@ -199,6 +204,12 @@ def _tasks() -> dict[str, Any]:
         )
         for name, config in configs.items()
     }
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Its first sentence, and the rest."""
+    first, _, rest = text.partition(". ")
+    return f"{first}.", rest
 
 
 def _placed(data: Mapping[str, list[Any]]) -> Iterator[tuple[int, str, list[str]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lm_eval.api.instance import Instance
 
-from benchmarks.research.capability import DATA, _data, _names, _tasks
+from benchmarks.research.capability import DATA, _data, _names, _parted, _tasks
 from benchmarks.research.suites import RESEARCH
 from la_agents.evaluation.lm_eval import LinearAlignmentLM
 from la_agents.evaluation.provenance import checksum
@@ -33,11 +33,12 @@ def test_every_task_is_scored_once_without_and_under_each_principle_and_setting(
         *(f"choice {name}/{setting}/1" for name in ("pirate", "formal") for setting in ("prompt", "calibrated")),
     }
     assert all(row["score"] in (0.0, 1.0) for row in done.rows if row["task"] != "text")
-    text = _data()["text"][0]
-    asked = Instance("loglikelihood_rolling", {}, (text,), 0)
-    (total,) = LinearAlignmentLM(model=tiny.loaded).loglikelihood_rolling([asked])
-    (first,) = (row for row in done.rows if row["key"] == "text -/base/0")
-    assert first["score"] == pytest.approx(-total / math.log(2) / len(text.encode()), abs=1e-3)
+    first, rest = _parted(_data()["text"][0])
+    lm = LinearAlignmentLM(model=tiny.loaded)
+    said = [{"role": "user", "content": f"Go on with this text, in the same manner: {first}"}]
+    ((total, _),) = lm.loglikelihood([Instance("loglikelihood", {}, (lm.apply_chat_template(said), rest), 0)])
+    (row,) = (row for row in done.rows if row["key"] == "text -/base/0")
+    assert row["score"] == pytest.approx(-total / math.log(2) / len(rest.encode()), abs=1e-3)
     whole = done.files[0].read_bytes()
     done.files[0].write_bytes(whole[: len(whole) // 2])
     assert run_suite("capability", tiny, tmp_path, FEW, suite=SUITE).files[0].read_bytes() == whole
@@ -59,3 +60,8 @@ def test_the_right_answer_is_not_always_at_the_same_place() -> None:
     assert {doc["place"] for doc in docs} == {0, 1, 2, 3}
     data = {question: right for question, right, *_ in _data()["choice"]}
     assert all(doc["options"][doc["place"]] == data[doc["text"]] for doc in docs)
+
+
+def test_a_text_is_parted_after_its_first_sentence() -> None:
+    assert _parted("A map shows roads. It is flat. So what?") == ("A map shows roads.", "It is flat. So what?")
+    assert all(rest for _, rest in map(_parted, _data()["text"]))
