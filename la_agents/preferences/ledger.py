@@ -171,7 +171,7 @@ def check_current(preference: Preference) -> None:
     if preference.is_archived:
         state = preference.state
         cure = "approve it first" if state == "pending" else "undo(user, id) brings it back"
-        msg = f"Expected a preference that stands, got one that is {state}; {cure}."
+        msg = f"Expected a preference that applies, got one that is {state}; {cure}."
         raise PreferenceNotFoundError(msg)
 
 
