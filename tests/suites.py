@@ -21,7 +21,7 @@ _ANSWER = "Arr matey, mettez la plante devant la fenêtre, ye landlubber."
 
 
 class InterruptedRunError(Exception):
-    """What stands for a lost power supply."""
+    """Stands for whatever ends a run halfway."""
 
 
 class Scripted(Subject):

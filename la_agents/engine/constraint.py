@@ -45,6 +45,9 @@ class GrammarCompiler:
         loaded: The model, with a fast tokenizer.
         vocab_size: Length of its logits.
 
+    Attributes:
+        tokenizer: llguidance's form of the model's.
+
     Raises:
         UnsupportedModelError: the tokenizer is not a fast one.
     """
@@ -57,8 +60,8 @@ class GrammarCompiler:
             msg = f"Expected a fast tokenizer for a grammar, got {type(loaded.tokenizer).__name__}; load one."
             raise UnsupportedModelError(msg)
         ends = sorted(loaded.eos_token_ids) or None
-        self._tokenizer = from_tokenizer(loaded.tokenizer, n_vocab=vocab_size, eos_token=ends)
-        self._ending = Ending(self._tokenizer)
+        self.tokenizer = from_tokenizer(loaded.tokenizer, n_vocab=vocab_size, eos_token=ends)
+        self._ending = Ending(self.tokenizer)
         self._compiled: OrderedDict[str, _Compiled] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -100,7 +103,7 @@ class GrammarCompiler:
         from llguidance import LLMatcher, LLParserLimits
 
         # Errors must not quote the grammar's state: it holds the user's text.
-        matcher = LLMatcher(self._tokenizer, source, log_level=0, limits=LLParserLimits(verbose_errors=False))
+        matcher = LLMatcher(self.tokenizer, source, log_level=0, limits=LLParserLimits(verbose_errors=False))
         if matcher.is_error():
             msg = f"Expected a valid grammar, got one that is not: {first_lines(matcher.get_error())}."
             raise ConfigurationError(msg)

@@ -1,6 +1,6 @@
 """Principles whose following can be measured without a judge, each with what is asked of an answer.
 
-A score says how far one answer follows one principle: 0 not at all, 1 fully. It cannot be had for nothing: sentences
+A score says how far one answer follows one principle: 0 not at all, 1 fully. Echoes score nothing: sentences
 that repeat the question or the principle do not count, and an answer that says nothing of its own scores 0 everywhere.
 """
 

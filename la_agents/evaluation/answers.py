@@ -75,7 +75,7 @@ class Answer:
 
 
 class Answerer:
-    """Answers blocks of jobs on one engine, which nobody else may use meanwhile."""
+    """Answers blocks of jobs on one engine, which no other caller may use meanwhile."""
 
     def __init__(self, engine: Engine, builder: PromptBuilder) -> None:
         self._engine = engine

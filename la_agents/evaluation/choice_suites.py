@@ -74,7 +74,7 @@ def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None
 
 
 def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
-    """How often the option that follows the principle was chosen, over all and in each group."""
+    """How often the option that follows the principle was chosen."""
     name, line = header["provenance"]["suite"], provenance_line(header)
     page, picture = folder / f"{name}.md", folder / f"{name}.png"
     save_panels(picture, choice_panels(rows), line, columns=4)

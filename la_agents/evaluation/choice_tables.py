@@ -58,7 +58,7 @@ def summarise(rows: Iterable[Row], measure: Callable[[Row], float | None], seed:
 
 
 def choice_tables(rows: Sequence[Row], provenance: str, seed: int = 0) -> str:
-    """Markdown: all settings over all groups, then the accuracy of each setting in each group."""
+    """Markdown: a row a setting; the groups are told apart in the rows alone."""
     settings = grouped(rows, "setting")
     overall = [
         [
@@ -73,13 +73,6 @@ def choice_tables(rows: Sequence[Row], provenance: str, seed: int = 0) -> str:
     num_options = len(next((row["total"] for row in rows if row["total"]), [])) or "the options"
     names = ("setting", "likelihood", "per token", "margin", "letter", "named")
     parts = [markdown_table(names, overall, provenance), _LEGEND.format(num_options=num_options)]
-    groups = grouped(rows, "group")
-    for column, title in (("mean", "By likelihood per token"), ("letter", "By letter")):
-        table = [
-            [f"{group} ({len(grouped(own, 'item'))})", *_cells(own, settings, column, seed)]
-            for group, own in groups.items()
-        ]
-        parts += [f"### {title}, each group\n", markdown_table(("group", *settings), table, provenance)]
     return "\n".join(parts)
 
 
@@ -96,10 +89,6 @@ def choice_panels(rows: Sequence[Row], seed: int = 0) -> list[Panel]:
                 curves.setdefault(first["method"], []).append(Point(x, interval.mean, interval.low, interval.high))
         panels.append(Panel(title, "strength", "accuracy", curves, (0.0, 1.0)))
     return panels
-
-
-def _cells(rows: Sequence[Row], settings: Iterable[str], column: str, seed: int) -> list[Cell]:
-    return [_cell(summarise([r for r in rows if r["setting"] == s], _accuracy(column), seed)) for s in settings]
 
 
 def _accuracy(column: str) -> Callable[[Row], float | None]:

@@ -134,7 +134,7 @@ class LinearAlignmentLM(LM):  # type: ignore[misc]
         return list(whole[len(before) :] if whole[: len(before)] == before else self._scorer.encode(text))
 
     def _of_text(self, tokens: Sequence[int]) -> tuple[float, bool]:
-        """Of a text that nobody asked for, in as many windows as it takes; each branch begins with its principles."""
+        """Of a text without a context, in windows as long as the model's; each branch begins with its principles."""
         prompts, alignment = self._asked("-")
         words, tokenizer = self._chat.wording or Wording(), self._loaded.tokenizer
         start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id

@@ -56,6 +56,10 @@ def serve(
     jwt_issuer: Annotated[str | None, typer.Option()] = None,
     jwt_audience: Annotated[str | None, typer.Option()] = None,
     jwt_claim: Annotated[str, typer.Option(help="The claim that names the user.")] = "sub",
+    oidc_issuer: Annotated[str | None, typer.Option(help="OpenID Connect provider for the page.")] = None,
+    oidc_client_id: Annotated[str | None, typer.Option(help="Its secret: LA_AGENTS_OIDC_SECRET.")] = None,
+    oidc_claim: Annotated[str, typer.Option(help="The provider's claim that names the user.")] = "sub",
+    public_url: Annotated[str | None, typer.Option(help="Where browsers reach the server.")] = None,
     log_level: Annotated[str, typer.Option()] = "info",
     demo: Annotated[bool, typer.Option("--demo", help="Two users in a folder that is removed again.")] = False,
 ) -> None:
@@ -74,6 +78,11 @@ def serve(
             jwt_issuer=jwt_issuer,
             jwt_audience=jwt_audience,
             jwt_claim=jwt_claim,
+            oidc_issuer=oidc_issuer,
+            oidc_client_id=oidc_client_id,
+            oidc_client_secret=os.environ.get("LA_AGENTS_OIDC_SECRET") or None,  # type: ignore[arg-type]
+            oidc_claim=oidc_claim,
+            public_url=public_url,
         )
         options: dict[str, Any] = {"max_tokens": max_tokens, "timeout": timeout, "strength": strength}
         options |= {} if model is None else {"model": model}

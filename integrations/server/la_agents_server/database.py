@@ -42,6 +42,7 @@ class Database:
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA secure_delete = ON")
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")  # of two processes that start together one makes the tables
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]

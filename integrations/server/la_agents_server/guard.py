@@ -31,7 +31,7 @@ __all__ = ["COOKIE", "PUBLIC_PATHS", "Guard"]
 
 COOKIE = "la_agents_session"
 
-PUBLIC_PATHS = frozenset({"/health", "/ready", "/signin"})
+PUBLIC_PATHS = frozenset({"/health", "/ready", "/signin", "/signin/oidc", "/signin/oidc/back"})
 """What is answered without a key; the page's own files (`/static/`) are, too."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -15,6 +15,7 @@ from la_agents_server.database import Database
 from la_agents_server.errors import ApiError
 from la_agents_server.keys import Keys
 from la_agents_server.metrics import Metrics
+from la_agents_server.oidc import Oidc
 from la_agents_server.principal import Principal, user_of
 from la_agents_server.rates import Rates
 from la_agents_server.settings import Settings
@@ -58,6 +59,7 @@ class Services:
     answers: AnswerLog = field(init=False)
     feedback: FeedbackRecorder = field(init=False)
     learner: BackgroundLearner = field(init=False)
+    oidc: Oidc | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.database)
@@ -67,6 +69,7 @@ class Services:
         self.metrics = Metrics(self._engine_stats)
         self.answers = AnswerLog(self.database)
         self.feedback = FeedbackRecorder(self.store)
+        self.oidc = None if self.settings.oidc_issuer is None else Oidc(self.settings)
         self.learner = BackgroundLearner(PreferenceLearner(self.store, require_approval=True))
 
     @property

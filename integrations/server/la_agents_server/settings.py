@@ -33,6 +33,15 @@ class Settings(BaseModel):
     jwt_claim: str = "sub"
     """The claim that names the user."""
 
+    oidc_issuer: str | None = None
+    """URL of an OpenID Connect provider by which users sign in to the page."""
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_claim: str = "sub"
+    """The claim of the provider's that names the user."""
+    public_url: str | None = None
+    """Where browsers reach the server, such as `https://prefs.example.org`; the provider sends them back there."""
+
     max_body_bytes: int = Field(default=2 * 2**20, ge=1_024)
     max_import_bytes: int = Field(default=64 * 2**20, ge=1_024)
     max_choices: int = Field(default=8, ge=1)

@@ -4,13 +4,16 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 import openai
 import pytest
 from pydantic import BaseModel
-from running import Served
+from running import Served, served
+
+from tests.tiny import tiny_model
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me about the sea."}]
 WEATHER: Any = {
@@ -264,6 +267,45 @@ def test_a_client_that_goes_frees_its_rows(tiny_server: Served, stream: bool) ->
         wait_until(lambda: engine.stats().num_running == 2)
     wait_until(lambda: engine.stats().num_rows == 0)
     assert engine.stats().num_cancelled == before + 2
+
+
+def test_an_error_after_the_first_token_is_an_event(tmp_path: Path) -> None:
+    with served(tmp_path, {"model": tiny_model("mistral")}) as server:
+        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key("alice"), max_retries=0)
+        stream = client.chat.completions.create(
+            model="tiny-mistral", messages=MESSAGES, max_tokens=1_500, stream=True, temperature=1.0, n=4
+        )
+        chunks = iter(stream)
+        next(chunks)
+        server.services.chat.engine.close()
+        with pytest.raises(openai.APIError, match="closed"):
+            list(chunks)
+
+
+def test_an_answer_that_takes_too_long_has_its_status(tmp_path: Path) -> None:
+    with (
+        served(tmp_path, {"model": tiny_model("llama"), "timeout": 1e-4}) as server,
+        server.http(server.key("a")) as http,
+    ):
+        for stream in (True, False):
+            asked = {"model": "tiny-llama", "messages": MESSAGES, "max_tokens": 500, "stream": stream}
+            answer = http.post("/v1/chat/completions", json=asked)
+            assert answer.status_code == 504
+            assert answer.json()["error"]["code"] == "timeout"
+
+
+def test_what_is_said_through_a_key_that_learns_waits_for_approval(tiny_server: Served) -> None:
+    said: Any = [{"role": "user", "content": "I'm allergic to peanuts. What can I cook?"}]
+    for learns in (False, True):
+        key = tiny_server.services.keys.add("personal", user="learner", learns=learns)[1]
+        client = openai.OpenAI(base_url=f"{tiny_server.url}/v1", api_key=key)
+        client.chat.completions.create(model="tiny-llama", messages=said)
+        if not learns:
+            assert tiny_server.services.store.proposals.list("learner") == []
+    wait_until(lambda: bool(tiny_server.services.store.proposals.list("learner")))
+    (proposal,) = tiny_server.services.store.proposals.list("learner")
+    assert "peanuts" in proposal.text
+    assert tiny_server.services.store.list("learner") == []
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -101,6 +101,58 @@ def test_nothing_is_wider_than_a_phone_and_the_keyboard_is_enough(real_server: S
     assert "I like <b>ships</b>." in page.locator(".said").all_inner_texts()
 
 
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the clients that are written for Node."""
+    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("node")
+    if npm is None:
+        pytest.skip("needs node and npm")
+    shutil.copytree(Path(__file__).with_name("node"), folder, dirs_exist_ok=True)
+    subprocess.run([npm, "install", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True, timeout=280)
+    return folder
+
+
+def test_the_clients_for_node_are_served(tiny_server: Served, node: Path) -> None:
+    command = ["node", "clients.mjs", f"{tiny_server.url}/v1", tiny_server.key("node"), "tiny-llama"]
+    done = subprocess.run(command, cwd=node, capture_output=True, text=True, timeout=200)
+    assert done.stdout.strip() == "all well", done.stderr
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("user", ["ada", None])
+def test_axe_finds_nothing(tiny_server: Served, node: Path, scheme: Any, user: str | None) -> None:
+    from playwright.sync_api import sync_playwright
+
+    from la_agents_server.demo import fill
+
+    store = tiny_server.services.store
+    if user is not None:
+        fill(store)
+        store.forget(user, store.add(user, "I like green tea.", consolidate=False).id)
+    axe = (node / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    paths = ["/keys", "/shared"] if user is None else ["/", "/?q=coffee", "/chat", "/shared", "/data"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_context(bypass_csp=True, color_scheme=scheme).new_page()
+        page.goto(f"{tiny_server.url}/signin?token={tiny_server.services.sign_ins.link(user)}")
+        for path in ("", *paths):
+            if path:
+                page.goto(f"{tiny_server.url}{path}")
+            for details in page.locator("details").all():
+                details.evaluate("element => element.open = true")
+            if path == "/chat":
+                page.fill("#question", "Tell me about the sea.")
+                page.click("#send")
+                page.wait_for_selector("#after:not([hidden])", timeout=60_000)
+            page.evaluate(axe)
+            found = page.evaluate("axe.run()")["violations"]
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+            if not path:
+                page.click("button.main")
+                page.wait_for_load_state()
+        browser.close()
+
+
 def test_two_users_in_one_room_see_their_own(real_server: Served) -> None:
     import openai
 

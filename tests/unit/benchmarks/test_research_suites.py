@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.research.suites import RESEARCH
+from la_agents.errors import ConfigurationError
 from la_agents.evaluation.answers import BLOCK
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
@@ -44,6 +46,15 @@ def test_what_is_finished_is_not_asked_again(tmp_path: Path) -> None:
     rows.write_bytes(b"".join(rows.read_bytes().splitlines(keepends=True)[:-1]))
     run_suite("conflict", again, tmp_path, Options(limit=5), suite=CONFLICT)
     assert 0 < len(again.asked) <= BLOCK < len(whole.asked)  # the last one's block
+
+
+def test_rows_of_another_version_of_a_suite_are_not_continued(tmp_path: Path) -> None:
+    subject, options = Scripted("Oui, mettez de l'eau."), Options(limit=1)
+    run_suite("conflict", subject, tmp_path, options, suite=CONFLICT)
+    changed = tmp_path / "conflict.py"
+    changed.write_text("# another version")
+    with pytest.raises(ConfigurationError, match="its settings differ"):
+        run_suite("conflict", subject, tmp_path, options, suite=replace(CONFLICT, source=changed))
 
 
 def test_conflicting_principles_get_their_weights(tiny: Subject, tmp_path: Path) -> None:

@@ -87,14 +87,14 @@ def shortest(compiler: GrammarCompiler, grammar: Grammar) -> int:
 def written(compiler: GrammarCompiler, grammar: Grammar, max_tokens: int, seed: int) -> tuple[str, int, Constraint]:
     """An answer of random allowed tokens, as the engine's loop takes them, with their number."""
     constraint, rng = compiler.compile(grammar, max_tokens), random.Random(seed)
-    vocabulary, tokens = compiler._tokenizer.vocab_size, list[int]()
+    vocabulary, tokens = compiler.tokenizer.vocab_size, list[int]()
     while len(tokens) < max_tokens and not constraint.complete:
         allowed = np.flatnonzero(allowed_tokens([constraint], vocabulary)[0])
         token = constraint.accept(int(rng.choice(allowed.tolist())))
         if token is None:
             break
         tokens.append(token)
-    return compiler._tokenizer.decode_bytes(tokens).decode(), len(tokens), constraint
+    return compiler.tokenizer.decode_bytes(tokens).decode(), len(tokens), constraint
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -18,9 +18,20 @@ from la_agents.errors import DeadlineExceededError, GenerationError
 from la_agents.models import LoadedModel
 from la_agents.models.quantization import quantize_model
 from la_agents.requests import Chunk, Completion, Generation, Request
+from la_agents.requests.generation import Event
 from tests.engine_tools import POISON, answer, failing_on, fresh_model, random_request, tokens_of
 
 MODEL = fresh_model()
+
+
+class Counting(Generation):
+    """A generation that counts the chunks which have come."""
+
+    num_chunks = 0
+
+    def post(self, event: Event) -> None:
+        self.num_chunks += isinstance(event, Chunk)
+        super().post(event)
 
 
 class ByHand:
@@ -30,20 +41,15 @@ class ByHand:
         self.scheduler, lock = Scheduler(Limits(max_positions=1024, **limits)), threading.RLock()
         self.loop = Loop(model, self.scheduler, lock, PrefixCache(0), static_shapes=static_shapes)
 
-    def submit(self, request: Request, deadline: float | None = None) -> tuple[Sequence, Generation]:
+    def submit(self, request: Request, deadline: float | None = None) -> tuple[Sequence, Counting]:
         sequence = Sequence(request, deadline=deadline)
-        generation = Generation(sequence.cancel)
+        generation = Counting(sequence.cancel)
         self.scheduler.submit(sequence)
         self.loop.register(sequence, generation)
         return sequence, generation
 
     def step(self) -> None:
         self.loop.step()
-
-
-def arrived(generation: Generation) -> int:
-    """How many chunks have come so far."""
-    return sum(isinstance(event, Chunk) for event in generation._events)
 
 
 def test_a_cancelled_sequence_frees_its_rows_at_the_next_step() -> None:
@@ -83,11 +89,11 @@ def test_a_long_prompt_delays_running_streams_by_one_budget_a_step() -> None:
     _, running = hand.submit(random_request(1, length=5, max_tokens=100))
     hand.step()
     long, _ = hand.submit(random_request(2, num_branches=1, shared=100, length=200, max_tokens=5))
-    steps, tokens, computed = 0, arrived(running), 0
+    steps, tokens, computed = 0, running.num_chunks, 0
     while long.status is not Status.RUNNING:
         hand.step()
         steps += 1
-        assert arrived(running) == tokens + steps, "a token a step, whatever is prefilled beside it"
+        assert running.num_chunks == tokens + steps, "a token a step, whatever is prefilled beside it"
         assert long.num_computed_tokens - computed <= 32
         computed = long.num_computed_tokens
     assert steps >= (100 + 2 * 200) / 32
@@ -97,9 +103,9 @@ def test_short_prompts_are_prefilled_side_by_side_and_run_from_the_next_step_on(
     hand = ByHand(prefill_budget=256)
     generations = [hand.submit(random_request(seed, length=20))[1] for seed in range(6)]
     hand.step()
-    assert [arrived(g) for g in generations] == [1] * 6
+    assert [g.num_chunks for g in generations] == [1] * 6
     hand.step()
-    assert [arrived(g) for g in generations] == [2] * 6
+    assert [g.num_chunks for g in generations] == [2] * 6
 
 
 def test_a_row_moved_before_it_is_found_not_finite_leaves_nothing_behind() -> None:
@@ -139,7 +145,7 @@ def test_a_long_prompt_does_not_starve_beside_short_ones_that_keep_coming() -> N
         hand.step()
         steps += 1
     assert steps <= 2 * 480 / 16 + 1
-    assert sum(arrived(g) > 0 for g in generations) >= steps // 2 - 1
+    assert sum(g.num_chunks > 0 for g in generations) >= steps // 2 - 1
 
 
 @pytest.mark.parametrize("static", [False, True])

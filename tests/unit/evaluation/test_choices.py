@@ -167,15 +167,14 @@ def test_the_unaligned_model_never_sees_the_principle() -> None:
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def test_tables_and_panels_show_each_setting_and_group() -> None:
+def test_tables_and_panels_show_each_setting() -> None:
     settings = [BASE, LINEAR, Setting("linear+budget", 2.0, 0.1), Setting("best-of-n", num_samples=2)]
     rows = rows_of(choices(4), settings)
     table = choice_tables(rows, "made by hand")
     for setting in settings:
         assert f"| {setting.key} |" in table
-    assert "| t0 (2) |" in table
     assert "one in 4" in table
-    assert table.count("*made by hand*") == 3
+    assert table.count("*made by hand*") == 1
     by_likelihood, by_letter = choice_panels(rows)
     assert set(by_likelihood.curves) == {"base", "linear"}
     assert set(by_letter.curves) == {"base", "linear", "best-of-n"}
