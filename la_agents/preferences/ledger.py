@@ -24,9 +24,9 @@ from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.storage.user_records import UserRecords
 from la_agents.preferences.storage.writers import writer
 
-__all__ = ["Change", "Ledger"]
+__all__ = ["Edit", "Ledger"]
 
-Change = Callable[[Sequence[StoredPreference]], Sequence[StoredPreference]]
+Edit = Callable[[Sequence[StoredPreference]], Sequence[StoredPreference]]
 """What to write, of all that an owner has. Called more than once, so it changes nothing itself."""
 
 _MAX_LOOKS = 4
@@ -42,7 +42,7 @@ class Ledger:
     vectorizer: Vectorizer
     limits: Limits
 
-    def edit(self, owner: str, change: Change, judgements: Judgements | None = None) -> list[StoredPreference]:
+    def edit(self, owner: str, change: Edit, judgements: Judgements | None = None) -> list[StoredPreference]:
         """Write what a change makes of all that the owner has, and return that; nobody else writes meanwhile.
 
         Args:
@@ -171,7 +171,7 @@ def check_current(preference: Preference) -> None:
     if preference.is_archived:
         state = preference.state
         cure = "approve it first" if state == "pending" else "undo(user, id) brings it back"
-        msg = f"Expected a preference that stands, got one that is {state}; {cure}."
+        msg = f"Expected a preference that applies, got one that is {state}; {cure}."
         raise PreferenceNotFoundError(msg)
 
 

@@ -176,7 +176,7 @@ def _undone(
         return _reinstated(known, id, operation) or [undone(record, operation)]  # the latter raises
     change = record.changes[index]
     restored = [undone(record, operation)]
-    if change.kind in ("refreshed", "merged"):
+    if change.kind in ("refreshed", "merged", "approved"):
         restored += _reinstated(known, id, operation, change)
     if change.kind == "merged" and change.said is not None:
         draft = PreferenceDraft(**{**_draft(record.preference), "text": change.said})

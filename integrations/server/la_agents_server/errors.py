@@ -97,6 +97,8 @@ def as_api_error(error: BaseException) -> ApiError:
     for kind, status, code, headers in _STATUSES:
         if isinstance(error, kind):
             return ApiError(status, str(error), code=code, headers=headers)
+    if isinstance(error, library.GenerationError) and error.__cause__ is None:
+        return ApiError(400, str(error), code="unusable_answer")  # of a schema that decoding cannot keep to
     _log_failure(error)
     return ApiError(500, "The server failed on this request; its log has the reason.", code="internal_error")
 

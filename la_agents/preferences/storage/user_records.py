@@ -150,7 +150,8 @@ class UserRecords:
                         continue
                 put(shard, user, records, vectors, known)
                 if is_reachable(shard, user, records, vectors, known):
-                    self._slots.note(user, shard.id, {id: known.slots[id] for id in ids})
+                    if places is None:  # else the caller keeps them, who may write more than memory holds
+                        self._slots.note(user, shard.id, {id: known.slots[id] for id in ids})
                     return
 
         self._shards.on(user, act, dimension=vectors.shape[1])

@@ -60,7 +60,7 @@ def import_(
         lines = jsonl.read_lines(path, owner, source_format, None if on_bad is None else _ignore, check)
         done, places = 0, Places(slots)
         while batch := [*itertools.islice(lines, _BATCH)]:
-            embedded = _embedded(ledger, owner, batch)
+            embedded = _embedded(ledger, owner, batch, places)
             with writer(owner):
                 ledger.write(owner, _changed(ledger, owner, embedded, places), places)
             done += len(batch)
@@ -83,10 +83,9 @@ def _check(ledger: Ledger, owner: str, lines: Iterable[StoredPreference]) -> int
     return number
 
 
-def _embedded(ledger: Ledger, owner: str, batch: Sequence[StoredPreference]) -> list[StoredPreference]:
+def _embedded(ledger: Ledger, owner: str, batch: Sequence[StoredPreference], places: Places) -> list[StoredPreference]:
     """A batch with vectors, where the store does not have the same text under the same id."""
-    with Spill[int]() as slots:
-        found = ledger.records.read_some(owner, [record.preference.id for record in batch], Places(slots))
+    found = ledger.records.read_some(owner, [record.preference.id for record in batch], places)
     known = {record.preference.id: record.preference.text for record in found}
     bare = [i for i, record in enumerate(batch) if known.get(record.preference.id) != record.preference.text]
     embedded = [*batch]

@@ -12,9 +12,10 @@ from tests.queue_engine import QueueEngine
 from tests.tiny import tiny_model
 
 
-@pytest.fixture(scope="module", params=["llama", "pythia"])
+@pytest.fixture(scope="module", params=[("llama", None), ("pythia", True)], ids=["llama", "pythia, static shapes"])
 def local(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    with Engine(tiny_model(request.param)) as engine:
+    family, static_shapes = request.param
+    with Engine(tiny_model(family), static_shapes=static_shapes) as engine:
         yield engine
 
 

@@ -140,6 +140,32 @@ def test_a_proposal_names_what_it_would_replace(store: PreferenceStore) -> None:
     assert texts(store.list("alice")) == ["I love Chinese food.", "I eat steak twice a week."]
 
 
+def test_undoing_an_approval_brings_back_what_it_replaced(store: PreferenceStore) -> None:
+    said = store.add("alice", "I love Chinese food.")
+    waiting = store.add("alice", "I hate Chinese food.", source="inferred")
+    store.proposals.approve("alice", waiting.id)
+    assert texts(store.list("alice")) == ["I hate Chinese food."]
+    assert {each.id for each in store.undo("alice", waiting.id)} == {said.id, waiting.id}
+    assert texts(store.list("alice")) == ["I love Chinese food."]
+    assert [each.id for each in store.proposals.list("alice")] == [waiting.id]
+
+
+def test_what_a_proposal_named_may_be_gone_by_its_approval(store: PreferenceStore) -> None:
+    said = store.add("alice", "I love Chinese food.")
+    waiting = store.add("alice", "I hate Chinese food.", source="inferred")
+    store.forget("alice", said.id)
+    assert store.proposals.approve("alice", waiting.id).state == "active"
+    assert store.get("alice", said.id).state == "forgotten"
+
+
+def test_an_approval_takes_the_place_of_nothing_that_it_did_not_name(store: PreferenceStore) -> None:
+    waiting = store.proposals.add("alice", [{"text": "I hate Chinese food.", "source": "inferred"}])[0]
+    assert waiting.supersedes == ()
+    said = store.add("alice", "I love Chinese food.")  # after it was proposed: its user was not told
+    store.proposals.approve("alice", waiting.id)
+    assert said in store.list("alice")
+
+
 def test_only_ones_own_can_be_named(store: PreferenceStore) -> None:
     hers = store.add("bob", "I ski.").id
     gone = store.forget("alice", store.add("alice", "I sail.").id).id
