@@ -28,7 +28,7 @@ else:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out the folders of models, and each file whose imports ask for one of the extras' packages."""
     place = collection_path.relative_to(config.rootpath)
-    if IS_LIGHT and place.as_posix() in _FOLDERS:
+    if IS_LIGHT and any(each.as_posix() in _FOLDERS for each in (place, *place.parents)):
         return True
     if not (IS_LIGHT and place.match("test_*.py")):
         return None
