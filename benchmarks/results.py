@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.research.page import results_page
@@ -30,22 +31,19 @@ DATA = Path(os.environ.get("LA_AGENTS_DATA", ROOT.parent / "shared" / "data"))
 OUTSIDE = {"ifeval": "ifeval/single_instruction.jsonl", "prefeval-mcq": "prefeval"}
 """Where the data of suites lies in that folder."""
 
-_METHODS = ("prompt", "prompt-system", "prompt-user", "calibrated", "tapered", "linear", "amulet", "cfg", "best-of-n")
+_METHODS = ("prompt", "prompt-system", "prompt-user", "calibrated", "tapered", "tapered+fluency", "linear", "cfg")
 _CHOICE_METHODS = ("base", "prompt", "tapered", "linear", "cfg")
 
 FULL = {
-    "steerability": Options(methods=_METHODS),
+    "steerability": Options(methods=_METHODS, strengths=(2.0, 8.0), budgets=(0.3,)),
     "ifeval": Options(),
-    "conversation": Options(limit=6),
-    "drift": Options(limit=6),
-    "capability": Options(),
-    "prefeval-mcq": Options(limit=40, methods=_CHOICE_METHODS, strengths=(2.0,)),
-    "personal-preference": Options(limit=10, data=PERSONAL, methods=_CHOICE_METHODS, strengths=(2.0,)),
-    "conflict": Options(limit=5),
-    "wordings": Options(limit=5, principles=("french", "pirate", "bullets", "formal", "dogs", "lower-case")),
-    "calibration": Options(limit=8),
+    "conversation": Options(limit=3),
+    "drift": Options(limit=3),
+    "capability": Options(limit=20),
+    "prefeval-mcq": Options(limit=20, methods=_CHOICE_METHODS, strengths=(2.0,)),
+    "personal-preference": Options(limit=6, data=PERSONAL, methods=_CHOICE_METHODS, strengths=(2.0,)),
 }
-"""In the order in which they are run; about two hours on two cores for the bundled model."""
+"""In the order in which they are run. Conflict, wordings and calibration are measured by their own commands."""
 
 _FEW = ("french", "pirate", "formal", "concise")
 QUICK = {
@@ -58,9 +56,6 @@ QUICK = {
     "capability": Options(limit=4, principles=("pirate",)),
     "prefeval-mcq": Options(limit=3, methods=("prompt", "tapered"), strengths=(2.0,)),
     "personal-preference": Options(limit=2, data=PERSONAL, methods=("prompt", "tapered"), strengths=(2.0,)),
-    "conflict": Options(limit=1),
-    "wordings": Options(limit=1, principles=("pirate", "formal")),
-    "calibration": Options(limit=2, principles=("pirate", "formal")),
 }
 
 INTRODUCTION = """\
@@ -75,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="alias, folder, .gguf file or hub id")
     parser.add_argument("--suites", default="", help=f"some of {', '.join(FULL)}, by commas; all by default")
+    parser.add_argument("--limit", type=int, help="at most so many questions a suite, for large models")
     parser.add_argument("--quick", action="store_true", help="a few questions, into results/quick")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of PrefEval's and IFEval's data")
     parser.add_argument("--page-only", action="store_true", help="write the page from the rows that are there")
@@ -84,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = [name for name in given.suites.split(",") if name] or list(sizes)
     if unknown := set(chosen) - set(sizes):
         parser.error(f"Expected suites among {', '.join(sizes)}, got {', '.join(sorted(unknown))}.")
+    if given.limit is not None:
+        sizes = {name: replace(own, limit=min(own.limit or given.limit, given.limit)) for name, own in sizes.items()}
     if not given.page_only:
         measure(page.parent / "results", given.model, {name: sizes[name] for name in chosen}, given.data)
     command = "python -m benchmarks.results --quick" if given.quick else "make results"
@@ -100,7 +98,7 @@ def measure(folder: Path, model: str, sizes: dict[str, Options], data: Path) -> 
             if not (data / OUTSIDE[name]).exists():
                 note(f"Left out {name}: nothing at {data / OUTSIDE[name]}; give --data.")
                 continue
-            options = Options(**{**vars(options), "data": data / OUTSIDE[name]})
+            options = replace(options, data=data / OUTSIDE[name])
         start = time.perf_counter()
         with counting_bar(name) as report:
             run_suite(name, subject, out, options, report, RESEARCH.get(name))
