@@ -52,7 +52,7 @@ MARGIN = 0.05
 FEW = 8
 """Fewer questions than this decide too little to rely on."""
 
-CANDIDATES = ("prompt", "prompt-system", *(name for name, method in METHODS.items() if method.candidate))
+CANDIDATES = ("prompt", "prompt-system", "prompt-user", *(name for name, method in METHODS.items() if method.candidate))
 STRENGTHS = (DEFAULT.strength,)
 USUAL = Setting(DEFAULT_METHOD, DEFAULT.strength).key
 """What the library does for a model that nobody has measured."""

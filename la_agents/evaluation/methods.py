@@ -161,6 +161,7 @@ METHODS: Mapping[str, Method] = {
         *(
             Method(f"tapered-{name}", f"the same, {what}", "strength", "tapered", placing=placing, candidate=True)
             for name, what, placing in (
+                ("user", "after the question alone", Placing("user")),
                 ("first", "before the question alone", Placing("user", "{principles}\n\n{message}")),
                 (
                     "both-first",

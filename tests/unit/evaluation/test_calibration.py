@@ -173,6 +173,6 @@ def test_bad_requests_are_refused_before_any_work() -> None:
 
 def test_every_candidate_is_tried_at_every_strength() -> None:
     keys = [setting.key for setting in candidates((1.0, 3.0))]
-    assert keys[:2] == ["prompt", "prompt-system"]
+    assert keys[:3] == ["prompt", "prompt-system", "prompt-user"]
     assert {"tapered strength=1", "tapered strength=3", "tapered-first strength=1"} <= set(keys)
     assert len(candidates()) < len(keys)
