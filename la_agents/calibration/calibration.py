@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import ConfigurationError, ModelNotFoundError
 from la_agents.guidance import DEFAULT_METHOD, PRESETS, Rule
+from la_agents.preferences.words import folded
 from la_agents.prompts.builder import Placing
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Calibration:
 
     def guidance(self, text: str) -> Guidance:
         """The guidance of this principle, or of the most similar one."""
-        exact = self._by_words.get(_words(text))
+        exact = self._by_words.get(folded(text))
         if exact is not None or not self.measured:
             return exact or self.default
         key = hashlib.sha256(text.encode()).digest()
@@ -158,7 +158,7 @@ class Calibration:
 
     @cached_property
     def _by_words(self) -> dict[str, Guidance]:
-        return {_words(text): one for text, one in self.measured.items()}
+        return {folded(text): one for text, one in self.measured.items()}
 
     @cached_property
     def _vectors(self) -> np.ndarray | None:
@@ -191,10 +191,6 @@ def _plain(one: Guidance) -> dict[str, Any]:
 
 def _guidance(values: Any) -> Guidance:
     return Guidance(values["strength"], Placing(values["placement"], values["turn"]))
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _embedded(texts: list[str]) -> np.ndarray | None:

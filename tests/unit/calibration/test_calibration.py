@@ -36,7 +36,7 @@ def make(face: type[Face], **settings: object) -> Face:
     ("text", "measured"),
     [
         (LOWER, LOWER),
-        ("  write in lower case, only ", LOWER),
+        ("  write in LOWER case only ", LOWER),
         ("Please use lowercase letters only.", LOWER),
         ("Speak like a pirate!", PIRATE),
         ("Reply in French.", FRENCH),
@@ -45,6 +45,19 @@ def make(face: type[Face], **settings: object) -> Face:
 def test_a_principle_takes_the_guidance_of_the_most_similar_one(text: str, measured: str) -> None:
     assert CALIBRATION.guidance(text) == CALIBRATION.measured[measured]
     assert CALIBRATION.guidance(text) == CALIBRATION.measured[measured]  # found again
+
+
+@pytest.mark.parametrize(
+    ("measured", "other"),
+    [("ฉันชอบเสื้อ", "ฉันชอบเสือ"), ("Use C++.", "Use C."), ("Maße in Zentimetern.", "Masse in Zentimetern.")],
+)
+def test_words_that_a_mark_or_symbol_tells_apart_are_not_equal(
+    measured: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_embedded", lambda texts: None)  # by words alone
+    calibration = Calibration("some-model", Guidance(2.0), {measured: Guidance(0.0)})
+    assert calibration.guidance(f"  {measured} ") == Guidance(0.0)
+    assert calibration.guidance(other) == Guidance(2.0)
 
 
 @pytest.mark.parametrize("text", ["I am allergic to peanuts.", "Use metric units.", "Mentioning my dog is fine."])
