@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from la_agents.errors import ConfigurationError, GenerationError
-from la_agents.requests import Alignment, Candidate, Grammar, Request, Sampling, TokenRecord
+from la_agents.requests import Alignment, Candidate, Grammar, Request, TokenRecord
 
 __all__ = ["arguments_of", "body_of", "branches_of", "num_facts", "records_of"]
 
@@ -46,8 +46,7 @@ def body_of(request: Request, model: str, max_tokens: int, ends: frozenset[int])
         "model": model,
         "prompt": list(request.reference),
         "max_tokens": max_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
+        "temperature": 0,  # the plugin's arguments say how tokens are drawn, without vLLM's limits
         "seed": None if sampling.seed is None else sampling.seed % 2**63,
         "ignore_eos": True,  # these ends, and no others
         "stop_token_ids": sorted(ends),
@@ -78,16 +77,18 @@ def arguments_of(request: Request) -> dict[str, Any]:
         "branches": [token for branch in branches for token in branch],
         "lengths": [len(branch) for branch in branches],
         "weights": list(weights[: len(branches)]),
+        "temperature": request.sampling.temperature,
+        "top_p": request.sampling.top_p,
     }
     if branches:
-        found |= _alignment(request.alignment, request.sampling)
+        found |= _alignment(request.alignment)
         grammar = request.grammar
         if grammar is not None and grammar.trigger is not None and not grammar.aligned:
             found["trigger"] = grammar.trigger
     return {f"la_{name}": value for name, value in found.items() if value is not None}
 
 
-def _alignment(alignment: Alignment, sampling: Sampling) -> dict[str, Any]:
+def _alignment(alignment: Alignment) -> dict[str, Any]:
     return {
         "scale": alignment.scale,
         "taper": alignment.kappa,

@@ -27,6 +27,8 @@ class _Number(NamedTuple):
 
 
 _NUMBERS = {
+    "temperature": _Number(0.0),
+    "top_p": _Number(0.0, 1.0, above=True),
     "scale": _Number(0.0, 1e6 + 1),
     "taper": _Number(0.0),
     "adaptive": _Number(0, 1),
@@ -50,6 +52,8 @@ class Arguments:
         branches: Token ids of the prompts with principles; on the wire one list, and `la_lengths` beside it. None
             decodes the reference, the request's own prompt, alone, with the same random numbers.
         weights: One a branch, 1 by default.
+        temperature: The request's own by default, which vLLM keeps between 0.01 and 2.
+        top_p: The request's own by default.
         scale: s of f(s), 1 + strength.
         taper: kappa of the push; 0 moves all tokens of a step alike.
         adaptive: 1 for a push that follows each step's conflict.
@@ -65,6 +69,8 @@ class Arguments:
 
     branches: tuple[tuple[int, ...], ...]
     weights: tuple[float, ...]
+    temperature: float | None = None
+    top_p: float | None = None
     scale: float = 1.0
     taper: float = 0.0
     adaptive: float = 0.0
@@ -177,15 +183,16 @@ class Row:
 
     @classmethod
     def first(cls, gang: str, given: Arguments, seed: int, temperature: float, top_p: float) -> Row:
-        """The reference's."""
+        """The reference's; temperature and top_p are vLLM's own."""
         temperature = 0.0 if temperature < _GREEDY else temperature
+        temperature = temperature if given.temperature is None else given.temperature
         return cls(
             gang=gang,
             role=0,
             size=1 + len(given.branches),
             seed=seed,
             temperature=temperature,
-            top_p=top_p,
+            top_p=top_p if given.top_p is None else given.top_p,
             weights=given.weights,
             scale=given.scale,
             taper=given.taper,

@@ -229,7 +229,9 @@ def _facts(tokens: Tensor, alone: Tensor, final: Tensor, reference: Tensor, step
         )
         absent = gangs.branches == gangs.reference[at].unsqueeze(1)
         columns = torch.stack([torch.zeros_like(scale), divergence, scale.nan_to_num(0.0)], dim=1)
-        facts = facts.fill_(_NAN).index_copy(0, at, torch.cat([columns, shares.nan_to_num(0.0).masked_fill(absent, _NAN)], dim=1))
+        facts = facts.fill_(_NAN).index_copy(
+            0, at, torch.cat([columns, shares.nan_to_num(0.0).masked_fill(absent, _NAN)], dim=1)
+        )
         alone_rows = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device).index_fill(0, at, False)
         facts[:, 1:3] = facts[:, 1:3].masked_fill(alone_rows.unsqueeze(1), 0.0)
     facts[:, 0] = alone.to(facts.dtype)

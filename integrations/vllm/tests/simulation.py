@@ -387,7 +387,11 @@ def _made(name: str, asked: Asked, hasher: Any, priority: int) -> Request:
     branches = asked.prompts[1:]
     extra = None
     if branches:
-        extra = {"la_branches": [token for branch in branches for token in branch], "la_lengths": [len(b) for b in branches], "la_scale": 2.0}
+        extra = {
+            "la_branches": [token for branch in branches for token in branch],
+            "la_lengths": [len(b) for b in branches],
+            "la_scale": 2.0,
+        }
         extra |= {"la_trigger": asked.trigger} if asked.trigger else {}
     params = SamplingParams(temperature=0, max_tokens=asked.max_tokens, extra_args=extra)
     params._eos_token_id = END

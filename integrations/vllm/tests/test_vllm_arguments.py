@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from la_agents_vllm.arguments import MAX_BRANCHES, ROW, Arguments, Row, check_parameters
 from la_agents_vllm.draws import key_of, uniforms
 

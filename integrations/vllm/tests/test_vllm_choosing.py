@@ -13,15 +13,14 @@ from torch import Tensor
 
 pytest.importorskip("la_agents", reason="la_agents is not installed here")
 
-from la_agents_vllm.arguments import Arguments, Row  # noqa: E402
-from la_agents_vllm.buckets import Buckets  # noqa: E402
-from la_agents_vllm.choosing import FORCED, choose, describe  # noqa: E402
-from la_agents_vllm.records import write  # noqa: E402
-
-from la_agents.engine.sampler import Sampler  # noqa: E402
-from la_agents.engine.sequence import Sequence  # noqa: E402
-from la_agents.requests import Alignment, Request, Sampling, TokenRecord  # noqa: E402
-from la_agents.vllm.wire import arguments_of, num_facts, records_of  # noqa: E402
+from la_agents.engine.sampler import Sampler
+from la_agents.engine.sequence import Sequence
+from la_agents.requests import Alignment, Request, Sampling, TokenRecord
+from la_agents.vllm.wire import arguments_of, num_facts, records_of
+from la_agents_vllm.arguments import Arguments, Row
+from la_agents_vllm.buckets import Buckets
+from la_agents_vllm.choosing import FORCED, choose, describe
+from la_agents_vllm.records import write
 
 VOCAB = 512
 CPU = torch.device("cpu")

@@ -10,15 +10,16 @@ import pytest
 
 pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from la_agents_vllm.arguments import ROW, Arguments, Row  # noqa: E402
-from la_agents_vllm.compatibility import check_configuration, check_hooks  # noqa: E402
-from la_agents_vllm.processor import AlignmentProcessor  # noqa: E402
-from vllm import SamplingParams  # noqa: E402
-from vllm.v1.core.sched.scheduler import Scheduler  # noqa: E402
-from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality  # noqa: E402
-from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext  # noqa: E402
+import numpy as np
+import torch
+from vllm import SamplingParams
+from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
+
+from la_agents_vllm.arguments import ROW, Arguments, Row
+from la_agents_vllm.compatibility import check_configuration, check_hooks
+from la_agents_vllm.processor import AlignmentProcessor
 
 VOCAB, SLOTS = 512, 40
 CPU = torch.device("cpu")
@@ -155,7 +156,7 @@ def test_requests_of_others_are_not_looked_at() -> None:
 
 @pytest.mark.parametrize("chosen", [None, "vllm.v1.core.sched.scheduler.Scheduler", Scheduler])
 def test_without_the_scheduler_nothing_starts(chosen: Any) -> None:
-    with pytest.raises(ValueError, match="--scheduler-cls la_agents_vllm.gang_scheduler"):
+    with pytest.raises(ValueError, match=r"--scheduler-cls la_agents_vllm\.gang_scheduler"):
         AlignmentProcessor(configured(chosen), CPU, False)
 
 
@@ -174,9 +175,7 @@ def _config(**changes: Any) -> Any:
     model = SimpleNamespace(
         runner_type=changes.get("runner", "generate"), served_model_name=changes.get("name", "m-aligned")
     )
-    return SimpleNamespace(
-        parallel_config=parallel, model_config=model, speculative_config=changes.get("speculative")
-    )
+    return SimpleNamespace(parallel_config=parallel, model_config=model, speculative_config=changes.get("speculative"))
 
 
 @pytest.mark.parametrize(
