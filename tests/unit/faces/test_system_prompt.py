@@ -19,9 +19,7 @@ def test_it_has_a_line_for_each_preference_that_matters(tmp_path: Path) -> None:
         heading, *lines = preferences_prompt(store, "alice", question).splitlines()
         assert heading.startswith("The user's preferences.")
         assert lines == ["- Answer in French.", "- I love hiking in the mountains."]
-        assert (
-            preferences_prompt(store, "alice", question, k=0).splitlines()[1:] == lines[:1]
-        )
+        assert preferences_prompt(store, "alice", question, k=0).splitlines()[1:] == lines[:1]
 
 
 def test_without_any_it_is_empty_and_without_a_user_refused(tmp_path: Path) -> None:
