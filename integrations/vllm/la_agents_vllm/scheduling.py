@@ -33,8 +33,8 @@ PROTOCOL = 1
 _TRIGGER_TOKENS = 64
 """Latest tokens of an answer in which a trigger is looked for."""
 
-if TYPE_CHECKING:
-    _Base = Scheduler
+if TYPE_CHECKING:  # beside it in each class that is made of this
+    from vllm.v1.core.sched.scheduler import Scheduler as _Base
 else:
     _Base = object
 
@@ -186,7 +186,7 @@ class _GangScheduling(_Base):
         self._cursor = request
         gang = self._gangs.get(request.request_id)
         if gang is None:
-            return n
+            return int(n)
         if not gang.together:
             n = max(0, min(n, request.num_tokens - 1 - num_computed_tokens))
             if request.status != RequestStatus.RUNNING and not self._has_room(gang):
@@ -195,7 +195,7 @@ class _GangScheduling(_Base):
             return 0  # the longest is at the context's end; steps that the others ran ahead would be for nothing
         if n > 0 and self._scheduled is not None:
             self._scheduled.add(request)
-        return n
+        return int(n)
 
     def _has_room(self, gang: Gang) -> bool:
         """Whether all rows of a gang that have not entered can enter now."""
@@ -227,8 +227,8 @@ class _GangScheduling(_Base):
         if trigger is not None and not gang.is_past_trigger:
             latest = list(gang.leader.output_token_ids)[-_TRIGGER_TOKENS:]
             text = self.structured_output_manager.tokenizer.decode(latest, skip_special_tokens=False)
-            gang.is_past_trigger = trigger in text
-        return gang.is_past_trigger
+            gang.is_past_trigger = trigger in str(text)
+        return bool(gang.is_past_trigger)
 
     # -- preemption: all rows or none ------------------------------------------------------------------------------
 
@@ -255,7 +255,7 @@ class _GangScheduling(_Base):
         cursor = self._cursor
         if cursor is None or cursor.status != RequestStatus.RUNNING or cursor not in self.running:
             return False
-        return self.running.index(row) > self.running.index(cursor)
+        return bool(self.running.index(row) > self.running.index(cursor))
 
     def _pull(self, row: Request, drop: bool) -> None:
         """Preempt a row outside of vLLM's loop over the running ones."""
@@ -299,7 +299,8 @@ class _GangScheduling(_Base):
                     for each in ([name] if gang is None else [row.request_id for row in gang.rows])
                 )
             )
-        return super().finish_requests(request_ids, finished_status)
+        finished: list[Request] = super().finish_requests(request_ids, finished_status)
+        return finished
 
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         gang = self._gangs.get(request.request_id)

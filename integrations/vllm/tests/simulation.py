@@ -26,8 +26,8 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
+from la_agents_vllm import scheduling
 from la_agents_vllm.arguments import Row
-from la_agents_vllm.scheduling import AsyncGangScheduler, GangScheduler, _GangScheduling
 
 VOCAB, END, BLOCK = 211, 7, 8
 MAX_STEPS = 20_000
@@ -273,8 +273,14 @@ def faulty(kind: type[Any], fault: float, rng: random.Random) -> type[Any]:
     return Faulty
 
 
-def simulate(folder: str, seed: int, *, is_second: bool, fault: float = 0.0, num_requests: int = 50) -> Outcome:
-    """A random load on a small cache: arrivals, aborts, stop strings, cache resets, forced splits."""
+def simulate(
+    folder: str, seed: int, *, is_second: bool, fault: float = 0.0, num_requests: int = 50, scheduling: Any = scheduling
+) -> Outcome:
+    """A random load on a small cache: arrivals, aborts, stop strings, cache resets, forced splits.
+
+    Args:
+        scheduling: The module under test, or a mutant of it.
+    """
     rng = random.Random(seed)
     is_async = rng.random() < 0.6
     depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
@@ -302,7 +308,7 @@ def simulate(folder: str, seed: int, *, is_second: bool, fault: float = 0.0, num
     hasher = get_request_block_hasher(BLOCK, hash_function)
     manager, slow = StructuredOutputManager(config), Slow(rng)
     manager.backend, manager.executor, manager.tokenizer = Backend(), slow, Words()  # type: ignore[assignment]
-    kind = faulty(AsyncGangScheduler if is_async else GangScheduler, fault, rng)
+    kind = faulty(scheduling.AsyncGangScheduler if is_async else scheduling.GangScheduler, fault, rng)
     scheduler = kind(
         vllm_config=config,
         kv_cache_config=cache,
@@ -416,7 +422,7 @@ def _problems(asked: dict[str, Asked], limit: int) -> list[str]:
     return found
 
 
-def _leaks(scheduler: _GangScheduling, num_blocks: int) -> list[str]:
+def _leaks(scheduler: Any, num_blocks: int) -> list[str]:
     left = {
         "requests": len(scheduler.requests),
         "gangs": len(scheduler._gangs) + len(scheduler._forming) + len(scheduler._apart) + len(scheduler._ended),

@@ -177,11 +177,11 @@ def test_a_bucket_goes_on_from_the_state_of_its_place() -> None:
 
 
 def test_the_copies_of_the_method_are_its_sources() -> None:
-    spec = importlib.util.spec_from_file_location("vendor", Path(__file__).parents[1] / "vendor.py")
+    spec = importlib.util.spec_from_file_location("copy_alignment", Path(__file__).parents[1] / "copy_alignment.py")
     assert spec is not None
     assert spec.loader is not None
-    vendor = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(vendor)
-    sources = {path.name: vendor.copied(path) for path in vendor.SOURCES.glob("*.py")}
-    copies = {path.name: path.read_text(encoding="utf-8") for path in vendor.COPIES.glob("*.py")}
-    assert sources == copies, "run python integrations/vllm/vendor.py"
+    copying = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copying)
+    sources = {path.name: copying.copied(path) for path in copying.SOURCES.glob("*.py")}
+    copies = {path.name: path.read_text(encoding="utf-8") for path in copying.COPIES.glob("*.py")}
+    assert sources == copies, "run python integrations/vllm/copy_alignment.py"

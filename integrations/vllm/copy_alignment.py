@@ -1,6 +1,6 @@
 """Copy the method's pure functions into la_agents_vllm: no environment can hold both packages (see README.md).
 
-    python integrations/vllm/vendor.py
+    python integrations/vllm/copy_alignment.py
 
 A test holds the copies equal to their sources.
 """
