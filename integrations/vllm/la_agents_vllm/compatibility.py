@@ -15,7 +15,6 @@ MODEL_SUFFIX = "-aligned"
 
 _HOOKS = {
     "add_request": ("self", "request"),
-    "finish_requests": ("self", "request_ids", "finished_status"),
     "get_grammar_bitmask": ("self", "scheduler_output"),
     "update_from_output": ("self", "scheduler_output", "model_runner_output"),
     "_free_request": ("self", "request", "delay_free_blocks"),

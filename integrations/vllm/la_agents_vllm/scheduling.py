@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from vllm.logger import init_logger
@@ -137,29 +136,11 @@ class _GangScheduling(_Base):
         for gang in [gang for gang in self._forming if gang.is_ready]:
             gang.together = True
             self._forming.discard(gang)
-        self._unlock()
         self._scheduled, self._cursor = set(), None
         try:
             return super().schedule(*args, **kwargs)
         finally:
             self._scheduled = None
-
-    def _unlock(self) -> None:
-        """Where rows that wait for others hold all the room that those need, the last of them gives way."""
-        if not self.running or not self._forming:
-            return
-        gangs = set()
-        for row in self.running:
-            gang = self._gangs.get(row.request_id)
-            if gang is None or gang.together or row.num_computed_tokens < row.num_tokens - 1 or not gang.out:
-                return
-            gangs.add(gang)
-        if len(gangs) > 1:
-            row = self.running[-1]
-            self.running.remove(row)
-            self._preempt_request(row, time.monotonic())
-            rows = self._gangs[row.request_id].rows
-            self.prev_step_scheduled_req_ids.difference_update(each.request_id for each in rows)
 
     def _handle_blocked_waiting_request(self, request: Request) -> bool:
         if not super()._handle_blocked_waiting_request(request):
@@ -287,21 +268,6 @@ class _GangScheduling(_Base):
 
     # -- going: all rows or none -----------------------------------------------------------------------------------
 
-    def finish_requests(self, request_ids: str | Iterable[str] | None, finished_status: RequestStatus) -> list[Request]:
-        """End requests, with all their rows."""
-        if request_ids is not None and self._gangs:
-            named = [request_ids] if isinstance(request_ids, str) else list(request_ids)
-            gangs = [self._gangs.get(name) for name in named]
-            request_ids = list(
-                dict.fromkeys(
-                    each
-                    for name, gang in zip(named, gangs, strict=True)
-                    for each in ([name] if gang is None else [row.request_id for row in gang.rows])
-                )
-            )
-        finished: list[Request] = super().finish_requests(request_ids, finished_status)
-        return finished
-
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         gang = self._gangs.get(request.request_id)
         if gang is not None and all(row.is_finished() for row in gang.rows):
@@ -325,12 +291,9 @@ class _GangScheduling(_Base):
                 self._complete(output)
             each.outputs = [output for output in each.outputs if not output.request_id.startswith(self._prefix)]
         self._ended.clear()
-        # Rows end together, for they are given the same tokens; where one did not, the request has failed.
-        for gang in list(self._apart):
-            logger.error("rows of a request ended apart: %s", [row.status.name for row in gang.rows])
+        for gang in list(self._apart):  # the client's row was aborted, say
             alive = [row.request_id for row in gang.rows if not row.is_finished()]
-            super().finish_requests(alive, RequestStatus.FINISHED_ERROR)
-            self._forget(gang)
+            self.finish_requests(alive, RequestStatus.FINISHED_ABORTED)
         return outputs
 
     def _complete(self, output: Any) -> None:

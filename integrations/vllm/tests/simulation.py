@@ -30,7 +30,7 @@ from la_agents_vllm import scheduling
 from la_agents_vllm.arguments import Row
 
 VOCAB, END, BLOCK = 211, 7, 8
-MAX_STEPS = 20_000
+MAX_STEPS, MAX_IDLE = 20_000, 20
 
 
 def digest(*parts: Any) -> int:
@@ -319,7 +319,7 @@ def simulate(
     scheduler.use_v2_model_runner = is_second  # the configuration refuses it without Triton
     worker = Worker(is_second=is_second, is_async=is_async)
     asked = _requests(rng, num_requests, limit)
-    pending, under_way, steps = list(asked), deque(), 0
+    pending, under_way, steps, num_idle = list(asked), deque(), 0, 0
 
     def hand_out() -> None:
         out, result = under_way.popleft()
@@ -354,6 +354,9 @@ def simulate(
             scheduler.reset_prefix_cache(reset_running_requests=True)
         if scheduler.has_requests() and len(under_way) < depth:
             out = scheduler.schedule()
+            num_idle = 0 if out.total_num_scheduled_tokens or under_way else num_idle + 1
+            if num_idle > MAX_IDLE:
+                return Outcome(["it stands still"], 0, 0, 0)
             while out.has_structured_output_requests and under_way:
                 hand_out()
             grammar = scheduler.get_grammar_bitmask(out)

@@ -38,15 +38,11 @@ MUTANTS = {
         "if False:",
     ),
     "rows enter without room for the others": ("not self._has_room(gang)", "False"),
-    "rows that wait for each other go on waiting": ("        self._unlock()\n", ""),
     "a row that was preempted late counts as one that goes on": (
         "self.prev_step_scheduled_req_ids.discard(row.request_id)",
         "pass",
     ),
-    "one row alone is finished": (
-        "([name] if gang is None else [row.request_id for row in gang.rows])",
-        "[name]",
-    ),
+    "one row alone is finished": ("self._apart.add(gang)", "pass"),
     "rows have room for answers of different lengths": (
         "most = min(request.max_tokens, self.max_model_len - longest)",
         "most = request.max_tokens",
