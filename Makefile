@@ -55,7 +55,7 @@ types: $(READY)  ## mypy --strict on the library and its integrations
 	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server
 
 docs: $(READY)  ## build the site into site/; a warning is an error
-	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html (its search needs a server: python3 -m http.server --directory site)"
 
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
