@@ -1,4 +1,4 @@
-"""The notebooks of the documentation: run them and keep what they print: `python -m docs.run_notebooks`.
+"""The notebooks of the documentation: run them and keep what they print: `python -m docs.run_notebooks [NAME ...]`.
 
 The notebooks need nothing but Python, so their cells are run here as a script is, without Jupyter.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -47,9 +48,10 @@ def as_markdown(notebook: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Run each, and write what it printed into it."""
+    """Run each, or those that are named, and write what it printed into it."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    for path in NOTEBOOKS:
+    chosen = sys.argv[1:] or [path.stem for path in NOTEBOOKS]
+    for path in (path for path in NOTEBOOKS if path.stem in chosen):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         with tempfile.TemporaryDirectory() as folder:
             printed = run(notebook, Path(folder))
