@@ -16,7 +16,6 @@ from la_agents.preferences.history import Change, Operation
 from la_agents.preferences.ledger import Ledger, check_current
 from la_agents.preferences.lifecycle import (
     added,
-    following,
     forgotten,
     last_undoable,
     rated,
@@ -65,8 +64,7 @@ def add(
         plan = Plan(known, judgements, now)
         ids[:] = [plan.add(record, operation) for record, operation in zip(new, operations, strict=True)]
         now_known.update({record.preference.id: record.preference for record in known})
-        written = [*plan.written.values()]
-        return [*written, *following(written, known, now)]
+        return [*plan.written.values()]
 
     written = ledger.edit(owner, change, judgements)
     now_known |= {record.preference.id: record.preference for record in written}
@@ -83,8 +81,7 @@ def update(ledger: Ledger, owner: str, id: str, changes: Mapping[str, Any]) -> P
         return ledger.edit_one(owner, id, lambda record: updated(record, changes, operation)).preference
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-        changed = updated(_current(known, id), changes, operation)
-        return [changed, *following([changed], known, operation.at)]
+        return [updated(_current(known, id), changes, operation)]
 
     return ledger.edit(owner, change)[0].preference
 
@@ -106,8 +103,7 @@ def undo(ledger: Ledger, owner: str, id: str) -> list[Preference]:
     operation = Operation(utc_now())
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-        restored = _undone(known, _existing(known, id), operation)
-        return [*restored, *following(restored, known, operation.at)]
+        return _undone(known, _existing(known, id), operation)
 
     return [record.preference for record in ledger.edit(owner, change)]
 
