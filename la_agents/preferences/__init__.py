@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Judgement,
         KnownPreference,
     )
+    from la_agents.preferences.embedding.multilingual import MultilingualEmbeddings
     from la_agents.preferences.history import Change
     from la_agents.preferences.limits import Limits
     from la_agents.preferences.preference import Preference, ScoredPreference
@@ -34,6 +35,7 @@ __all__ = [
     "Judgement",
     "KnownPreference",
     "Limits",
+    "MultilingualEmbeddings",
     "Preference",
     "PreferenceStore",
     "ScoredPreference",
@@ -51,6 +53,7 @@ __getattr__, __dir__ = names_of(
         "Judgement": "consolidation.judging",
         "KnownPreference": "consolidation.judging",
         "Limits": "limits",
+        "MultilingualEmbeddings": "embedding.multilingual",
         "Preference": "preference",
         "PreferenceStore": "store",
         "CoreConsolidator": "consolidation.judging",
