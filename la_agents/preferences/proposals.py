@@ -17,7 +17,7 @@ from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.lifecycle import approved, rejected
 from la_agents.preferences.preference import Preference, PreferenceDraft, as_drafts, utc_now
 from la_agents.preferences.record import StoredPreference
-from la_agents.preferences.writing import drafted, new_record
+from la_agents.preferences.writing import new_records
 from la_agents.users import as_user_id
 
 __all__ = ["Proposals"]
@@ -52,20 +52,14 @@ class Proposals:
         """
         user = as_user_id(user)
         drafts = as_drafts(items)
-        for draft in drafts:
-            self._ledger.limits.check_metadata(draft.metadata)
         if not drafts:
             return []
-        vectors = self._ledger.embed([draft.text for draft in drafts])
-        operation, judgements = Operation(utc_now()), Judgements(self._consolidator)
-        new = [
-            new_record(drafted(draft, user, operation.at, review="pending"), vector, operation)
-            for draft, vector in zip(drafts, vectors, strict=True)
-        ]
+        now, judgements = utc_now(), Judgements(self._consolidator)
+        new = new_records(self._ledger, user, drafts, now, review="pending")
 
         def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-            plan = Plan(known, judgements, operation.at)
-            for record in new:
+            plan = Plan(known, judgements, now)
+            for record, _ in new:
                 plan.propose(record)
             return [*plan.written.values()]
 

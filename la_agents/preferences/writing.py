@@ -29,7 +29,7 @@ from la_agents.preferences.ratings import WeightRule
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.writers import writer
 
-__all__ = ["add", "decide", "drafted", "erase", "forget", "new_record", "rate", "undo", "update"]
+__all__ = ["add", "decide", "erase", "forget", "new_record", "new_records", "rate", "undo", "update"]
 
 _DRAFT_FIELDS = set(PreferenceDraft.model_fields)
 
@@ -43,26 +43,15 @@ def add(
     consolidate: bool = True,
 ) -> list[Preference]:
     """Store drafts, and return for each the preference as which it is known now; see `PreferenceStore.add_many`."""
-    most = ledger.shards.max_batch_size()
-    if len(drafts) > most:
-        msg = f"Expected at most {most} preferences at once, got {len(drafts)}; add them in parts."
-        raise InvalidPreferenceError(msg)
-    for draft in drafts:
-        ledger.limits.check_metadata(draft.metadata)
-    vectors = ledger.embed([draft.text for draft in drafts])
     now = utc_now()
-    operations = [Operation(now + timedelta(microseconds=index)) for index in range(len(drafts))]  # keeps their order
-    new = [
-        new_record(drafted(draft, owner, operation.at), vector, operation)
-        for draft, vector, operation in zip(drafts, vectors, operations, strict=True)
-    ]
+    new = new_records(ledger, owner, drafts, now)
     judgements = Judgements(consolidator) if consolidate else None
     ids: list[str] = []
     now_known: dict[str, Preference] = {}
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
         plan = Plan(known, judgements, now)
-        ids[:] = [plan.add(record, operation) for record, operation in zip(new, operations, strict=True)]
+        ids[:] = [plan.add(record, operation) for record, operation in new]
         now_known.update({record.preference.id: record.preference for record in known})
         return [*plan.written.values()]
 
@@ -148,6 +137,24 @@ def erase(ledger: Ledger, owner: str) -> int:
         return ledger.records.erase(owner)
 
 
+def new_records(
+    ledger: Ledger, owner: str, drafts: Sequence[PreferenceDraft], now: datetime, review: Review | None = None
+) -> list[tuple[StoredPreference, Operation]]:
+    """What is about to be added, with vectors, each by an operation of its own, in the order of the drafts."""
+    most = ledger.shards.max_batch_size()
+    if len(drafts) > most:
+        msg = f"Expected at most {most} preferences at once, got {len(drafts)}; add them in parts."
+        raise InvalidPreferenceError(msg)
+    for draft in drafts:
+        ledger.limits.check_metadata(draft.metadata)
+    vectors = ledger.embed([draft.text for draft in drafts])
+    operations = [Operation(now + timedelta(microseconds=index)) for index in range(len(drafts))]
+    return [
+        (new_record(_preference(draft, owner, operation.at, review), vector, operation), operation)
+        for draft, vector, operation in zip(drafts, vectors, operations, strict=True)
+    ]
+
+
 def new_record(preference: Preference, vector: Vector | None, operation: Operation) -> StoredPreference:
     """A preference about to be added."""
     return StoredPreference(preference, vector, added(preference, operation))
@@ -176,7 +183,7 @@ def _undone(
         restored += _reinstated(known, id, operation, change)
     if change.kind == "merged" and change.said is not None:
         draft = PreferenceDraft(**{**_draft(record.preference), "text": change.said})
-        again = drafted(draft, record.preference.user_id, operation.at)
+        again = _preference(draft, record.preference.user_id, operation.at)
         restored.append(new_record(again, None, operation))
     if change.kind == "decided":
         restored += [
@@ -214,7 +221,7 @@ def _current(known: Sequence[StoredPreference], id: str) -> StoredPreference:
     return record
 
 
-def drafted(draft: PreferenceDraft, owner: str, at: datetime, review: Review | None = None) -> Preference:
+def _preference(draft: PreferenceDraft, owner: str, at: datetime, review: Review | None = None) -> Preference:
     """A preference of this owner as the draft has it, said at that time."""
     fixed: dict[str, Any] = {"id": secrets.token_hex(8), "user_id": owner, "review": review}
     times: dict[str, Any] = dict.fromkeys(("created_at", "updated_at", "last_said_at"), at)
