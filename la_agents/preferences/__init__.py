@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         KnownPreference,
     )
     from la_agents.preferences.embedding.bundled import BundledEmbeddings, embeddings_identity
+    from la_agents.preferences.embedding.multilingual import MultilingualEmbeddings
     from la_agents.preferences.history import Change
     from la_agents.preferences.limits import Limits
     from la_agents.preferences.preference import Preference, PreferenceDraft, ScoredPreference, as_draft, utc_now
@@ -41,6 +42,7 @@ __all__ = [
     "Judgement",
     "KnownPreference",
     "Limits",
+    "MultilingualEmbeddings",
     "Preference",
     "PreferenceDraft",
     "PreferenceStore",
@@ -67,6 +69,7 @@ __getattr__, __dir__ = names_of(
         "Judgement": "consolidation.judging",
         "KnownPreference": "consolidation.judging",
         "Limits": "limits",
+        "MultilingualEmbeddings": "embedding.multilingual",
         "Preference": "preference",
         "PreferenceDraft": "preference",
         "PreferenceStore": "store",
