@@ -33,9 +33,10 @@ test-clients: $(READY)  ## the server against others' clients and a browser (chr
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
 
-screenshots: $(READY)  ## pictures of the server's page for the documentation (chromium from the system)
+screenshots: docs  ## the documentation's pictures; fails where a page overflows (chromium from the system)
 	@$(PIP) -e 'integrations/server[clients]'
 	$(OFFLINE) $(BIN)/python integrations/server/screenshots.py
+	$(OFFLINE) $(BIN)/python -m docs.screenshots
 
 test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproject.toml allows
 	$(OFFLINE) $(OLDEST)/bin/python -m pytest
