@@ -18,14 +18,17 @@ if TYPE_CHECKING:
         Judgement,
         KnownPreference,
     )
+    from la_agents.preferences.embedding.bundled import BundledEmbeddings
     from la_agents.preferences.history import Change
     from la_agents.preferences.limits import Limits
-    from la_agents.preferences.preference import Preference, ScoredPreference
+    from la_agents.preferences.preference import MAX_TEXT_CHARS, Preference, Scope, ScoredPreference
     from la_agents.preferences.shared import SharedPreferences
     from la_agents.preferences.store import PreferenceStore
     from la_agents.preferences.suggestion import suggested_scope
 
 __all__ = [
+    "MAX_TEXT_CHARS",
+    "BundledEmbeddings",
     "Change",
     "ChatModelConsolidator",
     "Conflict",
@@ -36,6 +39,7 @@ __all__ = [
     "Limits",
     "Preference",
     "PreferenceStore",
+    "Scope",
     "ScoredPreference",
     "SharedPreferences",
     "suggested_scope",
@@ -44,6 +48,7 @@ __all__ = [
 __getattr__, __dir__ = names_of(
     __name__,
     {
+        "BundledEmbeddings": "embedding.bundled",
         "Change": "history",
         "ChatModelConsolidator": "consolidation.chat",
         "Conflict": "consolidation.conflicts",
@@ -51,9 +56,11 @@ __getattr__, __dir__ = names_of(
         "Judgement": "consolidation.judging",
         "KnownPreference": "consolidation.judging",
         "Limits": "limits",
+        "MAX_TEXT_CHARS": "preference",
         "Preference": "preference",
         "PreferenceStore": "store",
         "CoreConsolidator": "consolidation.judging",
+        "Scope": "preference",
         "ScoredPreference": "preference",
         "SharedPreferences": "shared",
         "suggested_scope": "suggestion",

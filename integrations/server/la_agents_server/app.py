@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -35,15 +35,14 @@ def create_app(
     settings: Settings,
     *,
     model: Mapping[str, Any] | None = None,
-    layers: Sequence[str] = (),
 ) -> FastAPI:
     """Return the ASGI application.
 
     Args:
-        store: The users' preferences; closed by whoever opened it.
+        store: The users' preferences, and its shared layers; closed by whoever opened it.
         settings: Of the server.
-        model: Arguments of `ChatLinearAlignment`, such as `model` and `strength`; its `preferences` are the store.
-        layers: Names of the store's shared layers that the page and the API show.
+        model: Arguments of `ChatLinearAlignment`, such as `model`, `engine` and `strength`; its `preferences` are the
+            store.
 
     Raises:
         ConfigurationError: an argument is out of range.
@@ -57,7 +56,6 @@ def create_app(
         completion=LinearAlignmentLLM(preferences=store, **arguments),
         plain_completion=LinearAlignmentLLM(**arguments),
         database=Database(settings.database),
-        layers=tuple(layers),
         version=version("la-agents-server"),
     )
 

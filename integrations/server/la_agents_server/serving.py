@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -20,6 +20,10 @@ from la_agents_server.services import Services
 from la_agents_server.settings import Settings
 
 __all__ = ["Address", "Server", "run"]
+
+
+_SWITCH_SECONDS = 0.0005
+"""How long the engine's thread may keep Python to itself while the event loop waits, which it does after each send."""
 
 
 class Address(NamedTuple):
@@ -63,7 +67,7 @@ def run(
     location: str,
     settings: Settings,
     model: Mapping[str, Any],
-    layers: Sequence[str],
+    layers: tuple[str, ...],
     address: Address,
     *,
     log_level: str,
@@ -73,10 +77,11 @@ def run(
     os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"  # what users say stays here
     for sig in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again once all answers have ended
         signal.signal(sig, _leave)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     log_as_json(log_level)
     where = {"url": location} if location.startswith(("http://", "https://")) else {"path": location}
     with PreferenceStore(**where, layers=layers) as store:  # type: ignore[arg-type]
-        application = create_app(store, settings, model=model, layers=layers)
+        application = create_app(store, settings, model=model)
         services: Services = application.state.services
         store.check_layers()
         services.chat.load()  # what is wrong is said here, in one line

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from la_agents import Preference
 from la_agents.errors import LaAgentsError
-from la_agents.preferences.preference import Scope
+from la_agents.preferences import Scope
 from la_agents_server import memory
 from la_agents_server.page.rendering import render
 from la_agents_server.page.words import WEIGHTS, moved_in_words, nearest_weight
