@@ -19,7 +19,7 @@ from la_agents_server import page
 from la_agents_server.database import Database
 from la_agents_server.errors import ErrorBody, add_error_handlers
 from la_agents_server.guard import Guard
-from la_agents_server.page.rendering import STATIC
+from la_agents_server.page.rendering import STATIC, problem_page
 from la_agents_server.routers import ROUTERS, health
 from la_agents_server.services import Services
 from la_agents_server.settings import Settings
@@ -77,15 +77,16 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.state.services = services
-    add_error_handlers(app)
+    add_error_handlers(app, problem_page)
     described = [Depends(HTTPBearer(auto_error=False))]  # the guard decides
     for router in ROUTERS:
         app.include_router(router, dependencies=described)
     for router in (health.router, *page.ROUTERS):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC))
-    app.add_middleware(Guard, services=services)
+    app.add_middleware(Guard, services=services, problem_page=problem_page)
     return app

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import Request, cookie_parser
 from starlette.responses import RedirectResponse
 
-from la_agents_server.errors import ApiError, as_api_error, error_response
+from la_agents_server.errors import ApiError, ProblemPage, as_api_error, error_response
 from la_agents_server.event_stream import ClientGoneError
 from la_agents_server.logs import log_access
 from la_agents_server.principal import Principal
@@ -53,9 +53,10 @@ _HEADERS = {
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(self, app: ASGIApp, services: Services, problem_page: ProblemPage) -> None:
         self._app = app
         self._services = services
+        self._problem_page = problem_page
         self._hosts = {_host_name(host) for host in services.settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +74,7 @@ class Guard:
         except ClientGoneError:
             exchange.status = 499
         except Exception as error:  # noqa: BLE001 - the last place that can still answer
-            await exchange.fail(as_api_error(error))
+            await exchange.fail(as_api_error(error), self._problem_page)
         finally:
             self._services.metrics.note(scope["method"], exchange.route, exchange.status, exchange.seconds)
             log_access(exchange, scope["method"])
@@ -93,7 +94,7 @@ class Guard:
             return
         principal, by_cookie = await self._principal(headers)
         if principal is None:
-            if _is_browser(scope, headers):
+            if not path.startswith("/v1/") and "text/html" in headers.get("accept", ""):
                 await RedirectResponse("/signin", 303)(scope, receive, exchange.send)
                 return
             raise _no_key(headers)
@@ -160,7 +161,7 @@ class _Exchange:
                 headers.setdefault("cache-control", "no-store")
         await self._send(message)
 
-    async def fail(self, error: ApiError) -> None:
+    async def fail(self, error: ApiError, page: ProblemPage) -> None:
         """Answer with an error, if nothing was answered yet; else the connection breaks off."""
         if self._started:
             self.status = error.status
@@ -169,7 +170,7 @@ class _Exchange:
         async def nothing() -> MutableMapping[str, Any]:
             return {"type": "http.disconnect"}
 
-        await error_response(error)(self._scope, nothing, self.send)
+        await error_response(Request(self._scope), error, page)(self._scope, nothing, self.send)
 
 
 def _host_name(host: str) -> str:
@@ -177,11 +178,6 @@ def _host_name(host: str) -> str:
     if host.count(":") > 1 and "[" not in host:
         return f"[{host.lower()}]"
     return (host if host.endswith("]") else host.rpartition(":")[0] or host).lower()
-
-
-def _is_browser(scope: Scope, headers: Headers) -> bool:
-    """Whether a page is what the client reads, and not the JSON of an API."""
-    return not scope["path"].startswith("/v1/") and "text/html" in headers.get("accept", "")
 
 
 def _no_key(headers: Headers) -> ApiError:

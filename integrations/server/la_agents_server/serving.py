@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+import threading
+import webbrowser
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NamedTuple
@@ -43,7 +46,8 @@ class Address(NamedTuple):
 class Server(uvicorn.Server):
     """Refuses new requests as soon as it is asked to stop; running answers may end within their time."""
 
-    def __init__(self, application: FastAPI, address: Address) -> None:
+    def __init__(self, application: FastAPI, address: Address, first_page: str | None = None) -> None:
+        self._first_page = first_page
         self._services: Services = application.state.services
         super().__init__(
             uvicorn.Config(
@@ -56,6 +60,12 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=self._services.settings.shutdown_seconds,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; then show a person at this screen what there is to see, if there is something."""
+        await super().startup(sockets)
+        if self._first_page is not None and _has_screen():
+            threading.Thread(target=webbrowser.open, args=(self._first_page,), daemon=True).start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """On a signal."""
@@ -91,7 +101,14 @@ def run(
             print(f"Sign in as {user}, once: {link}", file=sys.stderr)
         if not services.sign_ins.had_admin():
             print(f"Sign in as the admin, once: {address.url}/signin?token={services.sign_ins.link()}", file=sys.stderr)
-        Server(application, address).run()
+        Server(application, address, links[0] if demo else None).run()
+
+
+def _has_screen() -> bool:
+    """Whether somebody sits there: a browser in a terminal would take the server's own."""
+    return sys.stderr.isatty() and (
+        sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    )
 
 
 def _leave(sig: int, frame: FrameType | None) -> None:
