@@ -166,5 +166,5 @@ async def _principles(services: Services, question: Question) -> list[str | Prin
     kept = [each for each in found if each.preference.locked or each.preference.id not in left_out]
     return [
         *(question.options.principles or ()),
-        *(Principle(s.preference.text, s.weight, s.preference.id, s.relevance, s.layer) for s in kept),
+        *(s.principle for s in kept),
     ]
