@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         KnownPreference,
     )
     from la_agents.preferences.embedding.bundled import BundledEmbeddings, embeddings_identity
+    from la_agents.preferences.embedding.multilingual import MultilingualEmbeddings
     from la_agents.preferences.history import Change
     from la_agents.preferences.limits import Limits
     from la_agents.preferences.preference import (
@@ -50,6 +51,7 @@ __all__ = [
     "Judgement",
     "KnownPreference",
     "Limits",
+    "MultilingualEmbeddings",
     "Preference",
     "PreferenceDraft",
     "PreferenceStore",
@@ -78,6 +80,7 @@ __getattr__, __dir__ = names_of(
         "KnownPreference": "consolidation.judging",
         "Limits": "limits",
         "MAX_TEXT_CHARS": "preference",
+        "MultilingualEmbeddings": "embedding.multilingual",
         "Preference": "preference",
         "PreferenceDraft": "preference",
         "PreferenceStore": "store",
