@@ -33,9 +33,10 @@ test-clients: $(READY)  ## the server against others' clients and a browser (chr
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
 
-screenshots: $(READY)  ## pictures of the server's page for the documentation (chromium from the system)
+screenshots: docs  ## the documentation's pictures; fails where a page overflows (chromium from the system)
 	@$(PIP) -e 'integrations/server[clients]'
 	$(OFFLINE) $(BIN)/python integrations/server/screenshots.py
+	$(OFFLINE) $(BIN)/python -m docs.screenshots
 
 test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproject.toml allows
 	$(OFFLINE) $(OLDEST)/bin/python -m pytest
@@ -59,7 +60,7 @@ types: $(READY)  ## mypy --strict on the library and its integrations
 	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server
 
 docs: $(READY)  ## build the site into site/; a warning is an error
-	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html (its search needs a server: python3 -m http.server --directory site)"
 
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
