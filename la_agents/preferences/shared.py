@@ -8,6 +8,7 @@ from typing import Any
 
 from la_agents.preferences import reading, writing
 from la_agents.preferences.aio import async_reading_twin, async_twin
+from la_agents.preferences.consolidation.conflicts import Conflict, Keep, possible_conflicts
 from la_agents.preferences.consolidation.judging import Consolidator
 from la_agents.preferences.history import Change
 from la_agents.preferences.ledger import Ledger
@@ -80,6 +81,14 @@ class SharedPreferences:
         """Take back the latest change of one."""
         return writing.undo(self._ledger, self._layer.key, id)
 
+    def conflicts(self, *, at_most: int = 20) -> Sequence[Conflict]:
+        """Return pairs of the layer's preferences that may contradict or repeat each other; `decide` settles one."""
+        return possible_conflicts(self._ledger.active(self._layer.key, vectors=True), at_most)
+
+    def decide(self, older: str, newer: str, *, keep: Keep) -> Sequence[Preference]:
+        """Settle a possible conflict, as `PreferenceStore.decide` does, whichever of the two is locked."""
+        return writing.decide(self._ledger, self._layer.key, older, newer, keep)
+
     def erase(self) -> int:
         """Remove the whole layer, and return how many preferences it had."""
         return writing.erase(self._ledger, self._layer.key)
@@ -102,6 +111,8 @@ class SharedPreferences:
     aforget = async_twin(forget)
     ahistory = async_reading_twin(history)
     aundo = async_twin(undo)
+    aconflicts = async_reading_twin(conflicts)
+    adecide = async_twin(decide)
     aerase = async_twin(erase)
     aexport = async_twin(export)
     aimport = async_twin(import_)

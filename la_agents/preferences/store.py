@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from la_agents.errors import ConfigurationError
 from la_agents.preferences import reading, writing
 from la_agents.preferences.aio import async_reading_twin, async_twin
-from la_agents.preferences.consolidation.conflicts import Conflict, Keep, possible_conflicts
+from la_agents.preferences.consolidation.conflicts import Conflict, Keep, check_at_most, possible_conflicts
 from la_agents.preferences.consolidation.judging import Consolidator, CoreConsolidator
 from la_agents.preferences.embedding.bundled import BundledEmbeddings, embeddings_identity
 from la_agents.preferences.embedding.vectorizer import Vectorizer
@@ -353,7 +353,6 @@ class PreferenceStore:
         Raises:
             ConfigurationError: at_most is below 1.
         """
-        _check_at_most(at_most)
         return possible_conflicts(self._ledger.active(owner_of(user), vectors=True), at_most)
 
     def count(self, user: object) -> int:
@@ -487,7 +486,7 @@ class PreferenceStore:
         Raises:
             ConfigurationError: at_most is below 1.
         """
-        _check_at_most(at_most)
+        check_at_most(at_most)
         return stats(self._ledger.shards, at_most)
 
     def verify(self, *, repair: bool = False, progress: Progress | None = None) -> Verified:
@@ -589,9 +588,3 @@ class PreferenceStore:
 
 def _open_again(kind: type[PreferenceStore], arguments: dict[str, Any]) -> PreferenceStore:
     return kind(**arguments)
-
-
-def _check_at_most(at_most: int | None) -> None:
-    if at_most is not None and at_most < 1:
-        msg = f"Expected at_most to be at least 1, got {at_most}."
-        raise ConfigurationError(msg)
