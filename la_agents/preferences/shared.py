@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from la_agents.preferences import reading, writing
+from la_agents.preferences import writing
 from la_agents.preferences.aio import async_reading_twin, async_twin
 from la_agents.preferences.consolidation.conflicts import Conflict, Keep, possible_conflicts
 from la_agents.preferences.consolidation.judging import Consolidator
@@ -14,6 +14,7 @@ from la_agents.preferences.history import Change
 from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.owners import Layer
 from la_agents.preferences.preference import Preference, PreferenceDraft, Scope, as_drafts
+from la_agents.preferences.retrieval.ranking import in_order
 from la_agents.preferences.transfer import operations
 from la_agents.preferences.transfer.jsonl import PathOrFile
 
@@ -55,11 +56,11 @@ class SharedPreferences:
 
     def list(self, *, scope: Scope | None = None, as_of: datetime | None = None) -> Preferences:
         """Return the active ones, the oldest first, as `PreferenceStore.list` does."""
-        return reading.active(self._ledger, self._layer.key, scope, as_of)
+        return in_order(self._ledger.active(self._layer.key, scope=scope, as_of=as_of))
 
     def archive(self) -> Preferences:
         """Return the superseded, expired and forgotten ones, the oldest first."""
-        return reading.archived(self._ledger, self._layer.key)
+        return in_order(self._ledger.archived(self._layer.key))
 
     def count(self) -> int:
         """Return how many are active."""

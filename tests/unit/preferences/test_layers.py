@@ -189,9 +189,7 @@ def test_a_layers_possible_conflicts_are_shown_and_settled(
         layer = store.shared("acme")
         older = layer.add("Keep every answer short.", locked=locked)
         newer = layer.add("Keep every answer short and simple.")
-        store.add(
-            "alice", "Keep every answer short and plain."
-        )  # another owner
+        store.add("alice", "Keep every answer short and plain.")  # another owner
         (conflict,) = layer.conflicts()
         assert (conflict.older.id, conflict.newer.id) == (older.id, newer.id)
         assert store.conflicts("alice") == []
