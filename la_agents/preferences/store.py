@@ -136,6 +136,11 @@ class PreferenceStore:
         """The folder or URL, in words."""
         return self._connection.location
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the shared layers that `retrieve` puts before each user's own."""
+        return tuple(layer.name for layer in self._layers)
+
     def shared(self, layer: str) -> SharedPreferences:
         """Return a shared layer, to see and change what it holds.
 
