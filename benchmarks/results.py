@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks import summary
 from benchmarks.research.page import results_page
 from benchmarks.research.suites import RESEARCH
 from la_agents.cli.terminal import counting_bar, note
@@ -59,9 +60,10 @@ QUICK = {
 }
 
 INTRODUCTION = """\
-Written by `{command}` from the rows that it measured; no figure on this page is typed by hand. Answers are greedy, and
-short ({cap} tokens where length does not matter). Intervals are 95%, by bootstrap over the questions; what lies inside
-them is not known. Your own model, more questions, other principles: [how to evaluate](how-to/evaluate.md).
+Written by `{command}` from the measured rows; no figure on this page is typed by hand. Answers are greedy and short
+({cap} tokens where length does not matter). Intervals are 95% bootstrap intervals over the questions; a difference
+inside them may be chance. To measure your own model, more questions or other principles, see
+[how to evaluate](how-to/evaluate.md).
 """
 
 
@@ -87,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = "python -m benchmarks.results --quick" if given.quick else "make results"
     page.write_text(results_page(page.parent / "results", introduction(command)), encoding="utf-8")
     note(f"Wrote {page}")
+    if not given.quick:
+        summary.main()
 
 
 def measure(folder: Path, model: str, sizes: dict[str, Options], data: Path) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import get_args
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences.consolidation.judging import Judgements
 from la_agents.preferences.embedding.vectorizer import Vectorizer
-from la_agents.preferences.lifecycle import version_at, versions
+from la_agents.preferences.lifecycle import settled, version_at, versions
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.owners import Layer
-from la_agents.preferences.preference import Preference, utc_now
+from la_agents.preferences.preference import Preference, Scope, utc_now
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.shards import Shards
 from la_agents.preferences.storage.slots import Places
@@ -53,8 +54,8 @@ class Ledger:
         vectors: dict[str, Vector] = {}
         for look in range(_MAX_LOOKS):
             with writer(owner):
-                known = self.records.read(owner, vectors=True, archived=True)
-                written = [_with_vector(record, vectors) for record in change(known)]
+                known = self.read(owner, vectors=True, archived=True)
+                written = _moved(known, [_with_vector(record, vectors) for record in change(known)])
                 bare = {record.preference.text for record in written if record.vector is None}
                 is_ready = not bare and (judgements is None or judgements.is_complete)
                 if is_ready or look == _MAX_LOOKS - 1:
@@ -112,7 +113,9 @@ class Ledger:
             self.check_record(owner, record)
         bare = {record.preference.text for record in records if record.vector is None}
         vectors = self._embedded(bare)
-        complete = [_with_vector(record, vectors) for record in records]
+        complete = [
+            replace(_with_vector(record, vectors), is_archived=record.preference.is_archived) for record in records
+        ]
         size = self.shards.max_batch_size()
         for start in range(0, len(complete), size):
             self.records.write(owner, complete[start : start + size], places)
@@ -121,7 +124,8 @@ class Ledger:
     def existing(self, owner: str, id: str) -> StoredPreference:
         """The record of this id in whatever state, or PreferenceNotFoundError."""
         if isinstance(id, str) and (found := self.records.find(owner, id)):
-            return found
+            by = [self.records.find(owner, each) for each in found.preference.links]
+            return settled([found, *(each for each in by if each)])[0]
         msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
         raise PreferenceNotFoundError(msg)
 
@@ -131,15 +135,45 @@ class Ledger:
         check_current(record.preference)
         return record
 
+    def read(
+        self, owner: str, *, vectors: bool = False, archived: bool = False, history: bool = True
+    ) -> list[StoredPreference]:
+        """The owner's records as they were added, with what has their place taken into account.
+
+        Without the archive it is what applies now or later; what has its place may be in the archive, for once.
+        """
+        records = self.records.read(owner, vectors=vectors, archived=archived, history=history)
+        links = {id for record in records for id in record.preference.links}
+        if not archived and links and not links <= {record.preference.id for record in records}:
+            records = settled(self.records.read(owner, vectors=vectors, archived=True, history=history))
+            return [record for record in records if not record.preference.is_archived]
+        return settled(records)
+
     def active(
-        self, owner: str, *, vectors: bool = False, history: bool = False, as_of: datetime | None = None
-    ) -> Sequence[StoredPreference]:
-        """What applies now, or applied at a time, in no order."""
-        if as_of is not None:
-            return self._active_at(owner, as_of, vectors)
-        now = utc_now()
-        records = self.records.read(owner, vectors=vectors, history=history)
-        return [record for record in records if record.preference.is_active(now)]
+        self,
+        owner: str,
+        *,
+        scope: Scope | None = None,
+        vectors: bool = False,
+        history: bool = False,
+        as_of: datetime | None = None,
+    ) -> list[StoredPreference]:
+        """What applies now, or applied at a time, of a scope if one is given, in no order."""
+        if scope not in (None, *get_args(Scope)):
+            msg = f"Expected scope to be one of {', '.join(get_args(Scope))}, got {scope!r}."
+            raise ConfigurationError(msg)
+        if as_of is None:
+            now = utc_now()
+            records = self.read(owner, vectors=vectors, history=history)
+            found = [record for record in records if record.preference.is_active(now)]
+        else:
+            found = self._active_at(owner, as_of, vectors)
+        return [record for record in found if scope in (None, record.preference.scope)]
+
+    def archived(self, owner: str) -> list[StoredPreference]:
+        """What is superseded, expired, forgotten or rejected."""
+        records = self.read(owner, archived=True, history=False)
+        return [record for record in records if record.preference.state not in ("active", "pending")]
 
     def embed(self, texts: Sequence[str]) -> Vector:
         """Embed [n] texts as [n, dimension], which fit the store."""
@@ -147,19 +181,18 @@ class Ledger:
         self.shards.check_dimension(vectors.shape[1])
         return vectors
 
-    def _active_at(self, owner: str, at: datetime, vectors: bool) -> Sequence[StoredPreference]:
+    def _active_at(self, owner: str, at: datetime, vectors: bool) -> list[StoredPreference]:
         """What was active at a time; wordings that were changed since are embedded again."""
         if not isinstance(at, datetime) or at.tzinfo is None:
             msg = f"Expected as_of to be a datetime with a time zone, got {at!r}; add tzinfo=timezone.utc, say."
             raise ConfigurationError(msg)
-        then = []
-        for record in self.records.read(owner, vectors=vectors, archived=True):
-            preference = version_at(record, at)
-            if preference is not None and preference.is_active(at):
-                same = preference.text == record.preference.text
-                vector = record.vector if same or not vectors else self.vectorizer.documents([preference.text])[0]
-                then.append(replace(record, preference=preference, vector=vector))
-        return then
+        now = {record.preference.id: record for record in self.read(owner, vectors=vectors, archived=True)}
+        dated = [(record, version_at(record, at)) for record in now.values()]
+        then = settled([replace(record, preference=version) for record, version in dated if version is not None])
+        active = [record for record in then if record.preference.is_active(at)]
+        changed = {r.preference.text for r in active if r.preference.text != now[r.preference.id].preference.text}
+        embedded = self._embedded(changed) if vectors else {}
+        return [replace(each, vector=embedded.get(each.preference.text, each.vector)) for each in active]
 
     def _embedded(self, texts: Iterable[str]) -> dict[str, Vector]:
         wanted = [*texts]
@@ -173,6 +206,14 @@ def check_current(preference: Preference) -> None:
         cure = "approve it first" if state == "pending" else "undo(user, id) brings it back"
         msg = f"Expected a preference that applies, got one that is {state}; {cure}."
         raise PreferenceNotFoundError(msg)
+
+
+def _moved(known: Sequence[StoredPreference], written: Sequence[StoredPreference]) -> list[StoredPreference]:
+    """What is written, as it is among all others, and what by it goes to the archive or comes from there."""
+    changed = {record.preference.id for record in written}
+    after = settled([*written, *(record for record in known if record.preference.id not in changed)])
+    rest = after[len(written) :]
+    return [*after[: len(written)], *(each for each in rest if each.is_archived != each.preference.is_archived)]
 
 
 def _with_vector(record: StoredPreference, vectors: dict[str, Vector]) -> StoredPreference:

@@ -43,14 +43,16 @@ def serve(
     store: StoreOption = "prefs",
     data: DataOption = Path("la-agents-server"),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
-    model: Annotated[str | None, typer.Option(help="Alias, folder, .gguf file or hub id.")] = None,
-    model_name: Annotated[str | None, typer.Option(help="How clients call the model.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
+    model: Annotated[str, typer.Option(envvar="LA_AGENTS_MODEL", help="Alias, folder, .gguf file or hub id.")] = "",
+    device: Annotated[str, typer.Option(envvar="LA_AGENTS_DEVICE", help='"auto", or a torch device.')] = "auto",
     engine: Annotated[
-        str | None,
-        typer.Option(help="vllm+http://...: a vLLM server with la-agents-vllm runs --model; key: LA_AGENTS_VLLM_KEY."),
-    ] = None,
+        str, typer.Option(help="vllm+http://HOST:PORT: vLLM runs --model, by the name it has there.")
+    ] = "local",
     tokenizer: Annotated[str | None, typer.Option(help="Where that model's tokenizer is, if not there.")] = None,
+    max_rows: Annotated[int, typer.Option(help="Rows computed at once; an aligned answer has two or more.")] = 128,
+    max_waiting: Annotated[int, typer.Option(help="Answers that wait for rows; one more is refused (503).")] = 256,
+    model_name: Annotated[str | None, typer.Option(help="How clients call the model.")] = None,
     strength: Annotated[float | None, typer.Option(help="How closely answers follow preferences.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer, unless it asks for another number.")] = 1024,
     timeout: Annotated[float, typer.Option(help="Seconds an answer may take.")] = 600.0,
@@ -89,15 +91,14 @@ def serve(
             oidc_claim=oidc_claim,
             public_url=public_url,
         )
-        options: dict[str, Any] = {"max_tokens": max_tokens, "timeout": timeout, "strength": strength}
-        if engine is not None:
-            options["engine"] = _vllm_engine(engine, model, tokenizer)
-        elif model is not None:
-            options["model"] = model
+        if engine == "local":
+            running = _local_engine(model, device, max_rows, max_waiting)
+        else:
+            running = _vllm_engine(engine, model, tokenizer, max_waiting)
         run(
             str(folder / "prefs") if folder else store,
             settings,
-            options,
+            {"engine": running, "max_tokens": max_tokens, "timeout": timeout, "strength": strength},
             tuple(layer or ()),
             Address(host, port, "https" if behind_tls else "http"),
             log_level=log_level,
@@ -105,14 +106,23 @@ def serve(
         )
 
 
-def _vllm_engine(url: str, model: str | None, tokenizer: str | None) -> Any:
+def _local_engine(model: str, device: str, max_rows: int, max_waiting: int) -> Any:
+    from la_agents.engine.engine import Engine
+    from la_agents.engine.scheduler import Limits
+    from la_agents.models import DEFAULT_MODEL, load_model
+
+    limits = Limits(max_rows=max_rows, max_waiting=max_waiting)
+    return Engine(load_model(model or DEFAULT_MODEL, device=device), limits)
+
+
+def _vllm_engine(url: str, model: str, tokenizer: str | None, max_waiting: int) -> Any:
     from la_agents.vllm import VllmEngine
 
-    if not url.startswith(("vllm+http://", "vllm+https://")) or model is None:
+    if not url.startswith(("vllm+http://", "vllm+https://")) or not model:
         msg = "Expected --engine vllm+http://HOST:PORT beside --model, the name that the vLLM server has for it."
         raise typer.BadParameter(msg)
     key = os.environ.get("LA_AGENTS_VLLM_KEY") or None
-    return VllmEngine(url.removeprefix("vllm+"), model, key, tokenizer=tokenizer)
+    return VllmEngine(url.removeprefix("vllm+"), model, key, tokenizer=tokenizer, max_under_way=max_waiting)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from typing import Any
 
 __all__ = ["gang_scheduler"]
 
+__version__ = "0.1.0"
+
 
 def gang_scheduler(vllm_config: Any, **kwargs: Any) -> Any:
     """What `--scheduler-cls` names: the scheduler that fits the engine's mode."""

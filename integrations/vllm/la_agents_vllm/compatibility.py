@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from importlib.metadata import version
 from typing import Any
 
 from vllm.v1.core.sched.scheduler import Scheduler
@@ -74,8 +73,3 @@ def check_configuration(config: Any, scheduler: Any) -> None:
             "la-agents-vllm answers 404 in the place of text that is not aligned."
         )
         raise ValueError(msg)
-
-
-def package_version() -> str:
-    """This package's."""
-    return version("la-agents-vllm")

@@ -18,8 +18,9 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request, RequestStatus
 
+from la_agents_vllm import __version__
 from la_agents_vllm.arguments import MAX_BRANCHES, Arguments
-from la_agents_vllm.compatibility import check_configuration, check_hooks, package_version
+from la_agents_vllm.compatibility import check_configuration, check_hooks
 from la_agents_vllm.gangs import Gang, rows_of
 from la_agents_vllm.records import num_facts
 
@@ -29,6 +30,8 @@ logger = init_logger("vllm.la_agents")
 
 PROTOCOL = 1
 """Of what clients and this package say to each other."""
+_PATIENCE = 8
+"""Steps without anything to compute, after which rows give way."""
 _TRIGGER_TOKENS = 64
 """Latest tokens of an answer in which a trigger is looked for."""
 
@@ -50,6 +53,7 @@ class _GangScheduling(_Base):
         self._prefix = f"la-{uuid.uuid4().hex}-"  # of the ids of rows that no client knows
         self._ended: dict[str, Gang] = {}  # in this step, by the client's row
         self._apart: set[Gang] = set()  # of which some rows ended in this step, and others did not
+        self._num_idle = 0  # steps in a row that had nothing to compute
         # While a step is made up:
         self._scheduled: set[Request] | None = None  # rows that were given tokens
         self._cursor: Request | None = None  # the row that is looked at
@@ -122,7 +126,10 @@ class _GangScheduling(_Base):
         return int(model.get_vocab_size() if model.max_logprobs == -1 else model.max_logprobs) - 1
 
     def _reject(self, request: Request, why: str) -> None:
-        """End a request with an error; an exception here would end the engine."""
+        """End a request with an error; an exception here would end the engine.
+
+        vLLM knows one way to do so in its next step: as it does where a grammar does not compile.
+        """
         logger.warning("an aligned request was refused: %s", why)
         request.status = RequestStatus.WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR
         request.structured_output_request = None
@@ -136,17 +143,29 @@ class _GangScheduling(_Base):
         for gang in [gang for gang in self._forming if gang.is_ready]:
             gang.together = True
             self._forming.discard(gang)
+        if self._num_idle > _PATIENCE:
+            self._give_way()
         self._scheduled, self._cursor = set(), None
         try:
-            return super().schedule(*args, **kwargs)
+            output = super().schedule(*args, **kwargs)
         finally:
             self._scheduled = None
+        self._num_idle = 0 if output.total_num_scheduled_tokens else self._num_idle + 1
+        return output
+
+    def _give_way(self) -> None:
+        """Where rows that wait for others hold the room that those need, the last request to come in goes out again."""
+        for last in reversed(self.running):
+            gang = self._gangs.get(last.request_id)
+            if gang is not None and not gang.together:
+                self._part(gang)
+                return
 
     def _handle_blocked_waiting_request(self, request: Request) -> bool:
         if not super()._handle_blocked_waiting_request(request):
             return False
         gang = self._gangs.get(request.request_id)
-        # A row enters when none of the others is blocked: else those that entered would hold room for nothing.
+        # A row enters when none of the others is blocked: they would hold room for nothing.
         return gang is None or all(
             super(_GangScheduling, self)._handle_blocked_waiting_request(row)
             and (row.drop_stale_output or not row.num_stale_output_tokens)
@@ -170,27 +189,11 @@ class _GangScheduling(_Base):
             return int(n)
         if not gang.together:
             n = max(0, min(n, request.num_tokens - 1 - num_computed_tokens))
-            if request.status != RequestStatus.RUNNING and not self._has_room(gang):
-                return 0
         elif max(row.num_computed_tokens for row in gang.rows) >= self.max_model_len - 1:
             return 0  # the longest is at the context's end; steps that the others ran ahead would be for nothing
         if n > 0 and self._scheduled is not None:
             self._scheduled.add(request)
         return int(n)
-
-    def _has_room(self, gang: Gang) -> bool:
-        """Whether all rows of a gang that have not entered can enter now."""
-        out = gang.out
-        if len(self.running) + self.num_waiting_for_streaming_input + len(out) > self.max_num_active_reqs:
-            return False
-        if not self.running:
-            return True
-        needed = 0
-        for row in out:
-            blocks, *_ = self.kv_cache_manager.get_computed_blocks(row)
-            held = blocks.blocks[0]
-            needed += cdiv(row.num_tokens + 1, self.block_size) - len(held) + sum(b.ref_cnt == 0 for b in held)
-        return bool(needed <= self.kv_cache_manager.block_pool.get_num_free_blocks())
 
     def get_grammar_bitmask(self, scheduler_output: Any) -> Any:
         """What grammars allow; the branches of an answer that is not aligned any more are allowed nothing."""
@@ -238,6 +241,13 @@ class _GangScheduling(_Base):
             return False
         return bool(self.running.index(row) > self.running.index(cursor))
 
+    def _part(self, gang: Gang) -> None:
+        """Take a gang out, and drop what its rows have under way."""
+        self._scatter(gang)
+        for row in reversed(gang.rows):
+            if row.status == RequestStatus.RUNNING:
+                self._pull(row, drop=True)
+
     def _pull(self, row: Request, drop: bool) -> None:
         """Preempt a row outside of vLLM's loop over the running ones."""
         self.running.remove(row)
@@ -261,10 +271,7 @@ class _GangScheduling(_Base):
         for gang in scheduled.values():
             if gang.together and not all(row.request_id in given for row in gang.rows):
                 gang.num_splits += 1
-                self._scatter(gang)
-                for row in reversed(gang.rows):
-                    if row.status == RequestStatus.RUNNING:
-                        self._pull(row, drop=True)
+                self._part(gang)
 
     # -- going: all rows or none -----------------------------------------------------------------------------------
 
@@ -291,8 +298,11 @@ class _GangScheduling(_Base):
                 self._complete(output)
             each.outputs = [output for output in each.outputs if not output.request_id.startswith(self._prefix)]
         self._ended.clear()
-        for gang in list(self._apart):  # the client's row was aborted, say
+        for gang in list(self._apart):
             alive = [row.request_id for row in gang.rows if not row.is_finished()]
+            if gang.leader.request_id in alive:  # one of its branches failed, and the client has to be told
+                alive.remove(gang.leader.request_id)
+                self.grammar_compile_error_reqs.add(gang.leader.request_id)
             self.finish_requests(alive, RequestStatus.FINISHED_ABORTED)
         return outputs
 
@@ -316,7 +326,7 @@ class _GangScheduling(_Base):
     def _about(self) -> dict[str, Any]:
         """What a client has to know of this server."""
         return {
-            "version": package_version(),
+            "version": __version__,
             "vocab_size": self.vllm_config.model_config.get_vocab_size(),
             "max_branches": min(MAX_BRANCHES, self.max_num_running_reqs - 1),
             "protocol": PROTOCOL,

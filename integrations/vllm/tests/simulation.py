@@ -282,16 +282,19 @@ def simulate(
         scheduling: The module under test, or a mutant of it.
     """
     rng = random.Random(seed)
-    is_async = rng.random() < 0.6
+    is_async, is_crowded = rng.random() < 0.6, seed % 4 == 3
     depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
-    num_blocks, policy = rng.choice([48, 64, 90, 300]), rng.choice(["fcfs", "fcfs", "priority"])
-    limit = rng.choice([48, 160, 160])
+    num_blocks, policy = rng.choice([48, 64, 90, 300]), rng.choice(["fcfs", "priority"])
+    if is_crowded:  # no two requests fit, and the second comes before all of the first is in
+        num_blocks, policy = 32, "priority"
+    has_resets = not is_crowded and rng.random() < 0.5  # they set everything right that stands still
+    limit = 160 if is_crowded else rng.choice([48, 160, 160])
     config = EngineArgs(
         model=folder,
         served_model_name=["simulated-aligned"],
         max_model_len=limit,
         max_num_seqs=rng.choice([6, 10, 16]),
-        max_num_batched_tokens=rng.choice([16, 32, 64]) if limit > 64 else 64,
+        max_num_batched_tokens=16 if is_crowded else rng.choice([16, 32, 64]) if limit > 64 else 64,
         block_size=BLOCK,
         enable_prefix_caching=rng.random() < 0.8,
         scheduling_policy=policy,
@@ -318,7 +321,7 @@ def simulate(
     )
     scheduler.use_v2_model_runner = is_second  # the configuration refuses it without Triton
     worker = Worker(is_second=is_second, is_async=is_async)
-    asked = _requests(rng, num_requests, limit)
+    asked = _crowd(rng, num_requests) if is_crowded else _requests(rng, num_requests, limit)
     pending, under_way, steps, num_idle = list(asked), deque(), 0, 0
 
     def hand_out() -> None:
@@ -350,7 +353,10 @@ def simulate(
             name = rng.choice(alive)
             scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
             asked[name].end = "aborted"
-        if rng.random() < 0.01:
+        branches = [row.request_id for gang in scheduler._gangs.values() for row in gang.rows[1:]]
+        if branches and rng.random() < 0.005:
+            scheduler.finish_requests(rng.choice(branches), RequestStatus.FINISHED_ERROR)
+        if has_resets and rng.random() < 0.01:
             scheduler.reset_prefix_cache(reset_running_requests=True)
         if scheduler.has_requests() and len(under_way) < depth:
             out = scheduler.schedule()
@@ -392,6 +398,13 @@ def _requests(rng: random.Random, number: int, limit: int) -> dict[str, Asked]:
     return asked
 
 
+def _crowd(rng: random.Random, number: int) -> dict[str, Asked]:
+    def prompt() -> list[int]:
+        return [rng.randrange(10, VOCAB) for _ in range(rng.randint(70, 80))]
+
+    return {f"r{i}": Asked([prompt(), prompt()], rng.randint(1, 16)) for i in range(number // 3)}
+
+
 def _made(name: str, asked: Asked, hasher: Any, priority: int) -> Request:
     branches = asked.prompts[1:]
     extra = None
@@ -419,7 +432,9 @@ def _problems(asked: dict[str, Asked], limit: int) -> list[str]:
     found = []
     for name, request in asked.items():
         expected = request.expected(limit)
-        was_cut = request.end in ("aborted", "a stop string, seen by the front end")
+        was_cut = request.end in ("aborted", "a stop string, seen by the front end", "error")
+        if request.end is None:
+            found.append(f"{name} was never told to have ended")
         if request.tokens != (expected[: len(request.tokens)] if was_cut else expected):
             found.append(f"{name} ended by {request.end}: {request.tokens} instead of {expected}")
     return found

@@ -37,12 +37,13 @@ MUTANTS = {
         "if num_tokens == request.num_tokens - 1 and request.request_id in self._gangs:",
         "if False:",
     ),
-    "rows enter without room for the others": ("not self._has_room(gang)", "False"),
+    "rows that wait for each other go on waiting": ("self._give_way()", "pass"),
     "a row that was preempted late counts as one that goes on": (
         "self.prev_step_scheduled_req_ids.discard(row.request_id)",
         "pass",
     ),
     "one row alone is finished": ("self._apart.add(gang)", "pass"),
+    "nobody hears that a branch failed": ("self.grammar_compile_error_reqs.add(gang.leader.request_id)", "pass"),
     "rows have room for answers of different lengths": (
         "most = min(request.max_tokens, self.max_model_len - longest)",
         "most = request.max_tokens",

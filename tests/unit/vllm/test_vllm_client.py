@@ -146,7 +146,11 @@ def test_nothing_is_sent_that_tells_whose_request_it_is(client: VllmEngine, serv
 
 def test_what_is_not_aligned_decodes_one_row(client: VllmEngine, server: StandIn) -> None:
     read(client.submit(EngineTests.request(client, num_branches=2, grammar=GRAMMAR, max_tokens=24)))
-    read(client.submit(EngineTests.request(client, num_branches=2, grammar=replace(GRAMMAR, aligned=True), max_tokens=24)))
+    read(
+        client.submit(
+            EngineTests.request(client, num_branches=2, grammar=replace(GRAMMAR, aligned=True), max_tokens=24)
+        )
+    )
     assert [len(body["vllm_xargs"]["la_lengths"]) for body in server.bodies] == [0, 2]
 
 
