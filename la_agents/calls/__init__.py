@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING
 from la_agents.lazy_names import names_of
 
 if TYPE_CHECKING:
-    from la_agents.calls.builder import AlignedCall, CallBuilder
+    from la_agents.calls.builder import AlignedCall, CallBuilder, last_human_text
+    from la_agents.calls.settings import Personalized
 
-__all__ = ["AlignedCall", "CallBuilder"]
+__all__ = ["AlignedCall", "CallBuilder", "Personalized", "last_human_text"]
 
-__getattr__, __dir__ = names_of(__name__, {"AlignedCall": "builder", "CallBuilder": "builder"})
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "AlignedCall": "builder",
+        "CallBuilder": "builder",
+        "Personalized": "settings",
+        "last_human_text": "builder",
+    },
+)

@@ -16,6 +16,7 @@ from la_agents.cli.terminal import note
 from la_agents.errors import LaAgentsError
 from la_agents.guidance import DEFAULT_METHOD, Rule, Support
 from la_agents.users import as_user_id
+from la_agents.wheels import data_folder
 
 if TYPE_CHECKING:
     from la_agents import PreferenceStore
@@ -92,9 +93,7 @@ class Settings:
         """A folder or the URL of a Chroma server."""
         if self.store is not None:
             return self.store
-        from platformdirs import user_data_dir
-
-        return str(Path(user_data_dir("la_agents", appauthor=False)) / "preferences")
+        return str(data_folder() / "preferences")
 
     @property
     def is_server(self) -> bool:
