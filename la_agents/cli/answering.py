@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from la_agents.cli.options import Decoding, Settings
-from la_agents.cli.terminal import WordWrap, answer, console, loading_bar, note, print_json, spinner
+from la_agents.cli.terminal import WordWrap, answer, console, conversion_bar, note, print_json, spinner
 
 if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
@@ -23,12 +23,16 @@ __all__ = ["as_object", "as_user", "ask", "chat_model", "effect", "load", "strea
 _PRINCIPLE_KEYS = ("id", "text", "weight", "relevance", "layer")
 
 
-def load(settings: Settings) -> LoadedModel:
-    """Load the model, with a progress bar if it has to be converted first."""
-    with loading_bar() as progress:
+def load(settings: Settings, decoding: Decoding | None = None) -> LoadedModel:
+    """Load the model, with a progress bar if it has to be converted first; before that, refuse what is out of range."""
+    with conversion_bar() as progress:
+        from la_agents.chat_models import ChatLinearAlignment
         from la_agents.models import DEFAULT_MODEL, load_model
 
-        return load_model(settings.model or DEFAULT_MODEL, progress=progress)
+        model = settings.model or DEFAULT_MODEL
+        if decoding:
+            ChatLinearAlignment(model=model, **decoding.given())
+        return load_model(model, progress=progress)
 
 
 def chat_model(loaded: LoadedModel, store: PreferenceStore | None, decoding: Decoding) -> ChatLinearAlignment:
@@ -46,7 +50,8 @@ def as_user(user: str) -> RunnableConfig:
 def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_json: bool) -> None:
     """Answer a question: streamed, with the report as a note; or as one JSON object."""
     with settings.open_store(reading=True) as store:
-        llm = chat_model(load(settings), store, decoding)
+        llm = chat_model(load(settings, decoding), store, decoding)
+        settings.note_missing()
         if as_json:
             with spinner("Answering"):
                 message = with_texts(llm.invoke(question, config=as_user(user)), llm, question, user)

@@ -41,6 +41,8 @@ class Commands(TyperGroup):
 
 
 _PYTHON = {
+    r"Expected (url|path) to": "Expected --store to",
+    r"; for a path, [^;]*chromadb\.HttpClient[^;]*\.": ".",
     r"PreferenceStore\(url=[\"']?(.+?)[\"']?\)": r"--store \1",
     r"\b(?:give|pass) (\w+)=": r"give --\1",
     r"\b(\w+)=(?=[\w\"'.\[]|\.\.\.)": r"--\1 ",

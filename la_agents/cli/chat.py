@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from la_agents.cli import answering
 from la_agents.cli.memory import Owned, show
-from la_agents.cli.options import AllSettings, Decoding, DecodingOptions, UserOption, command
+from la_agents.cli.options import AllSettings, Decoding, DecodingOptions, Settings, UserOption, command
 from la_agents.cli.terminal import is_text, note
 from la_agents.errors import LaAgentsError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from la_agents import PreferenceStore
-    from la_agents.models import LoadedModel
 
 __all__ = ["chat"]
 
@@ -34,7 +33,8 @@ _HELP = """\
 def chat(user: UserOption, decoding: DecodingOptions, settings: AllSettings) -> None:
     """Talk with the model, aligned with what the user prefers; /help says what else there is."""
     with settings.open_store(reading=True) as store:
-        conversation = _Conversation(answering.load(settings), store, decoding, user)
+        conversation = _Conversation(settings, store, decoding, user)
+        settings.note_missing()
         if sys.stdin.isatty():
             note(f"Talking as {user}; /help shows commands.")
         for line in _lines():
@@ -49,9 +49,11 @@ def chat(user: UserOption, decoding: DecodingOptions, settings: AllSettings) -> 
 class _Conversation:
     """The turns so far; one that fails or is interrupted is left out."""
 
-    def __init__(self, loaded: LoadedModel, store: PreferenceStore, decoding: Decoding, user: str) -> None:
-        self._llm = answering.chat_model(loaded, store, decoding)
-        self._loaded, self._store, self._decoding, self._user = loaded, store, decoding, user
+    def __init__(self, settings: Settings, store: PreferenceStore, decoding: Decoding, user: str) -> None:
+        self._loaded = answering.load(settings, decoding)
+        self._llm = answering.chat_model(self._loaded, store, decoding)
+        self._memory = Owned(store, user, is_layer=False, settings=settings)
+        self._decoding = decoding
         self._history: list[BaseMessage] = []
 
     def take(self, line: str) -> None:
@@ -60,7 +62,7 @@ class _Conversation:
         commands: dict[str, Callable[[], None]] = {
             "/help": lambda: note(_HELP),
             "/new": self._history.clear,
-            "/prefs": lambda: show(Owned(self._store, self._user, is_layer=False)),
+            "/prefs": lambda: show(self._memory),
             "/strength": lambda: self._set_strength(argument.strip()),
         }
         if not line.startswith("/"):
@@ -74,7 +76,7 @@ class _Conversation:
         from langchain_core.messages import AIMessage, HumanMessage
 
         question = HumanMessage(line.strip())
-        reply = answering.stream(self._llm, [*self._history, question], self._user)
+        reply = answering.stream(self._llm, [*self._history, question], self._memory.name)
         self._history += [question, AIMessage(reply.text)]
         note(answering.summary(reply.response_metadata["alignment"]))
 
@@ -87,7 +89,7 @@ class _Conversation:
                 note(f"Error: Expected a number or auto, got {value!r}.")
                 return
             decoding = replace(self._decoding, strength=strength)
-            self._llm = answering.chat_model(self._loaded, self._store, decoding)
+            self._llm = answering.chat_model(self._loaded, self._memory.store, decoding)
             self._decoding = decoding
         note(f"Strength: {'auto' if strength is None else f'{strength:g}'}")
 
@@ -112,15 +114,16 @@ def _lines() -> Iterator[str]:
             yield line.rstrip()
 
 
-def _reader() -> Callable[[], Any]:
+def _reader() -> Callable[[], str]:
     """Asks for a line: with editing and the lines before on a terminal, plainly elsewhere."""
     if not sys.stdin.isatty():
         return input
-    try:
+    with suppress(ImportError):
         from prompt_toolkit import PromptSession
-    except ImportError:
-        with suppress(ImportError):
-            import readline  # noqa: F401  # input() edits with it
-        return lambda: input("> ")
-    session: PromptSession[str] = PromptSession("> ")
-    return session.prompt
+
+        if sys.stdout.isatty():
+            session: PromptSession[str] = PromptSession("> ")
+            return session.prompt
+    with suppress(ImportError):
+        import readline  # noqa: F401  # input() edits with it
+    return lambda: input("> ")

@@ -31,7 +31,8 @@ class Comparison:
 def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_json: bool) -> None:
     """Answer a question three ways: a table, or the aligned answer's JSON object with the others in it."""
     with settings.open_store(reading=True) as store:
-        loaded = answering.load(settings)
+        loaded = answering.load(settings, decoding)
+        settings.note_missing()
         with spinner("Answering three ways"):
             compared = compare(loaded, store, decoding, question, user)
     if as_json:

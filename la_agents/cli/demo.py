@@ -31,10 +31,11 @@ token is pushed the way it points. Yours: la-agents prefs add TEXT --user NAME, 
 @command
 def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: MaxTokensOption = 56) -> None:
     """Ask one question for two users with opposite preferences, and show what alignment does."""
-    loaded = answering.load(settings)
+    decoding = Decoding(strength=strength, max_tokens=max_tokens)
+    loaded = answering.load(settings, decoding)
     answer(f"{_introduce(loaded)}\n\nEverybody asks: {QUESTION}\n")
     with spinner("Answering two users in three ways each"):
-        compared = _compare(loaded, Decoding(strength=strength, max_tokens=max_tokens))
+        compared = _compare(loaded, decoding)
     for one in compared:
         comparison.show(one)
     answer(_CLOSING)

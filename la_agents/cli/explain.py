@@ -56,7 +56,8 @@ def explain(
         check_new(out, force=force)  # told before the work
     question = text_of(question)
     with settings.open_store(reading=True) as store:
-        llm = answering.chat_model(answering.load(settings), store, decoding)
+        llm = answering.chat_model(answering.load(settings, decoding), store, decoding)
+        settings.note_missing()
         with spinner("Answering"):
             message = llm.invoke(question, config=answering.as_user(user), explain=True)
     report = AlignmentReport.from_message(message)

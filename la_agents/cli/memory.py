@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from la_agents.cli.options import ForceOption, JsonOption, Options, StoreOption, command, settings_of
+from la_agents.cli.options import ForceOption, JsonOption, Options, Settings, StoreOption, command, settings_of
 from la_agents.cli.terminal import answer, check_new, clean, counting_bar, note, print_json, print_table, text_of
 from la_agents.errors import ConfigurationError
 
@@ -88,8 +89,8 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 class Owned:
     """The preferences of one user, or of one layer: what the store does with them, without naming whose."""
 
-    def __init__(self, store: PreferenceStore, name: str, *, is_layer: bool) -> None:
-        self.store, self.name, self.is_layer = store, name, is_layer
+    def __init__(self, store: PreferenceStore, name: str, *, is_layer: bool, settings: Settings) -> None:
+        self.store, self.name, self.is_layer, self.settings = store, name, is_layer, settings
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
         shared: Callable[..., Any] | None = getattr(self.store.shared(self.name), verb) if self.is_layer else None
@@ -97,38 +98,43 @@ class Owned:
 
     @property
     def what(self) -> str:
-        """What there is of them, in words."""
-        return f"that is in the layer {self.name}" if self.is_layer else f"that is stored about {self.name}"
+        """What is said of what there is of them."""
+        return f"is in the layer {self.name}" if self.is_layer else f"is stored about {self.name}"
 
     def command(self, verb: str) -> str:
         """The command line that does something more with them."""
-        name = shlex.quote(self.name)
+        given, name = self.settings.store, shlex.quote(self.name)
+        store = "" if given in (None, os.environ.get("LA_AGENTS_STORE")) else f"--store {shlex.quote(str(given))} "
         action, _, rest = verb.partition(" ")
-        return f"la-agents layers {action} {name} {rest}" if self.is_layer else f"la-agents prefs {verb} --user {name}"
+        return f"la-agents {store}" + (
+            f"layers {action} {name} {rest}" if self.is_layer else f"prefs {verb} --user {name}"
+        )
 
 
 def add(memory: Owned, text: str, **options: Any) -> None:
     """Store a preference; prints its id, and beside it what that did to others."""
     added = memory.add(text_of(text), **options)
     answer(added.id)
-    last = memory.history(added.id)[-1]
-    undo = f"Take it back: {memory.command(f'undo {added.id}')}"
-    if last.kind in ("refreshed", "merged"):
+    last, undo = memory.history(added.id)[-1], f"Take it back: {memory.command(f'undo {added.id}')}"
+    if last.kind != "added":
         note(f"Nothing new is stored: it says the same as {added.id}, {added.text!r}. {undo}")
-    else:
-        note("Added.")
     replaced = [one for one in memory.archive() if one.superseded_by == added.id]
     for one in replaced:
-        note(f"It supersedes {one.id}, {one.text!r}. {undo}")
-    if memory.is_layer:
-        return
-    for pair in memory.conflicts():
+        if memory.history(one.id)[-1].is_of(last):
+            note(f"It supersedes {one.id}, {one.text!r}. {undo}")
+    if last.kind == "added":
+        note("Added.")
+        _note_conflicts(memory, added)
+        if "scope" not in options and added.suggested_scope != added.scope:
+            note(f"It may matter to every call: {memory.command(f'update {added.id} --scope always')}")
+
+
+def _note_conflicts(memory: Owned, added: Preference) -> None:
+    for pair in [] if memory.is_layer else memory.conflicts():
         if added.id in (pair.older.id, pair.newer.id):
             other = pair.older if pair.newer.id == added.id else pair.newer
             decide = memory.command(f"decide {pair.older.id} {pair.newer.id} --keep newer")
             note(f"It may conflict with {other.id}, {other.text!r}. Decide: {decide}")
-    if "scope" not in options and added.suggested_scope != added.scope:
-        note(f"It may matter to every call: {memory.command(f'update {added.id} --scope always')}")
 
 
 def _list(
@@ -161,7 +167,8 @@ def show(memory: Owned, *, everything: bool = False) -> None:
     if preferences:
         print_table(tuple(columns), [tuple(cell(one) for cell in columns.values()) for one in preferences])
     else:
-        note(f"There is nothing {memory.what}. Add with: {memory.command('add TEXT')}")
+        memory.settings.note_missing()
+        note(f"Nothing {memory.what}. Add with: {memory.command('add TEXT')}")
     _note_flags(preferences)
 
 
@@ -230,13 +237,13 @@ def _forget(memory: Any, id: IdArgument) -> None:
 def erase(memory: Owned, *, yes: bool) -> None:
     """Erase everything that is stored, history included."""
     if not yes:
-        typer.confirm(clean(f"Erase everything {memory.what}?"), abort=True, err=True)
+        typer.confirm(clean(f"Erase everything that {memory.what}?"), abort=True, err=True)
     note(f"Erased {memory.erase()} preferences of {memory.name}, history included.")
 
 
 def _export(
     memory: Any,
-    file: Annotated[Path, typer.Argument(help="JSON Lines to write; - is standard output.", dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="JSON Lines to write; - is standard output.")],
     force: ForceOption = False,
 ) -> None:
     """Write all preferences to a file."""
@@ -248,16 +255,16 @@ def _export(
 
 def _import(
     memory: Any,
-    file: Annotated[
-        Path,
-        typer.Argument(help="JSON Lines to read; - is standard input.", exists=True, dir_okay=False, allow_dash=True),
-    ],
+    file: Annotated[Path, typer.Argument(help="JSON Lines to read; - is standard input.")],
     source_format: Annotated[ExportFormat, typer.Option("--from", help="Who wrote it.")] = ExportFormat.la_agents,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad lines out instead of refusing all.")] = False,
 ) -> None:
     """Read preferences from a file."""
     on_bad = (lambda message: note(f"Skipped: {message}")) if skip_bad else None
     source = sys.stdin if str(file) == "-" else file
+    if source is file and not file.is_file():
+        msg = f"Expected a file to read, got {file}, which is none."
+        raise ConfigurationError(msg)
     with counting_bar("Importing") as progress:
         number = memory.import_(source, source_format=source_format.value, on_bad=on_bad, progress=progress)
     note(f"Read {number} preferences from {file}.")
@@ -275,8 +282,9 @@ def owner(*, is_layer: bool, **name: Any) -> Owner:
     """Of the one option or argument that says the name."""
 
     def make(ctx: typer.Context, store: str | None, *, reading: bool, **named: str) -> Owned:
-        opened = ctx.with_resource(settings_of(ctx, store).open_store(reading=reading))
-        return Owned(opened, *named.values(), is_layer=is_layer)
+        settings = settings_of(ctx, store)
+        opened = ctx.with_resource(settings.open_store(reading=reading))
+        return Owned(opened, *named.values(), is_layer=is_layer, settings=settings)
 
     return Owner(*(Options(partial(make, reading=reading), **name, store=StoreOption) for reading in (True, False)))
 

@@ -100,6 +100,16 @@ class Settings:
         """Whether `location` is the URL of a Chroma server."""
         return self.location.startswith(("http://", "https://"))
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no store yet in the folder."""
+        return not self.is_server and not Path(self.location).expanduser().exists()
+
+    def note_missing(self) -> None:
+        """Say so, for whoever mistyped the folder."""
+        if self.is_missing:
+            note(f"There is no store at {self.location} yet.")
+
     def open_store(self, *, reading: bool = False) -> PreferenceStore:
         """The store, its layers known to it; without layers nothing is opened, made or loaded before its first use.
 
@@ -109,8 +119,7 @@ class Settings:
         """
         from la_agents import PreferenceStore
 
-        if reading and not self.is_server and not Path(self.location).expanduser().exists():
-            note(f"There is no store at {self.location} yet.")
+        if reading and self.is_missing:
             import chromadb
 
             nothing = chromadb.EphemeralClient(chromadb.config.Settings(anonymized_telemetry=False))

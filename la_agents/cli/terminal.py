@@ -25,9 +25,9 @@ __all__ = [
     "check_new",
     "clean",
     "console",
+    "conversion_bar",
     "counting_bar",
     "is_text",
-    "loading_bar",
     "note",
     "print_anything",
     "print_json",
@@ -102,26 +102,28 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 class WordWrap:
     """Breaks a text that comes in pieces between words, so that no word is broken by the end of a line.
 
-    A word is held back until it ends or fills a line of its own.
+    A word is held back until it ends or fills a line of its own; what then follows of it goes on where that ends.
     """
 
     def __init__(self, width: int) -> None:
-        self._width, self._column, self._space, self._word = width, 0, "", ""
+        self._width, self._column = width, 0
+        self._space, self._word = "", ""
+        self._is_long = False
 
     def push(self, text: str) -> str:
         """What can be shown so far."""
         shown = ""
-        for part in re.findall(r"\n|[^\S\n]+|\S+", text):
+        for part in re.findall(r"\n|[^\S\n]+|\S", text):
             if not part.isspace():
                 self._word += part
-                if _num_cells(self._word) >= self._width:
-                    shown += self._placed()
+                if self._is_long or _num_cells(self._word) >= self._width:
+                    shown, self._is_long = shown + self._placed(), True
+                continue
+            shown, self._is_long = shown + self._placed(), False
+            if part == "\n":
+                shown, self._space, self._column = shown + part, "", 0
             else:
-                shown += self._placed()
-                if part == "\n":
-                    shown, self._space, self._column = shown + "\n", "", 0
-                else:
-                    self._space += part
+                self._space += part
         return shown
 
     def end(self) -> str:
@@ -131,8 +133,8 @@ class WordWrap:
     def _placed(self) -> str:
         if not self._word:
             return ""
-        room = self._width - self._column - _num_cells(self._space) - _num_cells(self._word)
-        before = "\n" if self._column and room < 0 else self._space
+        room = self._width - self._column - _num_cells(self._space + self._word)
+        before = "\n" if self._column and room < 0 and not self._is_long else self._space
         self._column = _num_cells(self._word) + (0 if before == "\n" else self._column + _num_cells(before))
         placed, self._word, self._space = before + self._word, "", ""
         return placed
@@ -173,25 +175,27 @@ def spinner(text: str) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def loading_bar() -> Iterator[Report]:
-    """What is seen while a model is loaded: that it is, if somebody watches; and a bar while it is converted."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+def conversion_bar() -> Iterator[Report]:
+    """What is seen while a model is loaded: that it is, if somebody watches, and a bar while it is converted."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    errors = console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, TextColumn("{task.percentage:>3.0f}%"), console=errors, transient=errors.is_terminal)
-    task = bar.add_task("Loading the model", total=None)
-    if errors.is_terminal:
-        bar.start()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    bar = Progress(*columns, TimeRemainingColumn(), console=console(stderr=True))
+    task = bar.add_task("", total=1.0, start=False)
+    with spinner("Loading the model") as stop:
 
-    def report(stage: str, fraction: float) -> None:
-        bar.start()
-        bar.update(task, total=1.0, completed=fraction, description=f"Converting the model (once): {stage}")
+        def report(stage: str, fraction: float) -> None:
+            if not bar.live.is_started:
+                stop()
+                bar.start()
+                bar.start_task(task)
+            bar.update(task, completed=fraction, description=f"Converting the model (once): {stage}")
 
-    try:
-        yield report
-    finally:
-        bar.stop()
+        try:
+            yield report
+        finally:
+            if bar.live.is_started:
+                bar.stop()
 
 
 @contextmanager

@@ -96,7 +96,7 @@ class Findings:
     def warnings(self) -> list[str]:
         """What is too little to rely on."""
         if self.num_questions < FEW:
-            return [f"Too little to recommend anything: {self.num_questions} questions, it takes {FEW} or more."]
+            return [f"Only {self.num_questions} of the {FEW} questions or more that it takes to recommend anything."]
         few = [f"{one.principle} ({one.num_questions})" for one in self.principles if one.num_questions < FEW]
         return [f"Too few questions (under {FEW}) to rely on what is said of: {', '.join(few)}."] if few else []
 
