@@ -53,7 +53,7 @@ def explain(
     from la_agents.report import AlignmentReport
 
     if out is not None:
-        check_new(out, force=force)  # told before the work
+        check_new(out, "--out", force=force)  # told before the work
     question = text_of(question)
     with settings.open_store(reading=True) as store:
         llm = answering.chat_model(answering.load(settings, decoding), store, decoding)

@@ -247,7 +247,7 @@ def _export(
     force: ForceOption = False,
 ) -> None:
     """Write all preferences to a file."""
-    check_new(file, force=force)
+    check_new(file, "FILE", force=force)
     with counting_bar("Exporting") as progress:
         number = memory.export(sys.stdout if str(file) == "-" else file, progress=progress)
     note(f"Wrote {number} preferences to {file}.")

@@ -152,17 +152,20 @@ def text_of(argument: str) -> str:
     return sys.stdin.read().strip() if argument == "-" else argument
 
 
-def check_new(file: Path, *, force: bool) -> None:
+def check_new(file: Path, name: str, *, force: bool) -> None:
     """Refuse to overwrite a file that nobody asked to.
+
+    Args:
+        name: Of the option or argument that names the file.
 
     Raises:
         ConfigurationError: it is there, or its folder is not.
     """
     if str(file) != "-" and not file.parent.is_dir():
-        msg = f"Expected a file in a folder that exists, got {file}."
+        msg = f"Expected {name} in a folder that exists, got {file}."
         raise ConfigurationError(msg)
-    if file.exists() and file.is_file() and not force:
-        msg = f"Expected a file that is not there yet, got {file}; --force overwrites it."
+    if str(file) != "-" and file.exists() and not force:
+        msg = f"Expected {name} to be a new file, got {file}, which is there; --force overwrites it."
         raise ConfigurationError(msg)
 
 
