@@ -63,9 +63,10 @@ QUICK = {
 }
 
 INTRODUCTION = """\
-Written by `{command}` from the rows that it measured; no figure on this page is typed by hand. Answers are greedy, and
-short ({cap} tokens where length does not matter). Intervals are 95%, by bootstrap over the questions; what lies inside
-them is not known. Your own model, more questions, other principles: [how to evaluate](how-to/evaluate.md).
+Written by `{command}` from the measured rows; no figure on this page is typed by hand. Answers are greedy and short
+({cap} tokens where length does not matter). Intervals are 95% bootstrap intervals over the questions; a difference
+inside them may be chance. To measure your own model, more questions or other principles, see
+[how to evaluate](how-to/evaluate.md).
 """
 
 
