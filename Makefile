@@ -85,20 +85,20 @@ $(RUNS): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents"
-	@$(PIP) -e '.[local]'
+	@$(PIP) -e '.[local,chat]'
 	@$(BIN)/la-agents setup
 	@touch $@
 
 # What the demo does without.
 $(READY): $(RUNS) integrations/langgraph/pyproject.toml integrations/server/pyproject.toml
 	@echo "Installing what tests, docs and measurements need"
-	@$(PIP) -e '.[local,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(PIP) -e '.[local,chat,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@touch $@
 
 $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints-oldest.txt
 	@echo "Making the environment of the oldest versions in $(OLDEST)"
 	@python3.11 -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
-	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,chat,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@$(OLDEST)/bin/la-agents setup
 	@touch $@
