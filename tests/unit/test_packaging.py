@@ -20,8 +20,8 @@ PROJECTS = [ROOT / "pyproject.toml", *sorted(ROOT.glob("integrations/*/pyproject
 HOME = "https://github.com/la-agents/la-agents"
 
 TRIED_APART = {"onnxruntime", "tokenizers", "torch"}
-"""Older than what the oldest transformers takes, and than the oldest build for the CPU. The first two are tried without the
-extra `local`, on Python 3.10 (`nox -s light_oldest`); torch 2.9 was tried by hand, in its build for GPUs."""
+"""Older than what the oldest transformers takes, and than the oldest build for the CPU. Two are tried without the extra
+`local`, on Python 3.10 (`nox -s light_oldest`); torch 2.9 was tried by hand, in its build for GPUs."""
 
 
 def project(path: Path) -> dict[str, Any]:
