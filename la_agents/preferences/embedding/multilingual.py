@@ -1,4 +1,4 @@
-"""Sentence embeddings in sixteen languages, without torch: Google's universal-sentence-encoder-multilingual v3."""
+"""Sentence embeddings in fifteen languages, without torch: Google's universal-sentence-encoder-multilingual v3."""
 
 from __future__ import annotations
 
