@@ -14,7 +14,7 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-clients test-openwebui screenshots test-oldest test-pythons test-soak lint types docs bench results clean
+.PHONY: help setup demo test test-wide test-clients test-openwebui screenshots test-oldest test-pythons test-soak lint types docs bench bench-server results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -64,6 +64,9 @@ docs: $(READY)  ## build the site into site/; a warning is an error
 
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
 	$(OFFLINE) $(BIN)/python -m benchmarks.decode
+
+bench-server: $(READY)  ## the server beside calls in the process, and under load (half an hour on two idle cores)
+	$(OFFLINE) $(BIN)/python integrations/server/bench.py
 
 # MODEL=x.gguf measures another model. RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the
 # page from the rows that are there.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from la_agents_server.wire.numbers import Whole
+from la_agents_server.wire.numbers import WHOLE
 
 __all__ = ["EmbeddingRequest", "embedding_answer"]
 
@@ -29,7 +29,7 @@ class EmbeddingRequest(BaseModel):
     model: str
     input: Text | Annotated[list[Text], Field(min_length=1, max_length=2_048)]
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Annotated[Whole, Field(ge=NUM_DIMENSIONS, le=NUM_DIMENSIONS)] | None = None
+    dimensions: Annotated[int, Field(ge=NUM_DIMENSIONS, le=NUM_DIMENSIONS), WHOLE] | None = None
     user: str | None = None
 
 

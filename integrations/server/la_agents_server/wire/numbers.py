@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BeforeValidator
 
-__all__ = ["Whole"]
+__all__ = ["WHOLE"]
 
 
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-"""An integer; JSON knows no difference between 1 and 1.0."""
+WHOLE = BeforeValidator(_whole)
+"""On an integer: 1.0 is 1, as it is in JSON."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from la_agents_server.wire.numbers import Whole
+from la_agents_server.wire.numbers import WHOLE
 
 __all__ = ["Asked", "Conversation", "Options", "Sampled"]
 
@@ -84,9 +84,9 @@ class StreamOptions(BaseModel):
 class Sampled(Asked):
     """Fields of chat and text completions."""
 
-    max_tokens: Annotated[Whole, Field(ge=1, le=2**31)] | None = None
-    n: Annotated[Whole, Field(ge=1)] | None = None
-    seed: Whole | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
+    n: Annotated[int, Field(ge=1), WHOLE] | None = None
+    seed: Annotated[int, WHOLE] | None = None
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
     stream_options: StreamOptions | None = None
 

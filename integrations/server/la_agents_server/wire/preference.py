@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from la_agents.preferences import MAX_TEXT_CHARS, Scope
 from la_agents.users import MAX_USER_ID_CHARS
-from la_agents_server.wire.numbers import Whole
+from la_agents_server.wire.numbers import WHOLE
 
 __all__ = [
     "Decision",
@@ -90,7 +90,7 @@ class Search(_Wire):
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": "Which restaurant should I try?"}]})
 
     query: Annotated[str, Field(max_length=20_000)]
-    k: Annotated[Whole, Field(ge=0, le=100)] | None = None
+    k: Annotated[int, Field(ge=0, le=100), WHOLE] | None = None
     """At most so many relevant ones; null for as many as an answer takes."""
     as_of: Moment | None = None
 
@@ -129,8 +129,8 @@ class _NewKey(_Wire):
 
     name: Name = ""
     days: Annotated[float, Field(gt=0, le=36_500)] | None = None
-    requests_per_minute: Annotated[Whole, Field(ge=1, le=100_000)] | None = None
-    max_concurrent: Annotated[Whole, Field(ge=1, le=100_000)] | None = None
+    requests_per_minute: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
+    max_concurrent: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
 
 
 class NewAdminKey(_NewKey):
