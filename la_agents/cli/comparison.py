@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from la_agents.cli import answering
-from la_agents.cli.decoding import Decoding
-from la_agents.cli.options import Settings
+from la_agents.cli.options import Decoding, Settings
 from la_agents.cli.terminal import clean, console, print_json, spinner
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from la_agents import PreferenceStore
     from la_agents.models import LoadedModel
 
-__all__ = ["Comparison", "ask", "compare", "show"]
+__all__ = ["Comparison", "ask", "compare", "cut", "show"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,9 @@ class Comparison:
 
 def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_json: bool) -> None:
     """Answer a question three ways: a table, or the aligned answer's JSON object with the others in it."""
-    with settings.open_store() as store:
-        loaded = answering.load(settings)
+    with settings.open_store(reading=True) as store:
+        loaded = answering.load(settings, decoding)
+        settings.note_missing()
         with spinner("Answering three ways"):
             compared = compare(loaded, store, decoding, question, user)
     if as_json:
@@ -67,12 +67,12 @@ def show(compared: Comparison) -> None:
     table = Table(title=Text(clean(_title(compared))), title_justify="left", expand=True, show_lines=True)
     for name in ("unaligned", "prompted", "aligned"):
         table.add_column(name, ratio=1, overflow="fold")
-    table.add_row(*(Text(_cut(message)) for message in messages))
+    table.add_row(*(Text(cut(message)) for message in messages))
     table.add_row(*(Text(_effect(message), style="dim") for message in messages))
     console().print(table)
 
 
-def _cut(message: AIMessage) -> str:
+def cut(message: AIMessage) -> str:
     """The text, with an ellipsis where `max_tokens` ended it."""
     ended = message.response_metadata["finish_reason"] != "length"
     return clean(message.text.strip()) + ("" if ended else " …")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from la_agents.cli import answering
-from la_agents.cli.decoding import Decoding, answers
-from la_agents.cli.options import JsonOption, QuestionArgument, Settings, UserOption
-from la_agents.cli.terminal import clean, console, note, print_json, spinner
-from la_agents.errors import ConfigurationError
+from la_agents.cli import answering, comparison
+from la_agents.cli.options import (
+    AllSettings,
+    DecodingOptions,
+    ForceOption,
+    JsonOption,
+    QuestionArgument,
+    UserOption,
+    command,
+)
+from la_agents.cli.terminal import answer, check_new, clean, console, note, print_json, spinner, text_of
 
 if TYPE_CHECKING:
     from rich.style import Style
@@ -25,32 +33,46 @@ __all__ = ["explain"]
 _NUM_MOST_MOVED = 8
 
 
-@answers
+@command
 def explain(
-    ctx: typer.Context,
-    *,
     question: QuestionArgument,
     user: UserOption,
+    decoding: DecodingOptions,
+    settings: AllSettings,
     out: Annotated[
-        Path | None, typer.Option("--out", dir_okay=False, help="Write a page (HTML) for a browser.")
+        Path | None,
+        typer.Option(
+            "--out",
+            dir_okay=False,
+            help="Write a page for a browser; - is standard output.",
+            show_default="none",
+        ),
     ] = None,
-    decoding: Decoding,
+    force: ForceOption = False,
     as_json: JsonOption = False,
-    settings: Settings,
 ) -> None:
     """Answer one question, and show token by token what alignment did to the answer."""
     from la_agents.report import AlignmentReport
 
-    if out is not None and not out.parent.is_dir():  # told before the work
-        msg = f"Expected --out in a folder that exists, got {out}."
-        raise ConfigurationError(msg)
-    with settings.open_store() as store:
-        llm = answering.chat_model(answering.load(settings), store, decoding)
+    if out is not None:
+        check_new(out, "--out", force=force)  # told before the work
+    question = text_of(question)
+    with settings.open_store(reading=True) as store:
+        loaded = answering.load(settings, decoding)
+        llm = answering.chat_model(loaded, store, decoding)
+        unaligned = answering.chat_model(loaded, None, replace(decoding, strength=None, max_divergence=None))
+        settings.note_missing()
         with spinner("Answering"):
             message = llm.invoke(question, config=answering.as_user(user), explain=True)
+            before = comparison.cut(unaligned.invoke(question)) if out is not None else None
     report = AlignmentReport.from_message(message)
     if out is not None:
-        out.write_text(report.to_html(question=question), encoding="utf-8")
+        name = message.response_metadata["model_name"]
+        page = report.to_html(question=question, unaligned=before, model=name, date=datetime.now())
+        if str(out) == "-":
+            answer(page)
+            return
+        out.write_text(page, encoding="utf-8")
     if as_json:
         print_json(answering.as_object(message, user))
     else:
@@ -90,23 +112,18 @@ def _style(tokens: list[TokenReport]) -> Style:
 
 
 def _most_moved(report: AlignmentReport) -> Table:
-    """The tokens that alignment moved most, with what was likely there before and after."""
+    """The tokens that alignment moved most, and what would stand there without it."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="Moved most", title_justify="left")
-    for name in ("token", "moved, nats", "reference", "aligned"):
+    from la_agents.report.page import most_moved, percent
+
+    table = Table(title="Changed most", title_justify="left")
+    for name in ("word", "chance, without → with", "without"):
         table.add_column(name, overflow="fold")
-    for token in sorted(report.explained_tokens(), key=lambda token: -abs(token.moved))[:_NUM_MOST_MOVED]:
-        before = sorted(token.candidates, key=lambda each: -each.reference)[:3]
-        table.add_row(
-            Text(_quoted(token.label)),
-            f"{token.moved:+.2f}",
-            Text(", ".join(f"{_quoted(each.text)} {each.reference:.0%}" for each in before)),
-            Text(
-                ", ".join(f"{_quoted(each.text)} {each.aligned:.0%}" for each in token.candidates[:3] if each.aligned)
-            ),
-        )
+    for token in most_moved(report.explained_tokens(), _NUM_MOST_MOVED):
+        chance = f"{percent(token.chosen.reference)} → {percent(token.chosen.aligned)}"
+        table.add_row(Text(_quoted(token.label)), chance, Text(_quoted(token.reference)))
     return table
 
 

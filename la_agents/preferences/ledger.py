@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import get_args
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences.consolidation.judging import Judgements
@@ -17,7 +18,7 @@ from la_agents.preferences.embedding.vectorizer import Vectorizer
 from la_agents.preferences.lifecycle import settled, version_at, versions
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.owners import Layer
-from la_agents.preferences.preference import Preference, utc_now
+from la_agents.preferences.preference import Preference, Scope, utc_now
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.shards import Shards
 from la_agents.preferences.storage.slots import Places
@@ -149,14 +150,30 @@ class Ledger:
         return settled(records)
 
     def active(
-        self, owner: str, *, vectors: bool = False, history: bool = False, as_of: datetime | None = None
-    ) -> Sequence[StoredPreference]:
-        """What applies now, or applied at a time, in no order."""
-        if as_of is not None:
-            return self._active_at(owner, as_of, vectors)
-        now = utc_now()
-        records = self.read(owner, vectors=vectors, history=history)
-        return [record for record in records if record.preference.is_active(now)]
+        self,
+        owner: str,
+        *,
+        scope: Scope | None = None,
+        vectors: bool = False,
+        history: bool = False,
+        as_of: datetime | None = None,
+    ) -> list[StoredPreference]:
+        """What applies now, or applied at a time, of a scope if one is given, in no order."""
+        if scope not in (None, *get_args(Scope)):
+            msg = f"Expected scope to be one of {', '.join(get_args(Scope))}, got {scope!r}."
+            raise ConfigurationError(msg)
+        if as_of is None:
+            now = utc_now()
+            records = self.read(owner, vectors=vectors, history=history)
+            found = [record for record in records if record.preference.is_active(now)]
+        else:
+            found = self._active_at(owner, as_of, vectors)
+        return [record for record in found if scope in (None, record.preference.scope)]
+
+    def archived(self, owner: str) -> list[StoredPreference]:
+        """What is superseded, expired, forgotten or rejected."""
+        records = self.read(owner, archived=True, history=False)
+        return [record for record in records if record.preference.state not in ("active", "pending")]
 
     def embed(self, texts: Sequence[str]) -> Vector:
         """Embed [n] texts as [n, dimension], which fit the store."""
@@ -164,7 +181,7 @@ class Ledger:
         self.shards.check_dimension(vectors.shape[1])
         return vectors
 
-    def _active_at(self, owner: str, at: datetime, vectors: bool) -> Sequence[StoredPreference]:
+    def _active_at(self, owner: str, at: datetime, vectors: bool) -> list[StoredPreference]:
         """What was active at a time; wordings that were changed since are embedded again."""
         if not isinstance(at, datetime) or at.tzinfo is None:
             msg = f"Expected as_of to be a datetime with a time zone, got {at!r}; add tzinfo=timezone.utc, say."

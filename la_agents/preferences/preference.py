@@ -266,8 +266,7 @@ class ScoredPreference(BaseModel):
     Attributes:
         preference: What was found.
         relevance: Similarity to the query in [-1, 1]: of `search` the cosine, of `retrieve` see
-        `ranking.most_relevant`;
-            None if it applies whatever the query is.
+            `ranking.most_relevant`; None if it applies whatever the query is.
         layer: "user", or the name of the shared layer that it came from.
         as_of: The time for which it was found; None for now.
     """

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences import reading, writing
+from la_agents.preferences import writing
 from la_agents.preferences.aio import async_reading_twin, async_twin
-from la_agents.preferences.consolidation.conflicts import Conflict, Keep, possible_conflicts
+from la_agents.preferences.consolidation.conflicts import Conflict, Keep, check_at_most, possible_conflicts
 from la_agents.preferences.consolidation.judging import Consolidator, CoreConsolidator
 from la_agents.preferences.embedding.bundled import BundledEmbeddings, embeddings_identity
 from la_agents.preferences.embedding.vectorizer import Vectorizer
@@ -35,7 +35,7 @@ from la_agents.preferences.preference import (
 )
 from la_agents.preferences.proposals import Proposals
 from la_agents.preferences.ratings import WeightRule
-from la_agents.preferences.retrieval.ranking import estimate_tokens
+from la_agents.preferences.retrieval.ranking import estimate_tokens, in_order
 from la_agents.preferences.retrieval.retrieving import DEFAULT_MIN_RELEVANCE, Retriever, refuse_unknown
 from la_agents.preferences.shared import SharedPreferences
 from la_agents.preferences.storage.connection import Connection
@@ -207,13 +207,8 @@ class PreferenceStore:
     ) -> Preferences:
         """Store several, embedded in one batch: all of them or, on error, none.
 
-        Args:
-            user: Whose they are.
-            items: Bare texts, mappings of `add`'s arguments, or drafts.
-            consolidate: As in `add`, one after the other.
-
-        Returns:
-            For each item the preference as which it is known now; one that says the same as another is that one.
+        An item is a bare text, a mapping of `add`'s arguments, or a draft. For each the preference is returned as which
+        it is known now; one that says the same as another is that one.
 
         Raises:
             InvalidPreferenceError: an item is not valid (the message gives its position, from 0), or there are more
@@ -290,11 +285,7 @@ class PreferenceStore:
     def decide(self, user: object, older: str, newer: str, *, keep: Keep) -> Preferences:
         """Settle a possible conflict by its user's word, and return what is different now; it is not shown again.
 
-        Args:
-            user: Whose.
-            older: The id of one preference.
-            newer: The id of the other.
-            keep: "both", or "older" or "newer", which then has the place of the other; `undo` brings that back.
+        Of the two ids "older" or "newer" is kept and has the place of the other, which `undo` brings back; or "both".
 
         Raises:
             PreferenceNotFoundError: this user has none with one of the ids, or it was forgotten or superseded.
@@ -333,22 +324,19 @@ class PreferenceStore:
         return [*self._ledger.existing(owner_of(user), id).changes]
 
     def list(self, user: object, *, scope: Scope | None = None, as_of: datetime | None = None) -> Preferences:
-        """Return the user's active preferences, the oldest first.
+        """Return the user's active preferences, of a scope if one is given, the oldest first.
 
-        Args:
-            user: Whose.
-            scope: Only those of this scope.
-            as_of: As the memory was at this time; erased ones are gone from the past too, and so are the oldest
-                wordings of one that was changed more than 200 times, or at great length.
+        With `as_of` they are as the memory was at that time; what was erased is gone from the past too, and so are the
+        oldest wordings of one that was changed more than 200 times, or at great length.
 
         Raises:
             ConfigurationError: there is no such scope, or as_of is no time with a time zone.
         """
-        return reading.active(self._ledger, owner_of(user), scope, as_of)
+        return in_order(self._ledger.active(owner_of(user), scope=scope, as_of=as_of))
 
     def archive(self, user: object) -> Preferences:
         """Return the user's superseded, expired, forgotten and rejected preferences, the oldest first."""
-        return reading.archived(self._ledger, owner_of(user))
+        return in_order(self._ledger.archived(owner_of(user)))
 
     def conflicts(self, user: object, *, at_most: int = 20) -> Conflicts:
         """Return pairs of active preferences that may contradict or repeat each other, the most similar first.
@@ -358,7 +346,6 @@ class PreferenceStore:
         Raises:
             ConfigurationError: at_most is below 1.
         """
-        _check_at_most(at_most)
         return possible_conflicts(self._ledger.active(owner_of(user), vectors=True), at_most)
 
     def count(self, user: object) -> int:
@@ -374,14 +361,9 @@ class PreferenceStore:
         min_relevance: float | None = None,
         as_of: datetime | None = None,
     ) -> ScoredPreferences:
-        """Return the user's active preferences of any scope by similarity to the query, best first.
+        """Return the user's active preferences of any scope by similarity to the query, best first, at most k.
 
-        Args:
-            user: Whose to search.
-            query: Natural language; nothing resembles blank text.
-            k: At most so many.
-            min_relevance: Least cosine similarity, in [-1, 1]; None for any.
-            as_of: As the memory was at this time.
+        `min_relevance` is the least cosine, in [-1, 1]; None for any. Nothing resembles blank text.
 
         Raises:
             ConfigurationError: k or min_relevance is out of its limits.
@@ -408,7 +390,7 @@ class PreferenceStore:
         preference to compare it with. Of a long message its beginning and its end are looked at, in parts.
 
         Args:
-            user: Whose to use.
+            user: Whose to use, after the layers'.
             query: The question at hand; with blank text there are only the `always` ones.
             k: At most so many `relevant` ones, of the layers and the user together.
             min_relevance: Least relevance of those; see DEFAULT_MIN_RELEVANCE. None for any.
@@ -437,10 +419,7 @@ class PreferenceStore:
     def export(self, user: object, path_or_file: PathOrFile, *, progress: Progress | None = None) -> int:
         """Write everything the user has, with its history, as JSON lines, and return how many.
 
-        Args:
-            user: Whose.
-            path_or_file: The file; a path is replaced at the end, never half written.
-            progress: Called with preferences done, and all.
+        A file at a path is replaced at the end, never half written. `progress` is told how many are done, of how many.
         """
         return operations.export(self._ledger, owner_of(user), path_or_file, progress=progress)
 
@@ -474,12 +453,7 @@ class PreferenceStore:
                 user; nothing was written.
         """
         return operations.import_(
-            self._ledger,
-            owner_of(user),
-            path_or_file,
-            source_format=source_format,
-            on_bad=on_bad,
-            progress=progress,
+            self._ledger, owner_of(user), path_or_file, source_format=source_format, on_bad=on_bad, progress=progress
         )
 
     # The whole store, for whoever runs it
@@ -492,15 +466,13 @@ class PreferenceStore:
         Raises:
             ConfigurationError: at_most is below 1.
         """
-        _check_at_most(at_most)
+        check_at_most(at_most)
         return stats(self._ledger.shards, at_most)
 
     def verify(self, *, repair: bool = False, progress: Progress | None = None) -> Verified:
         """Check that all records can be read, lie where calls look for them and have their vectors.
 
-        Args:
-            repair: Mend what is amiss, as `Verified` says, by writing the shards anew.
-            progress: Called with records done, and all.
+        With `repair` what is amiss is mended, as `Verified` says, by writing the shards anew.
 
         Raises:
             ConfigurationError: a store that is not in a folder of this process is to be repaired: what others write
@@ -594,9 +566,3 @@ class PreferenceStore:
 
 def _open_again(kind: type[PreferenceStore], arguments: dict[str, Any]) -> PreferenceStore:
     return kind(**arguments)
-
-
-def _check_at_most(at_most: int | None) -> None:
-    if at_most is not None and at_most < 1:
-        msg = f"Expected at_most to be at least 1, got {at_most}."
-        raise ConfigurationError(msg)

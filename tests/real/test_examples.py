@@ -34,9 +34,19 @@ def test_no_example_is_forgotten() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
-@pytest.mark.parametrize("name", ["plug_into_existing_chain.py", "personalized_rag.py", "langgraph_rag_agent.py"])
-def test_each_user_gets_an_answer_of_their_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    alice, bob = run(name, capsys).split("\nbob: ")
+@pytest.mark.parametrize("name", ["personalized_rag.py", "langgraph_rag_agent.py"])
+def test_answers_from_documents_keep_every_fact_for_each_user(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = [
+        answer.removeprefix("alice: ").split("\n  (looked up")[0] for answer in run(name, capsys).split("\nbob: ")
+    ]
+    for answer in answers:
+        for fact in ("seals", "crabs", "gulls"):
+            assert fact in answer
+    assert len(set(answers)) == 2
+
+
+def test_each_user_gets_an_answer_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    alice, bob = run("plug_into_existing_chain.py", capsys).split("\nbob: ")
     assert PIRATE.search(alice)
     assert bob.strip()
     assert not PIRATE.search(bob)
@@ -80,3 +90,19 @@ def test_both_turns_of_the_chat_are_aligned(capsys: pytest.CaptureFixture[str]) 
     for turn in (first, second):
         _, answer = turn.split("\n", 1)
         assert PIRATE.search(answer)
+
+
+def test_the_agent_of_studio_serves_the_user_of_the_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LA_AGENTS_STORE", str(tmp_path))
+    monkeypatch.delenv("MODEL", raising=False)
+    config = json.loads((EXAMPLES / "studio" / "langgraph.json").read_text())
+    file, name = config["graphs"]["agent"].split(":")
+    module = runpy.run_path(str(EXAMPLES / "studio" / file))
+    asked = {"messages": [("human", "Please always talk like a pirate: say arr, ye and matey.")]}
+    for user in ("alice", "bob"):
+        result = module[name].invoke(asked, context=module["Context"](user))
+        assert result["messages"][-1].text
+        asked = {"messages": [("human", "Tell me about the sea.")]}
+    assert "pirate" in module["store"].list("alice")[0].text
+    assert module["store"].list("bob") == []
+    module["store"].close()

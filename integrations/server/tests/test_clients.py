@@ -29,8 +29,11 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["personal", "application", "admin"])
-def test_a_fuzzer_finds_no_answer_that_the_description_does_not_have(tiny_server: Served, kind: str) -> None:
+def test_a_fuzzer_finds_no_answer_that_the_description_does_not_have(
+    tiny_server: Served, tmp_path: Path, kind: str
+) -> None:
     key = {
         "personal": lambda: tiny_server.key("fuzzed"),
         "application": lambda: tiny_server.application(names_users=True),
@@ -41,7 +44,7 @@ def test_a_fuzzer_finds_no_answer_that_the_description_does_not_have(tiny_server
     command += ["run", f"{tiny_server.url}/openapi.json", "--generation-database", "none"]
     command += ["-H", "X-LA-User: fuzzed"] if kind == "application" else []
     command += ["-H", f"Authorization: Bearer {key}", "--max-examples", "20", "--seed", "1", "--no-color"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=580, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
 
 
