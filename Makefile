@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 OLDEST := .venv-oldest
 OPENWEBUI := .venv-openwebui
@@ -21,7 +22,7 @@ help:  ## say what there is
 
 setup: $(READY)  ## make the environment (every target below does it by itself)
 
-demo: $(READY)  ## two users, one question: unaligned, prompted and aligned side by side
+demo: $(RUNS)  ## two users, one question: unaligned, prompted and aligned side by side
 	@$(BIN)/la-agents demo
 
 test: lint  ## lint, then every test
@@ -87,12 +88,18 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # PyTorch goes first, so that the pin picks the build (CPU or GPU) that this machine's index offers.
-$(READY): pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints.txt | $(BIN)/python
+$(RUNS): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
-	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[local,chat,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@echo "Installing la-agents"
+	@$(PIP) -e '.[local,chat]'
 	@$(BIN)/la-agents setup
+	@touch $@
+
+# What the demo does without.
+$(READY): $(RUNS) integrations/langgraph/pyproject.toml integrations/server/pyproject.toml
+	@echo "Installing what tests, docs and measurements need"
+	@$(PIP) -e '.[local,chat,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@touch $@
 
 $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints-oldest.txt
