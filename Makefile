@@ -7,6 +7,7 @@ BIN    := $(VENV)/bin
 RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 OLDEST := .venv-oldest
+OPENWEBUI := .venv-openwebui
 INSTALL = -m pip --disable-pip-version-check install -q -c
 PIP    := $(BIN)/python $(INSTALL) constraints.txt
 
@@ -14,7 +15,7 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-clients screenshots test-oldest test-pythons test-dist test-soak lint types docs bench results clean
+.PHONY: help setup demo test test-wide test-clients test-openwebui screenshots test-oldest test-pythons test-dist test-soak lint types docs bench bench-server results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +34,9 @@ test-wide: $(READY)  ## ten minutes of the property tests on new random examples
 test-clients: $(READY)  ## the server against others' clients and a browser (chromium from the system; not part of make test)
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
+
+test-openwebui: $(READY) $(OPENWEBUI)/.ready  ## two users of Open WebUI, whom the server tells apart (2.4 GB; not part of make test)
+	$(OFFLINE) OPENWEBUI=$(abspath $(OPENWEBUI)/bin/open-webui) $(BIN)/python -m pytest integrations/server/tests -m openwebui
 
 screenshots: docs  ## the documentation's pictures; fails where a page overflows (chromium from the system)
 	@$(PIP) -e 'integrations/server[clients]'
@@ -67,13 +71,16 @@ docs: $(READY)  ## build the site into site/; a warning is an error
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
 	$(OFFLINE) $(BIN)/python -m benchmarks.decode
 
+bench-server: $(READY)  ## the server beside calls in the process, and under load (half an hour on two idle cores)
+	$(OFFLINE) $(BIN)/python integrations/server/bench.py
+
 # MODEL=x.gguf measures another model. RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the
 # page from the rows that are there.
 results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (hours; may be interrupted)
 	$(OFFLINE) $(BIN)/python -m benchmarks.results $(if $(MODEL),--model $(MODEL)) $(RESULTS)
 
 clean:  ## remove everything that make made here, the environment included (not the models, which la-agents setup fetched)
-	rm -rf $(VENV) $(OLDEST) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(OPENWEBUI) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Expected Python 3.10 or newer, got %s; run make again with PYTHON=python3.12, say." % sys.version.split()[0])'
@@ -101,4 +108,12 @@ $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrati
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,chat,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@$(OLDEST)/bin/la-agents setup
+	@touch $@
+
+# PyTorch of this project's own pin first: what Open WebUI needs would pick another build, gigabytes larger.
+$(OPENWEBUI)/.ready: constraints.txt
+	@echo "Making the environment of Open WebUI"
+	@python3.11 -m venv --clear $(OPENWEBUI)
+	@$(OPENWEBUI)/bin/python -m pip --disable-pip-version-check install -q $(shell grep '^torch==' constraints.txt)
+	@$(OPENWEBUI)/bin/python -m pip --disable-pip-version-check install -q open-webui==0.12.4
 	@touch $@
