@@ -1,7 +1,7 @@
 """Pattern: the shortest way to complete a text under regular expressions and bounds of length.
 
-A small automaton of states and sets of characters (Thompson's), of which each state knows how many characters are
-left to an end. It reads what schemas use of regular expressions; what it cannot read has no pattern here.
+A Thompson automaton, of which each state knows how many characters are left to an end. Python's `re` parses; what has
+no automaton, such as look-around and back-references, has no pattern here.
 """
 
 from __future__ import annotations
@@ -9,9 +9,16 @@ from __future__ import annotations
 import heapq
 import itertools
 import re
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
+
+if sys.version_info >= (3, 11):
+    from re import _parser  # type: ignore[attr-defined]
+else:
+    import sre_parse as _parser
 
 __all__ = ["Pattern", "StringRule"]
 
@@ -19,11 +26,11 @@ _MAX_STATES = 20_000
 _MAX_EXPANSIONS = 1_000
 _LAST = 0x10FFFF
 _PREFERRED = "a0A1-_.:/@ "
-_CLASSES = {"d": [(48, 57)], "w": [(48, 57), (65, 90), (95, 95), (97, 122)], "s": [(9, 13), (32, 32)]}
-_CONTROLS = {"n": 10, "t": 9, "r": 13, "f": 12, "v": 11, "0": 0}
+_CLASSES = {"DIGIT": [(48, 57)], "WORD": [(48, 57), (65, 90), (95, 95), (97, 122)], "SPACE": [(9, 13), (32, 32)]}
 
 Ranges = tuple[tuple[int, int], ...]
 _BEGIN, _END = "begin", "end"
+_ANCHORS = {"AT_BEGINNING": _BEGIN, "AT_BEGINNING_STRING": _BEGIN, "AT_END": _END, "AT_END_STRING": _END}
 
 
 class _UnreadableError(ValueError):
@@ -59,8 +66,7 @@ class Pattern:
 
     def __init__(self, source: str, *, whole: bool = False) -> None:
         self._states: list[_State] = []
-        reader = _Reader(source, self._state, self._states)
-        first, last = reader.read()
+        first, last = _Compiler(self._state, self._states).sequence(_parsed(source))
         self._start, self._accept = self._state(), self._state()
         self._states[self._start].free.append((None, first))
         self._states[last].free.append((None, self._accept))
@@ -146,147 +152,90 @@ class Pattern:
         return distances
 
 
-class _Reader:
-    """Reads a regular expression by recursive descent: alternatives, sequences, repetitions, atoms."""
+class _Compiler:
+    """Turns Python's parse tree of a regular expression into states."""
 
-    def __init__(self, source: str, state: Callable[[], int], states: list[_State]) -> None:
-        self._source = source
-        self._at = 0
+    def __init__(self, state: Callable[[], int], states: list[_State]) -> None:
         self._new = state
         self._states = states
 
-    def read(self) -> tuple[int, int]:
-        out = self._alternatives()
-        if self._at < len(self._source):
-            raise _UnreadableError
-        return out
-
-    def _peek(self) -> str:
-        return self._source[self._at : self._at + 1]
-
-    def _take(self) -> str:
-        character = self._peek()
-        if not character:
-            raise _UnreadableError
-        self._at += 1
-        return character
-
-    def _link(self, source: int, target: int, anchor: str | None = None) -> None:
-        self._states[source].free.append((anchor, target))
-
-    def _alternatives(self) -> tuple[int, int]:
-        first, last = self._new(), self._new()
-        while True:
-            start, end = self._sequence()
-            self._link(first, start)
-            self._link(end, last)
-            if self._peek() != "|":
-                return first, last
-            self._at += 1
-
-    def _sequence(self) -> tuple[int, int]:
+    def sequence(self, items: Iterable[Any]) -> tuple[int, int]:
+        """The first and the last state of what comes one after the other."""
         first = last = self._new()
-        while self._peek() and self._peek() not in "|)":
-            start, end = self._repetition()
+        for kind, value in items:
+            start, end = self._one(str(kind), value)
             self._link(last, start)
             last = end
         return first, last
 
-    def _repetition(self) -> tuple[int, int]:
-        begin = self._at
-        fragment = self._atom()
-        after = self._at
-        found = re.compile(r"[*+?]|\{(\d+)(,?)(\d*)\}").match(self._source, after)
-        if not found:
-            return fragment
-        self._at = found.end() + (self._source[found.end() : found.end() + 1] in ("?", "+") and 1)
-        end = self._at
-        least, most = {"*": (0, None), "+": (1, None), "?": (0, 1)}.get(found[0], (None, None))
-        if least is None:
-            least = int(found[1])
-            most = int(found[3]) if found[3] else None if found[2] else least
-        first = last = self._new()
-        for i in range(most if most is not None else least + 1):
-            if i:
-                self._at = begin
-                fragment = self._atom()
-            self._link(last, fragment[0])
-            if i >= least:
-                self._link(last, fragment[1])
-            if most is None and i == least:
-                self._link(fragment[1], fragment[0])
-            last = fragment[1]
-        self._at = end
-        return first, last
+    def _link(self, source: int, target: int, anchor: str | None = None) -> None:
+        self._states[source].free.append((anchor, target))
 
-    def _atom(self) -> tuple[int, int]:
-        character = self._take()
-        if character == "(":
-            return self._group()
-        if character in "^$":
+    def _one(self, kind: str, value: Any) -> tuple[int, int]:
+        if kind in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+            return self._repeat(*value)
+        if kind == "BRANCH":
             first, last = self._new(), self._new()
-            self._link(first, last, _BEGIN if character == "^" else _END)
+            for option in value[1]:
+                start, end = self.sequence(option)
+                self._link(first, start)
+                self._link(end, last)
             return first, last
-        if character == ".":
-            return self._one(_complement([(10, 10)]))
-        if character == "[":
-            return self._one(self._class())
-        if character == "\\":
-            return self._one(self._escape())
-        if character in "*+?":
-            raise _UnreadableError
-        return self._one([(ord(character), ord(character))])
-
-    def _one(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        if kind == "SUBPATTERN" and not value[1] and not value[2]:
+            return self.sequence(value[3])
         first, last = self._new(), self._new()
-        self._states[first].on = (tuple(ranges), last)
+        if kind == "AT" and str(value) in _ANCHORS:
+            self._link(first, last, _ANCHORS[str(value)])
+        else:
+            self._states[first].on = (tuple(_ranges(kind, value)), last)
         return first, last
 
-    def _group(self) -> tuple[int, int]:
-        found = re.compile(r"\?(?::|P?<[A-Za-z_]\w*>)").match(self._source, self._at)
-        if found:
-            self._at = found.end()
-        elif self._peek() == "?":
-            raise _UnreadableError
-        out = self._alternatives()
-        if self._take() != ")":
-            raise _UnreadableError
-        return out
+    def _repeat(self, least: int, most: Any, items: Iterable[Any]) -> tuple[int, int]:
+        endless = most == _parser.MAXREPEAT
+        first = last = self._new()
+        for i in range(least + 1 if endless else most):
+            start, end = self.sequence(items)
+            self._link(last, start)
+            if i >= least:
+                self._link(last, end)
+            if endless and i == least:
+                self._link(end, start)
+            last = end
+        return first, last
 
-    def _escape(self) -> list[tuple[int, int]]:
-        character = self._take()
-        if character.lower() in _CLASSES:
-            ranges = _CLASSES[character.lower()]
-            return ranges if character.islower() else _complement(ranges)
-        if character in _CONTROLS:
-            return [(_CONTROLS[character],) * 2]
-        if character in "xu":
-            found = re.compile(r"[0-9a-fA-F]{2}" if character == "x" else r"[0-9a-fA-F]{4}").match(
-                self._source, self._at
-            )
-            if not found:
-                raise _UnreadableError
-            self._at = found.end()
-            return [(int(found[0], 16),) * 2]
-        if character.isalnum():
-            raise _UnreadableError
-        return [(ord(character), ord(character))]
 
-    def _class(self) -> list[tuple[int, int]]:
-        negated = self._peek() == "^"
-        self._at += negated
-        ranges: list[tuple[int, int]] = []
-        while self._peek() != "]" or not ranges:
-            if self._source.startswith(("[", "&&", "--", "~~"), self._at):
-                raise _UnreadableError
-            part = self._escape() if (character := self._take()) == "\\" else [(ord(character),) * 2]
-            if self._peek() == "-" and self._source[self._at + 1 : self._at + 2] not in ("]", "") and len(part) == 1:
-                self._at += 1
-                high = self._escape() if (character := self._take()) == "\\" else [(ord(character),) * 2]
-                part = [(part[0][0], high[0][1])]
-            ranges += part
-        self._at += 1
+def _ranges(kind: str, value: Any) -> list[tuple[int, int]]:
+    """The characters that one item of a parse tree stands for."""
+    if kind == "LITERAL":
+        return [(value, value)]
+    if kind == "NOT_LITERAL":
+        return _complement([(value, value)])
+    if kind == "ANY":
+        return _complement([(10, 10)])
+    if kind == "RANGE":
+        return [value]
+    if kind == "CATEGORY" and (name := str(value).removeprefix("CATEGORY_")).removeprefix("NOT_") in _CLASSES:
+        ranges = _CLASSES[name.removeprefix("NOT_")]
+        return _complement(ranges) if name.startswith("NOT_") else ranges
+    if kind == "IN":
+        negated = str(value[0][0]) == "NEGATE"
+        ranges = [r for inner, what in value[negated:] for r in _ranges(str(inner), what)]
         return _complement(ranges) if negated else ranges
+    raise _UnreadableError
+
+
+def _parsed(source: str) -> Iterable[Any]:
+    """Python's parse tree; where other dialects read a class as one with an operator, there is none."""
+    classes = re.findall(r"\[\^?\]?([^\]]*)\]", re.sub(r"\\.", "", source, flags=re.DOTALL))
+    if any(sign in inner for inner in classes for sign in ("[", "&&", "--", "~~")):
+        raise _UnreadableError
+    try:
+        tree = _parser.parse(re.sub(r"(?<!\\)\(\?<(?=[A-Za-z_])", "(?P<", source))
+    except (re.error, OverflowError) as error:
+        raise _UnreadableError from error
+    if tree.state.flags & re.IGNORECASE:
+        raise _UnreadableError
+    return cast("Iterable[Any]", tree)
 
 
 class StringRule:
