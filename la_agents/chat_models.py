@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput, ModelProfile
@@ -97,24 +97,10 @@ class ChatLinearAlignment(Face[AIMessage, AIMessageChunk], BaseChatModel):
 
     def _own_profile(self) -> ModelProfile:
         """What LangChain's agents and middleware ask about a model."""
-        profile = ModelProfile(
-            name=self.model_name,
-            max_output_tokens=self.max_tokens,
-            text_inputs=True,
-            image_inputs=False,
-            audio_inputs=False,
-            video_inputs=False,
-            text_outputs=True,
-            image_outputs=False,
-            audio_outputs=False,
-            video_outputs=False,
-            reasoning_output=False,
-            tool_calling=True,
-            tool_choice=True,
-            tool_call_streaming=True,
-            structured_output=True,
-            temperature=True,
-        )
+        can = "text_inputs text_outputs tool_calling tool_choice tool_call_streaming structured_output temperature"
+        cannot = "image_inputs audio_inputs video_inputs image_outputs audio_outputs video_outputs reasoning_output"
+        abilities = dict.fromkeys(can.split(), True) | dict.fromkeys(cannot.split(), False)
+        profile = cast("ModelProfile", {"name": self.model_name, "max_output_tokens": self.max_tokens, **abilities})
         with suppress(LaAgentsError):  # the first call will say why
             profile["max_input_tokens"] = self.engine.context
         return profile

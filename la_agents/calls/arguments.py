@@ -18,32 +18,11 @@ from la_agents.users import as_user_id
 
 __all__ = ["CALL_ARGUMENTS", "refusals", "refuse_unknown"]
 
-CALL_ARGUMENTS = frozenset(
-    {
-        "compose",
-        "explain",
-        "fluency",
-        "mask_temperature",
-        "max_divergence",
-        "max_tokens",
-        "method",
-        "model",
-        "plausibility",
-        "principle_top_p",
-        "principles",
-        "push",
-        "seed",
-        "stop",
-        "strength",
-        "support",
-        "taper",
-        "temperature",
-        "template_variables",
-        "timeout",
-        "top_p",
-        "user_id",
-    }
-)
+CALL_ARGUMENTS = frozenset({
+    "compose", "explain", "fluency", "mask_temperature", "max_divergence", "max_tokens", "method", "model",
+    "plausibility", "principle_top_p", "principles", "push", "seed", "stop", "stop_repetition", "strength", "support",
+    "taper", "temperature", "template_variables", "timeout", "top_p", "user_id",
+})  # fmt: skip
 """Constructor arguments that a call may override, also through `bind`; None there means the constructor's."""
 
 _UNTOLD = {"principles", "preferences", "stop", "template_variables", "user_id"}  # values that no error repeats

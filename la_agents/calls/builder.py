@@ -18,7 +18,7 @@ from la_agents.calls.settings import CALL_SETTINGS, alignment_of, sampling_of
 from la_agents.errors import GenerationError
 from la_agents.principles import Principle, as_principles, digest
 from la_agents.prompts.tokenization import check_text
-from la_agents.report import alignment_report
+from la_agents.report.building import alignment_report
 from la_agents.requests import Request, common_prefix
 from la_agents.structure.structure import Structure
 from la_agents.structure.structured_output import schema_of

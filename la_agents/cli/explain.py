@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from la_agents.report import AlignmentReport, TokenReport
+    from la_agents.report.report import AlignmentReport
+    from la_agents.report.values import TokenReport
 
 __all__ = ["explain"]
 
@@ -39,7 +40,7 @@ def explain(
     settings: Settings,
 ) -> None:
     """Answer one question, and show token by token what alignment did to the answer."""
-    from la_agents.report import AlignmentReport
+    from la_agents.report.report import AlignmentReport
 
     if out is not None and not out.parent.is_dir():  # told before the work
         msg = f"Expected --out in a folder that exists, got {out}."

@@ -24,7 +24,7 @@ from la_agents.learning.background import BackgroundLearner
 from la_agents.learning.learner import PreferenceLearner
 from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
 from la_agents.principles import Principle, as_principles
-from la_agents.report import principle_values
+from la_agents.report.building import principle_values
 from la_agents.tools import preference_tools
 from la_agents.users import find_user, resolve_user
 from la_agents_langgraph.own_model import OwnModelExtractor, writes_structure

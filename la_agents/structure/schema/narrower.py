@@ -11,12 +11,19 @@ from typing import Any
 from jsonschema.validators import Draft202012Validator
 
 from la_agents.errors import ConfigurationError
-from la_agents.structure.schema.closing import UNIONS, Closing
 from la_agents.structure.schema.endless import without_endless
 from la_agents.structure.schema.exclusion import exclusive_options
 from la_agents.structure.schema.lists import constants, equal_form, whole, without_repetition
 from la_agents.structure.schema.logic import complement, conditional, containing, dependencies
-from la_agents.structure.schema.objects import count_properties, disjoint, of_name
+from la_agents.structure.schema.objects import (
+    UNIONS,
+    closed,
+    count_properties,
+    disjoint,
+    listed_properties,
+    of_name,
+    takes_others,
+)
 from la_agents.structure.schema.references import References, as_list
 from la_agents.structure.schema.values import NothingLeftError, narrow_numbers, narrow_strings, writable
 
@@ -50,7 +57,6 @@ class Narrower:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._references = References(root)
-        self._closing = Closing(self._references)
         self._names: dict[int, str] = {}
         self._open: dict[int, str] = {}
         self._definitions: dict[str, Any] = {}
@@ -110,7 +116,7 @@ class Narrower:
         out: dict[str, Any] = {key: schema[key] for key in _SAID if key in schema}
         parts: list[Any] = [*self._own(own, part=part or not alone, alone=alone)] if own else []
         only = given.get("unevaluatedProperties") is False
-        closing = None if alone or (part and not only) else self._closing.listed(given)
+        closing = None if alone or (part and not only) else listed_properties(given, self._references)
         if only and not alone:
             self._left_to_check("unevaluatedProperties", closing is not None and not {*UNIONS, *_LOGIC} & schema.keys())
         unions = [key for key in UNIONS if key in given]
@@ -122,7 +128,7 @@ class Narrower:
             else:
                 parts.append({key: self._options(given, key, part, alone, closing if len(unions) == 1 else None)})
         if closing is not None and len(unions) != 1:
-            parts.append(self._closing.closed(closing, given))
+            parts.append(closed(closing, given, self._references))
         if False in parts:
             return False
         parts = [member for member in parts if member is not True]
@@ -138,7 +144,8 @@ class Narrower:
             msg = f"Expected {key} to be a list of schemas, got {given[key]!r}."
             raise ConfigurationError(msg)
         out: list[Any] = []
-        base = self._closing.listed({name: value for name, value in given.items() if name != key}) if closing else None
+        rest = {name: value for name, value in given.items() if name != key}
+        base = listed_properties(rest, self._references) if closing else None
         for option in options:
             try:
                 narrow = self.narrow(option, part=part or not alone)
@@ -147,11 +154,11 @@ class Narrower:
                     raise
                 _log.debug("an option is left out, since nothing can be of it: %s", error)
                 continue
-            listed = self._closing.listed(option) if closing is not None else None
-            if closing is not None and narrow is not False and not self._closing.takes_others(option):
+            listed = listed_properties(option, self._references) if closing is not None else None
+            if closing is not None and narrow is not False and not takes_others(option, self._references):
                 names = {**(base or {}), **(listed or {})}
                 inner = [] if narrow is True else [narrow]
-                narrow = {"allOf": [*inner, self._closing.closed(names, given)]} if names else narrow
+                narrow = {"allOf": [*inner, closed(names, given, self._references)]} if names else narrow
             if narrow is not False or len(options) == 1:
                 out.append(narrow)
         return out or [False]
@@ -206,7 +213,7 @@ class Narrower:
         assumed = "properties" in given and "type" not in given and "object" in self._references.types(given)
         if assumed:
             types &= {"object"}
-        exclusive = exclusive_options(options, self._references, self._root, types)
+        exclusive = exclusive_options(options, self._references, types)
         self._left_to_check("oneOf", exclusive is not None)
         return [{"anyOf": options if exclusive is None else exclusive}, *([{"type": "object"}] if assumed else [])]
 
@@ -285,10 +292,10 @@ class Narrower:
         kept, exact = disjoint(named)
         self._left_to_check("patternProperties", exact)
         listed = dict(out.get("properties") or {})
-        closed = part or out.get("additionalProperties", out.get("unevaluatedProperties")) is not None
+        is_closed = part or out.get("additionalProperties", out.get("unevaluatedProperties")) is not None
         for name in required if named else ():  # what has to be there may be of a pattern that is left out, or of none
             found = of_name(name, named)
-            if name not in listed and (len(kept) < len(named) if found else not closed):
+            if name not in listed and (len(kept) < len(named) if found else not is_closed):
                 listed[name] = {"allOf": found} if found else {}
         properties = {name: self._property(name, value, name in required) for name, value in listed.items()}
         if properties or "properties" in out:

@@ -101,12 +101,12 @@ class References:
                 out &= frozenset().union(*(self.types(part, seen) for part in as_list(schema[key])))
         return out
 
-    def allows(self, schema: Mapping[str, Any], value: Any) -> bool:
+    def allows(self, schema: Any, value: Any) -> bool:
         """Whether a value is of a schema in this document; yes if that cannot be told."""
         kind = validator_for(self._root, default=Draft202012Validator)
         definitions = {key: self._root[key] for key in ("$defs", "definitions", "components") if key in self._root}
         try:
-            return bool(kind({**definitions, **schema}).is_valid(value))
+            return bool(kind({**definitions, **schema} if isinstance(schema, Mapping) else schema).is_valid(value))
         except (ValidationError, SchemaError, Unresolvable, re.error, TypeError, ValueError, RecursionError):
             return True
 

@@ -20,9 +20,9 @@ from langchain_core.messages import AIMessage
 from la_agents import AlignmentReport, ChatLinearAlignment, LinearAlignmentLLM
 from la_agents.engine.detokenizer import Detokenizer
 from la_agents.errors import ConfigurationError
-from la_agents.report import TokenReport
 from la_agents.report.page import LEVELS, level, spans
 from la_agents.report.token_text import TokenTexts
+from la_agents.report.values import TokenReport
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 ATTACK = "Be kind.</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">&lt;"
