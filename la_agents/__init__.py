@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from la_agents.principles import Principle
     from la_agents.report.report import AlignmentReport
     from la_agents.retrievers import PreferenceRetriever
+    from la_agents.system_prompt import preferences_prompt
 
 __all__ = [
     "AlignmentReport",
@@ -26,6 +27,7 @@ __all__ = [
     "PreferenceRetriever",
     "PreferenceStore",
     "Principle",
+    "preferences_prompt",
 ]
 
 __getattr__, __dir__ = names_of(
@@ -38,5 +40,6 @@ __getattr__, __dir__ = names_of(
         "PreferenceRetriever": "retrievers",
         "PreferenceStore": "preferences.store",
         "Principle": "principles",
+        "preferences_prompt": "system_prompt",
     },
 )

@@ -6,6 +6,7 @@ Imports neither torch nor chromadb, so that every face can use it. No function h
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_USER_ID_CHARS", "as_user_id", "find_user", "resolve_user"]
 
 MAX_USER_ID_CHARS = 256
+_LANGGRAPH_RUNTIME = "__pregel_runtime"
+"""Where LangGraph's `get_runtime()` looks, which works by a context variable, and not in tasks on Python 3.10."""
+
 _REFUSED_CATEGORIES = {"Cc", "Cs"}  # control characters and lone surrogates
 
 
@@ -57,9 +61,11 @@ def _check_text(user_id: str) -> None:
 def find_user(call: object = None, config: RunnableConfig | None = None, default: object = None) -> str | None:
     """Return the user that a call names, or None if it names none.
 
-    The first that is not None counts: the call's own argument (also by `bind`), then
-    `config["configurable"]["user_id"]`, then the constructor's default. A blank one is an error, never a
-    reason to look further.
+    The first that is not None counts: the call's own argument (also by `bind`), then the config's, then the
+    constructor's default. A blank one is an error, never a reason to look further.
+
+    The config names a user as `configurable["user_id"]`, or as `user_id` of the context of a LangGraph run:
+    `agent.invoke(..., context=Context(user_id="alice"))`.
 
     Args:
         call: The `user_id` argument of the call.
@@ -67,7 +73,7 @@ def find_user(call: object = None, config: RunnableConfig | None = None, default
         default: The `user_id` given to the constructor.
 
     Raises:
-        UserNotSpecifiedError: the one that counts is not a valid user id.
+        UserNotSpecifiedError: the one that counts is not a valid user id, or the config names two.
     """
     for candidate in (call, _configured_user(config), default):
         if candidate is not None:
@@ -85,7 +91,8 @@ def resolve_user(call: object = None, config: RunnableConfig | None = None, defa
     if user is None:
         msg = (
             "Expected a user for this call, got none; pass "
-            'config={"configurable": {"user_id": "..."}}, bind(user_id="...") or user_id= to the constructor.'
+            'config={"configurable": {"user_id": "..."}}, bind(user_id="..."), user_id= to the constructor, or in a '
+            "LangGraph run a context with a user_id."
         )
         raise UserNotSpecifiedError(msg)
     return user
@@ -94,4 +101,16 @@ def resolve_user(call: object = None, config: RunnableConfig | None = None, defa
 def _configured_user(config: RunnableConfig | None) -> object:
     from langchain_core.runnables import ensure_config
 
-    return (ensure_config(config).get("configurable") or {}).get("user_id")
+    configurable = ensure_config(config).get("configurable") or {}
+    configured, in_context = configurable.get("user_id"), _context_user(configurable.get(_LANGGRAPH_RUNTIME))
+    if configured is None or in_context is None:
+        return in_context if configured is None else configured
+    if as_user_id(configured) != as_user_id(in_context):
+        msg = "Expected one user for this call, got one in the config and another in the run's context; name one."
+        raise UserNotSpecifiedError(msg)
+    return configured
+
+
+def _context_user(runtime: object) -> object:
+    context = getattr(runtime, "context", None)
+    return context.get("user_id") if isinstance(context, Mapping) else getattr(context, "user_id", None)

@@ -12,8 +12,9 @@ ICML 2024, arXiv 2401.11458. At one decoding step, after the same tokens:
     s = 1          what prompting alone gives (k = 1, w = 1)
     s = 1 + gamma  Linear Alignment: f_1 + gamma (f_1 - f_0), the closed form; gamma is called `strength`
 
-Four rooms: `line` the policies, `push` how far each token is moved along the direction, `support` which tokens may be
-chosen, `budget` how far the result may depart from the unaligned model.
+Six rooms: `line` the policies, `push` how far each token is moved along the direction, `support` which tokens may be
+chosen, `budget` how far the result may depart from the unaligned model, `choice` one token of a policy, `effect` what
+became of it.
 
 Shapes, everywhere: `reference [batch, vocab]`, `branches [batch, k, vocab]`, `weights [batch, k]`; a scale, a budget
 or a temperature is a number or `[batch]`. All arithmetic is float32, whatever comes in. A logit of -inf means
@@ -21,6 +22,8 @@ or a temperature is a number or `[batch]`. All arithmetic is float32, whatever c
 """
 
 from la_agents.alignment.budget import within_budget
+from la_agents.alignment.choice import coupled, draw, likeliest, sampled_from
+from la_agents.alignment.effect import contributions, cost
 from la_agents.alignment.line import (
     direction,
     divergence,
@@ -31,13 +34,17 @@ from la_agents.alignment.line import (
     relative_entropy,
 )
 from la_agents.alignment.push import conflict, pushed, reach
-from la_agents.alignment.support import BLOCK, nucleus, nucleus_head, plausible, support
+from la_agents.alignment.support import nucleus, nucleus_head, plausible, support
 
 __all__ = [
-    "BLOCK",
     "conflict",
+    "contributions",
+    "cost",
+    "coupled",
     "direction",
     "divergence",
+    "draw",
+    "likeliest",
     "line",
     "nucleus",
     "nucleus_head",
@@ -48,6 +55,7 @@ __all__ = [
     "pushed",
     "reach",
     "relative_entropy",
+    "sampled_from",
     "support",
     "within_budget",
 ]

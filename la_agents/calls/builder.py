@@ -211,7 +211,7 @@ class CallBuilder:
         if max_tokens is not None:
             limit |= {"max_tokens": max_tokens, "count_tokens": lambda text: len(face.get_token_ids(text))}
         found = store.retrieve(user, query, k=face.setting("max_principles"), **limit)
-        return [_principle(scored) for scored in found]
+        return [scored.principle for scored in found]
 
     @property
     def _calibration(self) -> Calibration:
@@ -259,11 +259,6 @@ def _num_public_tokens(frame: Sequence[int], prompts: Prompts) -> int:
     """Leading tokens that are the template's alone; a system text may hold what was retrieved for one user."""
     rows = [frame, *(prompt.token_ids for prompt in (prompts.reference, *prompts.branches))]
     return common_prefix(rows, min(map(len, rows)))
-
-
-def _principle(scored: Any) -> Principle:
-    preference = scored.preference
-    return Principle(preference.text, scored.weight, preference.id, scored.relevance, scored.layer)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from la_agents.cli import ask, calibrate, chat, demo, doctor, evaluate, explain, layers, prefs
+from la_agents.cli import ask, calibrate, chat, demo, doctor, evaluate, explain, layers, prefs, setup
 from la_agents.cli.options import ModelOption, Settings, StoreOption
 from la_agents.cli.terminal import is_text, note, print_anything
 from la_agents.errors import LaAgentsError
@@ -68,6 +68,7 @@ app.add_typer(prefs.app, name="prefs")
 app.add_typer(layers.app, name="layers")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(calibrate.calibrate)
+app.command()(setup.setup)
 app.command()(doctor.doctor)
 
 

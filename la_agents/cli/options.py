@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from la_agents.errors import LaAgentsError
 from la_agents.users import as_user_id
+from la_agents.wheels import data_folder
 
 if TYPE_CHECKING:
     from la_agents import PreferenceStore
@@ -84,9 +84,7 @@ class Settings:
         """A folder or the URL of a Chroma server."""
         if self.store is not None:
             return self.store
-        from platformdirs import user_data_dir
-
-        return str(Path(user_data_dir("la_agents", appauthor=False)) / "preferences")
+        return str(data_folder() / "preferences")
 
     @property
     def is_server(self) -> bool:

@@ -197,28 +197,12 @@ class _Aligned:
         log_pi_0 = alignment.policy(self.f_0, temperature)
         divergence = alignment.relative_entropy(alignment.policy(self.final, temperature), log_pi_0)
         scale = self.fraction * alignment.reach(self.f_1, tokens, self.gamma, batch.taper)
-        cost = self._cost(tokens, batch) if batch.any_fluency else torch.zeros_like(scale)
+        cost = torch.zeros_like(scale)
+        if batch.any_fluency:
+            cost = alignment.cost(self.f_1, tokens, temperature, batch.greedy[batch.aligned])
         columns = torch.stack([divergence, scale, cost], dim=1)
-        return torch.cat([columns, self._contributions(tokens, log_pi_0, scale, batch)], dim=1)
-
-    def _contributions(self, tokens: Tensor, log_pi_0: Tensor, scale: Tensor, batch: _Batch) -> Tensor:
-        """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [A, K]: first-order change of log pi(token) by branch i.
-
-        Centring under the reference makes it independent of a constant added to a branch's logits, and additive.
-        """
-        pi_0 = alignment.probabilities(log_pi_0).unsqueeze(1)
-        g = self.branches - self.f_0.unsqueeze(1)
-        mean = (g * pi_0).sum(dim=-1)
-        at_token = g.gather(-1, tokens[:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
-        factor = (scale / batch.temperature[batch.aligned]).unsqueeze(-1) * batch.weights
-        return factor * torch.where(torch.isfinite(at_token - mean), at_token - mean, 0.0)
-
-    def _cost(self, tokens: Tensor, batch: _Batch) -> Tensor:
-        """What each token costs of its answer's fluency, [A]; see `Fluency`."""
-        log_p_1 = alignment.policy(self.f_1, batch.temperature[batch.aligned])
-        average = (alignment.probabilities(log_p_1) * log_p_1.clamp_min(_IMPOSSIBLE)).sum(dim=-1)
-        own = torch.where(batch.greedy[batch.aligned], log_p_1.amax(dim=-1), average)
-        return own - log_p_1.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        shares = alignment.contributions(self.f_0, self.branches, batch.weights, tokens, scale, temperature, log_pi_0)
+        return torch.cat([columns, shares], dim=1)
 
 
 def _align(f_0: Tensor, branches: Tensor, batch: _Batch, masks: Masks | None) -> _Aligned:
@@ -261,72 +245,16 @@ def _support(f_1: Tensor, log_plausibility: Tensor, batch: _Batch) -> Tensor:
 
 def _choose(final: Tensor, reference: Tensor, batch: _Batch) -> tuple[Tensor, Tensor]:
     """The chosen tokens [S], and what the reference alone would have chosen with the same randomness [S]."""
-    tokens = _argmax(final)
-    reference_tokens = tokens if final is reference else _argmax(reference)
+    tokens = alignment.likeliest(final)
+    reference_tokens = tokens if final is reference else alignment.likeliest(reference)
     if batch.all_greedy:
         return tokens, reference_tokens
     draws = torch.tensor([(s.next_uniform(), s.next_uniform()) for s, _ in batch.members], dtype=torch.float64)
     first, second = draws.to(final.device).unbind(dim=1)
-    pi = _sampled_from(final, batch)
-    drawn = _draw(pi, first)
+    top_p = batch.top_p if batch.any_top_p else None
+    pi = alignment.sampled_from(final, top_p, batch.temperature)
     if final is reference:
-        tokens = torch.where(batch.greedy, tokens, drawn)
+        tokens = torch.where(batch.greedy, tokens, alignment.draw(pi, first))
         return tokens, tokens
-    # Maximal coupling: the reference draws the same token wherever it can, so that the expected number of changed
-    # tokens is the total variation between the two policies and not the noise of two independent draws.
-    pi_0 = _sampled_from(reference, batch)
-    ratio = _at(pi_0, drawn).double() / _at(pi, drawn)
-    # Where it cannot, what is left of `second` is a fresh uniform for the rest of its policy; `first` would not be.
-    rest = (second - ratio) / (1 - ratio).clamp_min(1e-300)
-    other = torch.where(second <= ratio, drawn, _draw((pi_0 - pi).clamp_min(0), rest))
+    drawn, other = alignment.coupled(pi, alignment.sampled_from(reference, top_p, batch.temperature), first, second)
     return torch.where(batch.greedy, tokens, drawn), torch.where(batch.greedy, reference_tokens, other)
-
-
-def _sampled_from(logits: Tensor, batch: _Batch) -> Tensor:
-    """softmax(f / T) inside its top-p nucleus, [S, vocab]."""
-    if not batch.any_top_p:
-        return alignment.probabilities(alignment.policy(logits, batch.temperature))
-    tokens, kept = alignment.nucleus_head(logits, batch.top_p, batch.temperature)
-    inside = logits.gather(-1, tokens).masked_fill(~kept, float("-inf"))
-    probabilities = alignment.policy(inside, batch.temperature).exp_()
-    return torch.zeros_like(logits).scatter_(-1, tokens, probabilities)
-
-
-def _draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Inverse-CDF draw in order of token id, from weights that need not sum to 1; one uniform a sequence.
-
-    In two steps, which block of tokens and which of them, so that one block is summed up token by token.
-    """
-    size = alignment.BLOCK if probabilities.shape[-1] % alignment.BLOCK == 0 else 1
-    blocks = probabilities.view(len(probabilities), -1, size)
-    mass = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
-    block, rest = _invert(mass, uniform * mass[:, -1])
-    inner = _row(blocks, block).cumsum(dim=-1, dtype=torch.float64)
-    token, _ = _invert(inner, rest)
-    return block * size + token
-
-
-def _invert(mass: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The first place whose cumulative mass passes the target, and how far into it the target lies."""
-    # What passes the target has mass of its own; rounding, or a sum that is nan, must not lead beyond the end.
-    at = torch.searchsorted(mass, target.unsqueeze(-1), right=True).clamp_max(mass.shape[-1] - 1)
-    before = torch.where(at > 0, mass.gather(-1, (at - 1).clamp_min(0)), 0.0)
-    return at.squeeze(-1), target - before.squeeze(-1)
-
-
-def _argmax(values: Tensor) -> Tensor:
-    """`argmax(dim=-1)`, the first of equals, in a fraction of its time."""
-    if values.shape[-1] % alignment.BLOCK:
-        return values.argmax(dim=-1)
-    blocks = values.view(len(values), -1, alignment.BLOCK)
-    block = blocks.amax(dim=-1).argmax(dim=-1)
-    return block * alignment.BLOCK + _row(blocks, block).argmax(dim=-1)
-
-
-def _row(blocks: Tensor, which: Tensor) -> Tensor:
-    """`blocks[i, which[i]]`, [S, size]."""
-    return blocks[torch.arange(len(blocks), device=blocks.device), which]
-
-
-def _at(probabilities: Tensor, tokens: Tensor) -> Tensor:
-    return probabilities.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)

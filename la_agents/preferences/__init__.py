@@ -18,44 +18,63 @@ if TYPE_CHECKING:
         Judgement,
         KnownPreference,
     )
+    from la_agents.preferences.embedding.bundled import BundledEmbeddings, embeddings_identity
     from la_agents.preferences.history import Change
     from la_agents.preferences.limits import Limits
-    from la_agents.preferences.preference import Preference, ScoredPreference
+    from la_agents.preferences.preference import Preference, PreferenceDraft, ScoredPreference, as_draft, utc_now
     from la_agents.preferences.shared import SharedPreferences
-    from la_agents.preferences.store import PreferenceStore
+    from la_agents.preferences.storage.connection import Connection
+    from la_agents.preferences.storage.handles import Handles
+    from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
     from la_agents.preferences.suggestion import suggested_scope
 
 __all__ = [
+    "DEFAULT_MIN_RELEVANCE",
+    "BundledEmbeddings",
     "Change",
     "ChatModelConsolidator",
     "Conflict",
+    "Connection",
     "Consolidator",
     "CoreConsolidator",
+    "Handles",
     "Judgement",
     "KnownPreference",
     "Limits",
     "Preference",
+    "PreferenceDraft",
     "PreferenceStore",
     "ScoredPreference",
     "SharedPreferences",
+    "as_draft",
+    "embeddings_identity",
     "suggested_scope",
+    "utc_now",
 ]
 
 __getattr__, __dir__ = names_of(
     __name__,
     {
+        "BundledEmbeddings": "embedding.bundled",
         "Change": "history",
         "ChatModelConsolidator": "consolidation.chat",
         "Conflict": "consolidation.conflicts",
+        "Connection": "storage.connection",
         "Consolidator": "consolidation.judging",
+        "CoreConsolidator": "consolidation.judging",
+        "DEFAULT_MIN_RELEVANCE": "store",
+        "Handles": "storage.handles",
         "Judgement": "consolidation.judging",
         "KnownPreference": "consolidation.judging",
         "Limits": "limits",
         "Preference": "preference",
+        "PreferenceDraft": "preference",
         "PreferenceStore": "store",
-        "CoreConsolidator": "consolidation.judging",
         "ScoredPreference": "preference",
         "SharedPreferences": "shared",
+        "as_draft": "preference",
+        "embeddings_identity": "embedding.bundled",
         "suggested_scope": "suggestion",
+        "utc_now": "preference",
     },
 )

@@ -22,6 +22,7 @@ from pydantic import (
 
 from la_agents.errors import InvalidPreferenceError
 from la_agents.preferences.suggestion import suggested_scope
+from la_agents.principles import Principle
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -273,6 +274,12 @@ class ScoredPreference(BaseModel):
     def weight(self) -> float:
         """The preference's weight after decay, at the time for which it was found."""
         return self.preference.effective_weight(self.as_of)
+
+    @property
+    def principle(self) -> Principle:
+        """What a call is aligned with."""
+        found = self.preference
+        return Principle(found.text, self.weight, found.id, self.relevance, self.layer)
 
 
 _MAX_PARTS = 5  # of the place of an error, in its message

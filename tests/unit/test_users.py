@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -70,3 +71,31 @@ def test_the_surrounding_config_is_seen() -> None:
     chain = RunnableLambda(lambda _: resolve_user())
     assert chain.invoke(0, config("alice")) == "alice"
     assert chain.batch([0, 0], [config("alice"), config("bob")]) == ["alice", "bob"]
+
+
+# -- the context of a LangGraph run (real runs: integrations/langgraph) ------------------------------------------------
+
+
+def in_run(context: object, user: object = None) -> dict[str, dict[str, object]]:
+    runtime = SimpleNamespace(context=context)
+    return {"configurable": {"__pregel_runtime": runtime, **({} if user is None else {"user_id": user})}}
+
+
+@pytest.mark.parametrize("context", [{"user_id": 7}, SimpleNamespace(user_id="7")])
+def test_the_context_of_a_run_names_a_user(context: object) -> None:
+    assert resolve_user(None, in_run(context), "constructor") == "7"
+    assert resolve_user(None, in_run(context, "7"), "constructor") == "7"
+    assert resolve_user("call", in_run(context), "constructor") == "call"
+
+
+@pytest.mark.parametrize("context", [None, {}, {"user_id": None}, SimpleNamespace(tenant="x"), "alice"])
+def test_a_context_without_a_user_names_nobody(context: object) -> None:
+    assert find_user(None, in_run(context)) is None
+    assert find_user(None, in_run(context, "alice")) == "alice"
+
+
+@pytest.mark.parametrize(("context", "user"), [("bob", "alice"), (" ", "alice"), ("bob", ""), (" ", None)])
+def test_a_context_against_the_config_is_refused(context: str, user: str | None) -> None:
+    with pytest.raises(UserNotSpecifiedError) as error:
+        find_user(None, in_run({"user_id": context}, user), "constructor")
+    assert "bob" not in str(error.value)

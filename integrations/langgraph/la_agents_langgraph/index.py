@@ -10,7 +10,7 @@ from langchain_core.embeddings import Embeddings
 from langgraph.store.base import IndexConfig, PutOp, ensure_embeddings, get_text_at_path, tokenize_path
 
 from la_agents.errors import StoreMismatchError
-from la_agents.preferences.embedding.bundled import BundledEmbeddings, embeddings_identity
+from la_agents.preferences import BundledEmbeddings, embeddings_identity
 from la_agents_langgraph.records import StoredItem, Vector
 
 __all__ = ["TextIndex", "Vectors", "scores"]

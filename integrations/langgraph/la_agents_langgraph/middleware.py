@@ -18,20 +18,18 @@ from langgraph.channels.untracked_value import UntrackedValue
 from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
-from la_agents.calls.builder import last_human_text
-from la_agents.calls.settings import Personalized
-from la_agents.learning.background import BackgroundLearner
-from la_agents.learning.learner import PreferenceLearner
-from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE, PreferenceStore
-from la_agents.principles import Principle, as_principles
-from la_agents.report.building import principle_values
+from la_agents.calls import Personalized, last_human_text
+from la_agents.learning import BackgroundLearner, PreferenceLearner
+from la_agents.preferences import DEFAULT_MIN_RELEVANCE, PreferenceStore
+from la_agents.principles import as_principles
+from la_agents.report import principle_values
+from la_agents.system_prompt import principles_prompt
 from la_agents.tools import preference_tools
 from la_agents.users import find_user, resolve_user
+from la_agents_langgraph.held_principles import HeldPrinciples
 from la_agents_langgraph.own_model import OwnModelExtractor, writes_structure
 
 __all__ = ["PreferenceMiddleware", "PreferenceState"]
-
-_HEADING = "The user's preferences. Follow them where they apply; what the user asks for now comes first."
 
 Response = ModelResponse[Any]
 
@@ -39,7 +37,7 @@ Response = ModelResponse[Any]
 class PreferenceState(AgentState[Any]):
     """An agent's state with the principles of the running turn; neither input nor output, nor checkpointed."""
 
-    la_agents_principles: NotRequired[Annotated[tuple[Principle, ...], UntrackedValue, PrivateStateAttr]]
+    la_agents_principles: NotRequired[Annotated[HeldPrinciples, UntrackedValue, PrivateStateAttr]]
 
 
 class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
@@ -49,7 +47,8 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
     own looks them up itself and is left alone. Any other chat model finds them at the end of the system prompt; its
     answers name them by id in `response_metadata["alignment"]["principles"]`, so that a `FeedbackRecorder` can be told.
 
-    The user is `config["configurable"]["user_id"]` of the run, else `user_id`; UserNotSpecifiedError if there is none.
+    The user is `user_id` of the run's context or `config["configurable"]["user_id"]`, else the constructor's `user_id`;
+    UserNotSpecifiedError if there is none, or if context and config name two.
 
     Args:
         store: Where the preferences are.
@@ -59,7 +58,7 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
             the agent's own chat model in the background, where that can write structured output, and else, or if that
             finds nothing, reads by rules. A `BackgroundLearner` always learns in the background; closing it waits for
             the end.
-        user_id: The user of runs whose config names none.
+        user_id: The user of runs that name none.
         allow_anonymous: Whether runs without a user are let through, without preferences, instead of raising.
         k: At most so many relevant preferences; those of scope "always" come on top.
         min_relevance: Least relevance of those; None for any.
@@ -154,16 +153,16 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         found = find_user(None, config, self._user_id)
         return found if self._allow_anonymous else resolve_user(found)
 
-    def _of_turn(self, request: ModelRequest[Any]) -> tuple[Principle, ...]:
+    def _of_turn(self, request: ModelRequest[Any]) -> HeldPrinciples:
         """What the turn began with; a run that was interrupted and resumed has lost it and looks again."""
-        kept = cast("tuple[Principle, ...] | None", request.state.get("la_agents_principles"))
+        kept = cast("HeldPrinciples | None", request.state.get("la_agents_principles"))
         return self._principles(request.messages, self._user(None)) if kept is None else kept
 
-    def _principles(self, messages: Sequence[BaseMessage], user: str | None) -> tuple[Principle, ...]:
+    def _principles(self, messages: Sequence[BaseMessage], user: str | None) -> HeldPrinciples:
         if user is None:
-            return ()
+            return HeldPrinciples()
         found = self._store.retrieve(user, last_human_text(messages), **self._limits)
-        return tuple(Principle(s.preference.text, s.weight, s.preference.id, s.relevance, s.layer) for s in found)
+        return HeldPrinciples(scored.principle for scored in found)
 
     def _learn(self, messages: Sequence[BaseMessage], user: str | None) -> None:
         if self._learner is None or self._background is None or user is None:
@@ -177,7 +176,7 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
             self._background.submit(latest, user_id=user, extractor=extractor)
 
 
-def _with(request: ModelRequest[Any], principles: Sequence[Principle]) -> ModelRequest[Any]:
+def _with(request: ModelRequest[Any], principles: HeldPrinciples) -> ModelRequest[Any]:
     if not principles:
         return request
     if not isinstance(request.model, Personalized):
@@ -186,13 +185,13 @@ def _with(request: ModelRequest[Any], principles: Sequence[Principle]) -> ModelR
         return request
     given = request.model_settings.get("principles")
     own = as_principles(request.model.principles if given is None else given)
-    return request.override(model_settings={**request.model_settings, "principles": (*own, *principles)})
+    both = HeldPrinciples((*own, *principles))
+    return request.override(model_settings={**request.model_settings, "principles": both})
 
 
-def _told(system: SystemMessage | None, principles: Sequence[Principle]) -> SystemMessage:
+def _told(system: SystemMessage | None, principles: HeldPrinciples) -> SystemMessage:
     """The system message with a line for each principle."""
-    lines = [f"- {' '.join(principle.text.split())}" for principle in principles]
-    text = "\n".join([_HEADING, *lines])
+    text = principles_prompt(principles)
     if system is None:
         return SystemMessage(text)
     if isinstance(system.content, str):
@@ -200,7 +199,7 @@ def _told(system: SystemMessage | None, principles: Sequence[Principle]) -> Syst
     return system.model_copy(update={"content": [*system.content, {"type": "text", "text": text}]})
 
 
-def _reported(response: Response, request: ModelRequest[Any], principles: Sequence[Principle]) -> Response:
+def _reported(response: Response, request: ModelRequest[Any], principles: HeldPrinciples) -> Response:
     """The answer with its principles named, where the model has not done so itself."""
     if not principles or isinstance(request.model, Personalized):
         return response

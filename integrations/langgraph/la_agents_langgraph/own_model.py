@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
-from la_agents.calls.settings import Personalized
+from la_agents.calls import Personalized
 from la_agents.errors import GenerationError, IncompleteAnswerError, RequestTooLargeError
-from la_agents.learning.chat_extraction import ChatModelExtractor
-from la_agents.learning.proposal import Proposal
-from la_agents.learning.rules import RuleExtractor
+from la_agents.learning import ChatModelExtractor, Proposal, RuleExtractor
 
 __all__ = ["OwnModelExtractor", "writes_structure"]
 

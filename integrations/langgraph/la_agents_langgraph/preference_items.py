@@ -12,8 +12,7 @@ from typing import Any
 from langgraph.store.base import GetOp, Item, PutOp, SearchItem, SearchOp
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
-from la_agents.preferences.preference import Preference, PreferenceDraft, utc_now, validated
-from la_agents.preferences.store import PreferenceStore
+from la_agents.preferences import Preference, PreferenceStore, as_draft, utc_now
 from la_agents_langgraph.matching import passes
 from la_agents_langgraph.records import Namespace
 
@@ -70,7 +69,7 @@ class PreferenceItems:
         """Raise InvalidPreferenceError unless the value is a preference, and the key an id that one can have."""
         if op.value is None:
             return
-        validated(PreferenceDraft, _values(op.value, op.ttl))
+        as_draft(_values(op.value, op.ttl))
         if not _KEY.fullmatch(op.key):
             msg = f"Expected a key of 1 to 64 letters, digits, - and _, got {op.key!r}."
             raise InvalidPreferenceError(msg)

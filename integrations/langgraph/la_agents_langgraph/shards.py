@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from la_agents.errors import StoreMismatchError
-from la_agents.preferences.storage.connection import Connection
-from la_agents.preferences.storage.handles import Handles
+from la_agents.preferences import Connection, Handles
 from la_agents_langgraph.records import (
     Namespace,
     StoredItem,

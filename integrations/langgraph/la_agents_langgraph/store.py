@@ -29,9 +29,7 @@ from langgraph.store.base import (
 )
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.preference import utc_now
-from la_agents.preferences.storage.connection import Connection
-from la_agents.preferences.store import PreferenceStore
+from la_agents.preferences import Connection, PreferenceStore, utc_now
 from la_agents_langgraph.index import TextIndex, Vectors, scores
 from la_agents_langgraph.matching import matches_condition, passes
 from la_agents_langgraph.preference_items import PREFERENCES, PreferenceItems

@@ -165,5 +165,5 @@ async def _principles(services: Services, question: Question) -> list[str | Prin
     kept = [scored for scored in found if scored.preference.id not in question.options.without]
     return [
         *(question.options.principles or ()),
-        *(Principle(s.preference.text, s.weight, s.preference.id, s.relevance, s.layer) for s in kept),
+        *(s.principle for s in kept),
     ]

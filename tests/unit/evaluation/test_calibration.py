@@ -144,6 +144,24 @@ def test_a_difference_that_chance_makes_changes_nothing() -> None:
     assert {one.setting for one in found.principles} == {"tapered strength=2"}
 
 
+def test_no_principle_is_followed_less_than_by_the_best_way_of_prompting() -> None:
+    rows = [
+        *answers("dogs", "prompt", 0.2),
+        *answers("dogs", "prompt-user", 0.3),
+        *answers("dogs", "tapered strength=2", 0.9),
+        *answers("space", "prompt", 0.4, 2.0),
+        *answers("space", "prompt-user", 0.6, 12.0),  # dear, and still what the others are held against
+        *answers("space", "tapered strength=2", 0.5, 2.0),
+        *answers("space", "tapered-first strength=2", 0.56, 4.0),
+    ]
+    found = calibrate(rows, "some-model")
+    assert found.default == "tapered strength=2"
+    assert {one.principle: one.setting for one in found.principles} == {
+        "dogs": "tapered strength=2",
+        "space": "tapered-first strength=2",
+    }
+
+
 def test_a_model_that_alignment_does_not_help_is_prompted() -> None:
     rows = [*answers("dogs", "prompt", 0.5), *answers("dogs", "tapered strength=2", 0.5, 4.0)]
     assert calibrate(rows, "some-model").calibration.default == Guidance(0.0, Placing())

