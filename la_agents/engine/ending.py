@@ -1,8 +1,8 @@
 """Ending: a short way to complete a text under a grammar, found by trying the tokens that close what is open.
 
-Not always the shortest one: a bound that is cheap to know. llguidance tells what is allowed, not what leads to an end,
-so the search goes by the patterns of the grammar's strings and by what closes JSON; failing that, by what it has not
-tried yet and by what has just become possible; then by length.
+An upper bound that is cheap to find, not always the shortest one. llguidance tells what is allowed, not what leads to an
+end. The search prefers, in this order: what the rules of the grammar's strings say, what closes JSON, tokens that begin
+with bytes not tried yet, bytes that have just become allowed, long tokens.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Ending:
             cursor: Where the text is.
             num_tries: Steps to look for, those that the grammar forces not counted.
         """
-        # Turns between the options of a recursive value may open as much as they close; the same option may not.
+        # Alternating between the options of a recursive value may never end; keeping to one of them may (steady).
         for steady in (False, True):
             plan = self._find(matcher, limit, rules, cursor, num_tries, steady=steady)
             if plan is not None:

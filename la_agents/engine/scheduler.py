@@ -43,12 +43,11 @@ _MAX_PASSED = 16
 
 
 class Scheduler:
-    """First come, first served, but for long sequences, which shall not hold up the others.
+    """First come, first served, except that long sequences do not hold up the others.
 
-    Rows stand side by side in lanes, rectangles of rows x longest row, and each lane costs a forward of its own a step.
-    A sequence joins a lane if that fits; where its length beside the others', or theirs beside its, would cost too
-    many slots, it gets a lane apart. Whoever waits for slots, not for rows, may be passed by those behind that fit,
-    `_MAX_PASSED` of them at most; from then on it is admitted before any other.
+    Rows stand side by side in lanes of rows x longest row slots; each lane costs a forward of its own a step. A sequence
+    joins the lane that grows least, or gets one of its own where that would take too many slots. One that waits for
+    slots, not for rows, may be overtaken `_MAX_PASSED` times by others that fit.
     """
 
     def __init__(self, limits: Limits) -> None:

@@ -321,7 +321,7 @@ def _join(first: str, second: str) -> str:
 
 
 def _worded(form: str, message: str, principles: str) -> str:
-    """A human turn; what is put in is never looked at again. A blank message leaves the principles alone."""
+    """A human turn; placeholders in inserted texts stay as they are. With a blank message, the principles alone."""
     if not message.strip():
         return principles
     parts = {"{message}": message, "{principles}": principles}

@@ -1,7 +1,6 @@
 """Tool calls out of a stream of text: what is text for the user, and what is a part of which call.
 
-The grammar has seen to the form: once a call is open, the stream holds the format's own texts and one JSON object a
-call, and nothing else. So this only has to follow.
+The grammar guarantees the form: once a call is open, the stream holds the format's texts and one JSON object a call.
 """
 
 from __future__ import annotations

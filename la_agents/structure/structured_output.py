@@ -1,4 +1,4 @@
-"""Structured output: what `response_format` and `with_structured_output` ask for, as a rule to decode by."""
+"""Structured output: `response_format` and `with_structured_output` as grammars and parsers."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class ResponseFormat:
         return cls(Grammar.json_schema(exact.schema), exact.schema, instructions, checked)
 
     def check(self, text: str) -> None:
-        """Look at what decoding could not keep.
+        """Check the keywords that decoding did not keep.
 
         Raises:
             GenerationError: the answer breaks a keyword of the schema.

@@ -26,7 +26,7 @@ class _Need:
 
 @dataclass
 class _Shape:
-    """What the parts of one option say together, as far as it tells options apart."""
+    """What the parts of one option require together, as far as options differ by it."""
 
     types: frozenset[str]
     values: list[Any] | None = None
@@ -34,8 +34,8 @@ class _Shape:
     required: set[str] = field(default_factory=set)
     items: list[Any] = field(default_factory=list)
     bounds: dict[str, float] = field(default_factory=dict)
-    closed: bool = False  # by the schema's own words
-    open: bool = False  # to properties that it does not list, by the schema's own words
+    closed: bool = False  # by `additionalProperties`
+    open: bool = False  # to properties that it does not list
 
 
 def exclusive_options(
@@ -65,7 +65,7 @@ def exclusive_options(
 
 
 def _alternatives(option: Any, references: References, depth: int) -> list[Any]:
-    """The option, or the options of which it is nothing but the union."""
+    """The option, or, where it is a union and nothing else, the options of that."""
     schema = references.resolved(option)
     if isinstance(schema, Mapping) and depth < _DEEPEST:
         said = schema.keys() - {"title", "description", "default", "discriminator", "$comment", "$defs"}
@@ -109,7 +109,7 @@ class _Exclusion:
         return _ranges_apart(a, b, "minimum", "maximum") if common <= _NUMBERS else None
 
     def _always_apart(self, ones: list[Any], others: list[Any], depth: int) -> bool:
-        """Whether no value is of all of the ones and all of the others, without narrowing any."""
+        """Whether some two of them exclude each other without being narrowed."""
         return any(self.apart(one, other, ALL_TYPES, depth + 1) == [] for one in ones for other in others)
 
     def _objects_apart(self, a: _Shape, b: _Shape, depth: int) -> list[_Need] | None:

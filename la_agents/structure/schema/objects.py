@@ -60,9 +60,8 @@ def of_name(name: str, patterns: Mapping[str, Any]) -> list[Any]:
 
 
 def disjoint(given: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Patterns of names of which no name is of two: as one where their values are alike, else without the later.
-
-    The second is whether all were kept.
+    """Patterns of names that exclude each other: those that may share a name become one where their schemas are equal,
+    else the later one is left out. And whether all were kept.
     """
     out: dict[str, Any] = {}
     exact = True
@@ -80,7 +79,7 @@ def disjoint(given: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def count_properties(out: dict[str, Any], required: list[str]) -> bool:
-    """Say how many properties there are as which of the optional ones there are; whether that says it all."""
+    """Turn `minProperties` and `maxProperties` into which optional properties there are; whether that is exact."""
     least, most = out.get("minProperties", 0), out.get("maxProperties")
     properties, known = out.get("properties") or {}, len(set(required))
     optional = [name for name, value in properties.items() if name not in required and value is not False]
