@@ -1,8 +1,8 @@
 """Ending: a short way to complete a text under a grammar, found by trying the tokens that close what is open.
 
-An upper bound that is cheap to find, not always the shortest one. llguidance tells what is allowed, not what leads to an
-end. The search prefers, in this order: what the rules of the grammar's strings say, what closes JSON, tokens that begin
-with bytes not tried yet, bytes that have just become allowed, long tokens.
+An upper bound that is cheap to find, not always the shortest one. llguidance tells what is allowed, not what leads to
+an end. The search prefers, in this order: what the rules of the grammar's strings say, what closes JSON, tokens that
+begin with bytes not tried yet, bytes that have just become allowed, long tokens.
 """
 
 from __future__ import annotations

@@ -45,9 +45,9 @@ _MAX_PASSED = 16
 class Scheduler:
     """First come, first served, except that long sequences do not hold up the others.
 
-    Rows stand side by side in lanes of rows x longest row slots; each lane costs a forward of its own a step. A sequence
-    joins the lane that grows least, or gets one of its own where that would take too many slots. One that waits for
-    slots, not for rows, may be overtaken `_MAX_PASSED` times by others that fit.
+    Rows stand side by side in lanes of rows x longest row slots; each lane costs a forward of its own a step. A
+    sequence joins the lane that grows least, or gets one of its own where that would take too many slots. One that
+    waits for slots, not for rows, may be overtaken `_MAX_PASSED` times by others that fit.
     """
 
     def __init__(self, limits: Limits) -> None:
