@@ -62,7 +62,14 @@ class Ending:
         return self._bytes[token]
 
     def find(
-        self, matcher: LLMatcher, limit: int, rules: StringRules, cursor: Cursor, num_tries: int = _MAX_TRIES
+        self,
+        matcher: LLMatcher,
+        limit: int,
+        rules: StringRules,
+        cursor: Cursor,
+        num_tries: int = _MAX_TRIES,
+        *,
+        shortest: bool = False,
     ) -> list[int] | None:
         """At most `limit` tokens that complete the text; None if no such ending was found.
 
@@ -72,16 +79,27 @@ class Ending:
             rules: Of the grammar.
             cursor: Where the text is.
             num_tries: Steps to look for, those that the grammar forces not counted.
+            shortest: Whether strings have to be the shortest, however much may come.
         """
         # Alternating between the options of a recursive value may never end; keeping to one of them may (steady).
         for steady in (False, True):
-            plan = self._find(matcher, limit, rules, cursor, num_tries, steady=steady)
+            plan = self._find(
+                matcher, limit, rules, cursor, num_tries, steady=steady, enough=0 if shortest else limit // 2
+            )
             if plan is not None:
                 return plan
         return None
 
     def _find(
-        self, matcher: LLMatcher, limit: int, rules: StringRules, cursor: Cursor, num_tries: int, *, steady: bool
+        self,
+        matcher: LLMatcher,
+        limit: int,
+        rules: StringRules,
+        cursor: Cursor,
+        num_tries: int,
+        *,
+        steady: bool,
+        enough: int,
     ) -> list[int] | None:
         plan: list[int] = []
         trial = matcher.deep_copy()
@@ -92,7 +110,7 @@ class Ending:
                 num_tries -= 1
                 if num_tries < 0:
                     return None
-                step = self._by_rules(trial, rules, cursor)
+                step = self._by_rules(trial, rules, cursor, enough)
             if not step:
                 allowed = self._allowed(trial)
                 if not len(allowed):
@@ -112,11 +130,11 @@ class Ending:
         """Where the text is after some tokens."""
         return cursor.after(b"".join(self._bytes[token] for token in tokens), keep_text=rules.about_text)
 
-    def _by_rules(self, trial: LLMatcher, rules: StringRules, cursor: Cursor) -> list[int]:
+    def _by_rules(self, trial: LLMatcher, rules: StringRules, cursor: Cursor, enough: int) -> list[int]:
         """Tokens that complete what is open, as the first rule says that fits here."""
         if cursor.string is not None and self._quote is not None and trial.validate_tokens([self._quote]):
             return []
-        for text in rules.completions(cursor):
+        for text in rules.completions(cursor, enough):
             tokens: list[int] = self._tokenizer.greedy_tokenize(text)
             if trial.validate_tokens(tokens) == len(tokens):
                 return tokens

@@ -25,6 +25,9 @@ _MAX_RULES = 32
 _MAX_REST = 128
 """Characters to complete a text with, at most."""
 
+_BLOCK = 32
+"""Bounds of length are multiples of this where they need not be the least."""
+
 _PREFERRED = b'"a0A1-_.:/@ '
 _REGEX = re.compile(r"start: /(.*)/", re.DOTALL)
 
@@ -65,31 +68,33 @@ class StringRule:
     def __init__(self, patterns: Sequence[str], least: int = 0, *, whole: bool = False) -> None:
         self._patterns, self._least, self._whole = patterns, least, whole
 
-    def completion(self, written: bytes) -> bytes | None:
-        """The shortest text that completes this one; None if there is none of at most 128 characters.
+    def completion(self, written: bytes, enough: int = 0) -> bytes | None:
+        """The shortest text that completes this one, or one of at most `enough` bytes; None: 128 characters are too few.
 
         Args:
             written: The text, or the inside of a JSON string; its closing quote is part of what completes it.
+            enough: What need not be shortened: the bound is then one that serves for many texts.
 
         Raises:
-            ValueError: it ends inside a character or an escape.
+            ValueError: the text ends inside a character or an escape.
         """
         num_characters = len(written.decode() if self._whole else json.loads(b'"' + written + b'"', strict=False))
         start = max(num_characters, self._least)
-        if self._after(written, -(-(start + _MAX_REST) // _MAX_REST) * _MAX_REST) is None:
+        block = -(-start // _BLOCK) * _BLOCK
+        for high in (block, block + _MAX_REST):
+            state = self._after(written, high)
+            if state is not None:
+                break
+        else:
             return None
-        low, high = start - 1, start
-        while (found := self._after(written, high)) is None:
-            if high >= start + _MAX_REST:
-                return None
-            low, high = high, start + 2 * (high - start) + 1
-        while high - low > 1:
+        text = _completed(state)
+        low = start - 1
+        while text is not None and len(text) > enough and high - low > 1:
             middle = (low + high) // 2
-            if (shorter := self._after(written, middle)) is None:
-                low = middle
-            else:
-                high, found = middle, shorter
-        return _shortest(found)
+            state = self._after(written, middle)
+            low, high = (middle, high) if state is None else (low, middle)
+            text = text if state is None else _completed(state)
+        return text
 
     def _after(self, written: bytes, most: int) -> LLMatcher | None:
         """The state after what was written, of a text of at most so many characters; None if there is none."""
@@ -126,7 +131,7 @@ def _ranks() -> Any:
     return np.argsort(order)
 
 
-def _shortest(state: LLMatcher) -> bytes | None:
+def _completed(state: LLMatcher) -> bytes | None:
     """Bytes that the state allows, up to where it is complete."""
     out = bytearray()
     while not state.is_accepting():
@@ -152,13 +157,13 @@ class StringRules:
         self._texts = [StringRule([pattern], whole=True) for pattern in _of_texts(source)]
         self.about_text = bool(self._texts)
 
-    def completions(self, cursor: Cursor) -> list[str]:
-        """Texts that may close the open string, or complete the whole text; the shortest first."""
+    def completions(self, cursor: Cursor, enough: int = 0) -> list[str]:
+        """Texts that may close the open string, or complete the whole text; the shortest first; see `StringRule`."""
         rules, written = (self._texts, cursor.text) if self._texts else (self._strings, cursor.string)
         if written is None:
             return []
         try:
-            found = {text.decode() for rule in rules if (text := rule.completion(written)) is not None}
+            found = {text.decode() for rule in rules if (text := rule.completion(written, enough)) is not None}
         except ValueError:  # in the middle of a character or an escape
             return []
         return sorted(found, key=len)
