@@ -76,9 +76,7 @@ class GrammarCompiler:
             limit = max(budget, _SEARCH_TOKENS)
             if compiled.plan is None and compiled.sought < limit:
                 compiled.sought = limit
-                compiled.plan = self._ending.find(
-                    compiled.matcher, limit, compiled.rules, Cursor(), num_tries=limit, shortest=True
-                )
+                compiled.plan = self._ending.find(compiled.matcher, limit, compiled.rules, Cursor(), num_tries=limit)
             matcher, plan = compiled.matcher.deep_copy(), compiled.plan
         if plan is not None and len(plan) > budget:
             msg = (

@@ -68,8 +68,7 @@ class Ending:
         rules: StringRules,
         cursor: Cursor,
         num_tries: int = _MAX_TRIES,
-        *,
-        shortest: bool = False,
+        enough: int = 0,
     ) -> list[int] | None:
         """At most `limit` tokens that complete the text; None if no such ending was found.
 
@@ -79,13 +78,11 @@ class Ending:
             rules: Of the grammar.
             cursor: Where the text is.
             num_tries: Steps to look for, those that the grammar forces not counted.
-            shortest: Whether strings have to be the shortest, however much may come.
+            enough: Bytes up to which the end of a string need not be the shortest.
         """
         # Alternating between the options of a recursive value may never end; keeping to one of them may (steady).
         for steady in (False, True):
-            plan = self._find(
-                matcher, limit, rules, cursor, num_tries, steady=steady, enough=0 if shortest else limit // 2
-            )
+            plan = self._find(matcher, limit, rules, cursor, num_tries, enough, steady=steady)
             if plan is not None:
                 return plan
         return None
@@ -97,9 +94,9 @@ class Ending:
         rules: StringRules,
         cursor: Cursor,
         num_tries: int,
+        enough: int,
         *,
         steady: bool,
-        enough: int,
     ) -> list[int] | None:
         plan: list[int] = []
         trial = matcher.deep_copy()
@@ -150,7 +147,7 @@ class Ending:
             tail = plan[skipped:]
             if tail and len(tail) <= limit and self._completes(matcher, tail):
                 return tail
-        return self.find(matcher, limit, rules, cursor)
+        return self.find(matcher, limit, rules, cursor, enough=limit // 2)
 
     def _completes(self, matcher: LLMatcher, tail: list[int]) -> bool:
         return bool(matcher.validate_tokens([*tail, self.end_of_sequence]) == len(tail) + 1)

@@ -69,7 +69,7 @@ class StringRule:
         self._patterns, self._least, self._whole = patterns, least, whole
 
     def completion(self, written: bytes, enough: int = 0) -> bytes | None:
-        """The shortest text that completes this one, or one of at most `enough` bytes; None: 128 characters are too few.
+        """The shortest text that completes this one, or one of up to `enough` bytes; None for none of 128 characters.
 
         Args:
             written: The text, or the inside of a JSON string; its closing quote is part of what completes it.
