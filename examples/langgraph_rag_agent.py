@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ChromaStore(folder) as store:
         for number, text in enumerate(DOCUMENTS):
             store.put(("town", "guide"), str(number), {"text": text})
-        store.preferences.add("alice", "Talk like a pirate: say arr, ye and matey.", scope="always")
+        store.preferences.add("alice", "Use simple words for a small child.", scope="always")
         store.preferences.add("bob", "Answer in one short sentence.", scope="always")
 
         agent = create_agent(
@@ -59,7 +59,7 @@ def main() -> None:
             middleware=[look_up_first, PreferenceMiddleware(store.preferences)],
         )
         for user in ("alice", "bob"):
-            question = {"messages": [("human", "Tell me about the sea here.")]}
+            question = {"messages": [("human", "Which animals live near the harbour?")]}
             _, call, found, answer = agent.invoke(question, {"configurable": {"user_id": user}})["messages"]
             print(f"{user}: {answer.text}\n  (looked up {call.tool_calls[0]['args']['topic']}: {found.text})\n")
 

@@ -36,7 +36,7 @@ def main() -> None:
         documents.add_texts(DOCUMENTS)
 
         store = PreferenceStore(path=Path(folder) / "preferences")
-        store.add("alice", "Talk like a pirate: say arr, ye and matey.", scope="always")
+        store.add("alice", "Use simple words for a small child.", scope="always")
         store.add("bob", "Answer in one short sentence.", scope="always")
 
         prompt = ChatPromptTemplate.from_template("{facts}\n\n{question}")
@@ -45,7 +45,7 @@ def main() -> None:
         chain = {"facts": facts, "question": RunnablePassthrough()} | prompt | llm | StrOutputParser()
 
         for user in ("alice", "bob"):
-            answer = chain.invoke("Tell me about the sea here.", config={"configurable": {"user_id": user}})
+            answer = chain.invoke("Which animals live near the harbour?", config={"configurable": {"user_id": user}})
             print(f"{user}: {answer}\n")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from la_agents import PreferenceStore
     from la_agents.models import LoadedModel
 
-__all__ = ["Comparison", "ask", "compare", "show"]
+__all__ = ["Comparison", "ask", "compare", "cut", "show"]
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ def show(compared: Comparison) -> None:
     table = Table(title=Text(clean(_title(compared))), title_justify="left", expand=True, show_lines=True)
     for name in ("unaligned", "prompted", "aligned"):
         table.add_column(name, ratio=1, overflow="fold")
-    table.add_row(*(Text(_cut(message)) for message in messages))
+    table.add_row(*(Text(cut(message)) for message in messages))
     table.add_row(*(Text(_effect(message), style="dim") for message in messages))
     console().print(table)
 
 
-def _cut(message: AIMessage) -> str:
+def cut(message: AIMessage) -> str:
     """The text, with an ellipsis where `max_tokens` ended it."""
     ended = message.response_metadata["finish_reason"] != "length"
     return clean(message.text.strip()) + ("" if ended else " …")

@@ -27,8 +27,13 @@ PREFERENCES = {
 }
 
 _CLOSING = """\
-unaligned: the preference is not used. prompted: it is in the prompt. aligned: it is in the prompt, and each
-token is pushed the way it points. Yours: la-agents prefs add TEXT --user NAME, la-agents chat --user NAME"""
+unaligned: without the preference. prompted: the preference is in the prompt. aligned: it is in the prompt, and
+strengthened token by token.
+
+Try it yourself:
+  la-agents prefs add "Answer in one short sentence." --user alice --scope always
+  la-agents ask "How do vaccines work?" --user alice --compare
+  la-agents explain "How do vaccines work?" --user alice --out page.html"""
 
 
 def demo(

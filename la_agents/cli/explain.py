@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from la_agents.cli import answering
+from la_agents.cli import answering, comparison
 from la_agents.cli.decoding import Decoding, answers
 from la_agents.cli.options import JsonOption, QuestionArgument, Settings, UserOption
 from la_agents.cli.terminal import clean, console, note, print_json, spinner
@@ -46,12 +48,17 @@ def explain(
         msg = f"Expected --out in a folder that exists, got {out}."
         raise ConfigurationError(msg)
     with settings.open_store() as store:
-        llm = answering.chat_model(answering.load(settings), store, decoding)
+        loaded = answering.load(settings)
+        llm = answering.chat_model(loaded, store, decoding)
+        unaligned = answering.chat_model(loaded, None, replace(decoding, strength=None, max_divergence=None))
         with spinner("Answering"):
             message = llm.invoke(question, config=answering.as_user(user), explain=True)
+            before = comparison.cut(unaligned.invoke(question)) if out is not None else None
     report = AlignmentReport.from_message(message)
     if out is not None:
-        out.write_text(report.to_html(question=question), encoding="utf-8")
+        name = message.response_metadata["model_name"]
+        page = report.to_html(question=question, unaligned=before, model=name, date=datetime.now())
+        out.write_text(page, encoding="utf-8")
     if as_json:
         print_json(answering.as_object(message, user))
     else:
@@ -91,23 +98,18 @@ def _style(tokens: list[TokenReport]) -> Style:
 
 
 def _most_moved(report: AlignmentReport) -> Table:
-    """The tokens that alignment moved most, with what was likely there before and after."""
+    """The tokens that alignment moved most, and what would stand there without it."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="Moved most", title_justify="left")
-    for name in ("token", "moved, nats", "reference", "aligned"):
+    from la_agents.report.page import most_moved, percent
+
+    table = Table(title="Changed most", title_justify="left")
+    for name in ("word", "chance, without → with", "without"):
         table.add_column(name, overflow="fold")
-    for token in sorted(report.explained_tokens(), key=lambda token: -abs(token.moved))[:_NUM_MOST_MOVED]:
-        before = sorted(token.candidates, key=lambda each: -each.reference)[:3]
-        table.add_row(
-            Text(_quoted(token.label)),
-            f"{token.moved:+.2f}",
-            Text(", ".join(f"{_quoted(each.text)} {each.reference:.0%}" for each in before)),
-            Text(
-                ", ".join(f"{_quoted(each.text)} {each.aligned:.0%}" for each in token.candidates[:3] if each.aligned)
-            ),
-        )
+    for token in most_moved(report.explained_tokens(), _NUM_MOST_MOVED):
+        chance = f"{percent(token.chosen.reference)} → {percent(token.chosen.aligned)}"
+        table.add_row(Text(_quoted(token.label)), chance, Text(_quoted(token.reference)))
     return table
 
 

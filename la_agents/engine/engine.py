@@ -125,8 +125,7 @@ class Engine:
     def submit_all(self, requests: Iterable[Request]) -> list[Generation]:
         """Queue requests together: none begins before all are queued, so an idle engine batches them alike each time.
 
-        Raises:
-            As `submit`; those queued before the one that was refused are cancelled.
+        Raises what `submit` raises; those queued before the one that was refused are cancelled.
         """
         generations: list[Generation] = []
         with self._worker.queueing():

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 
 from langchain_core.messages import BaseMessage
@@ -21,7 +24,24 @@ __all__ = ["BackgroundLearner"]
 
 logger = logging.getLogger(__name__)
 
+_LOOK_SECONDS = 0.2  # how soon whoever waits sees that the process ends
+
 Learned = Future[list[Preference]]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is learned from at once: turns of one user.
+
+    Attributes:
+        due: When, on the monotonic clock.
+        extractor: Who proposes if the learner was made without one; the latest turn's.
+        turns: The messages of each turn, with what is promised for them.
+    """
+
+    due: float
+    extractor: PreferenceExtractor | None = None
+    turns: list[tuple[list[BaseMessage], Learned]] = field(default_factory=list)
 
 
 class BackgroundLearner:
@@ -32,21 +52,26 @@ class BackgroundLearner:
 
     Args:
         learner: Who learns.
-        max_waiting: How many conversations may wait; `submit` blocks beyond.
+        max_waiting: How many turns may wait; `submit` blocks beyond.
+        pause: Seconds for which a user's turn waits for the next ones, to be learned from together: a chat model is
+            asked once for all of them, and each one's future holds what was learned from all.
 
     Attributes:
-        num_failed: How many conversations failed.
+        num_failed: How many turns failed.
     """
 
-    def __init__(self, learner: PreferenceLearner, *, max_waiting: int = 1_000) -> None:
-        if max_waiting < 1:
-            msg = f"Expected max_waiting to be >= 1, got {max_waiting}."
+    def __init__(self, learner: PreferenceLearner, *, max_waiting: int = 1_000, pause: float = 0.0) -> None:
+        if max_waiting < 1 or not pause >= 0.0:
+            msg = f"Expected max_waiting >= 1 and pause >= 0, got {max_waiting} and {pause}."
             raise ConfigurationError(msg)
         self.learner = learner
         self.num_failed = 0
+        self._pause = pause
         self._worker = ThreadPoolExecutor(1, "la-agents-learning")
         self._room = threading.BoundedSemaphore(max_waiting)
-        self._closed = False
+        self._open: dict[str, _Batch] = {}
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
 
     def submit(
         self,
@@ -63,22 +88,29 @@ class BackgroundLearner:
             ConfigurationError: it was closed.
         """
         user = resolve_user(user_id, config)
-        if self._closed:
-            msg = "Expected an open BackgroundLearner, got a closed one; make a new one."
-            raise ConfigurationError(msg)
+        self._check_open()
         self._room.acquire()
-        try:
-            future = self._worker.submit(self.learner.learn, [*messages], user_id=user, extractor=extractor)
-        except RuntimeError as error:  # closed since
-            self._room.release()
-            msg = "Expected an open BackgroundLearner, got one that is being closed; make a new one."
-            raise ConfigurationError(msg) from error
-        future.add_done_callback(self._done)
+        future: Learned = Future()
+        future.add_done_callback(lambda _: self._room.release())
+        with self._lock:
+            batch = self._open.get(user) if self._pause else None
+            try:
+                if batch is None:
+                    batch = _Batch(time.monotonic() + self._pause)
+                    learned = self._worker.submit(self._learn, user, batch)
+                    learned.add_done_callback(partial(self._tell, batch))
+                    self._open[user] = batch
+            except RuntimeError:  # closed since
+                self._room.release()
+                self._check_open()
+                raise
+            batch.turns.append(([*messages], future))
+            batch.extractor = extractor
         return future
 
     def close(self) -> None:
         """Take no more, learn what waits, and return when that is done; once more is harmless."""
-        self._closed = True
+        self._closing.set()
         self._worker.shutdown(wait=True)
 
     async def aclose(self) -> None:
@@ -101,8 +133,30 @@ class BackgroundLearner:
     ) -> None:
         await self.aclose()
 
-    def _done(self, future: Learned) -> None:
-        self._room.release()
-        if not future.cancelled() and (error := future.exception()) is not None:
-            self.num_failed += 1
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            msg = "Expected an open BackgroundLearner, got a closed one; make a new one."
+            raise ConfigurationError(msg)
+
+    def _learn(self, user: str, batch: _Batch) -> list[Preference]:
+        """In the worker's thread. Batches are due in their order, so whoever waits here holds up nobody."""
+        while (left := batch.due - time.monotonic()) > 0 and threading.main_thread().is_alive():
+            if self._closing.wait(min(left, _LOOK_SECONDS)):
+                break
+        with self._lock:
+            if self._open.get(user) is batch:
+                del self._open[user]
+        batch.turns[:] = [turn for turn in batch.turns if turn[1].set_running_or_notify_cancel()]
+        said = [message for messages, _ in batch.turns for message in messages]
+        return self.learner.learn(said, user_id=user, extractor=batch.extractor) if said else []
+
+    def _tell(self, batch: _Batch, learned: Learned) -> None:
+        error = learned.exception()
+        if error is not None:
+            self.num_failed += len(batch.turns)
             logger.error("A conversation was not learned from: %s", type(error).__name__)
+        for _, future in batch.turns:
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result([*learned.result()])

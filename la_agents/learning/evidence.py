@@ -2,8 +2,9 @@
 
 The words have to stand in a human message, outside of quotations, and be a statement: of the user and not of somebody
 else, denied where the preference denies, and about the same. What is checked are forms, in the languages of
-`languages.py`; in others it is checked only that the words are there and more than a syllable. Whether a person means
-what they say, no form tells: that is left to the model that proposes and to the user who approves.
+`languages.py`; in others it is checked only that the words are there and more than a syllable. Whether words and
+preference in two languages are about the same, is left to whoever reads both (`Evidence.is_read`). Whether a person
+means what they say, no form tells: that is left to the model that proposes and to the user who approves.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from langchain_core.messages import BaseMessage
 from la_agents.learning.languages import LANGUAGES, Language, content_of, language_of, polarity_of, script_of, words_of
 from la_agents.learning.proposal import is_said
 
-__all__ = ["find_evidence"]
+__all__ = ["Evidence", "find_evidence"]
 
 _MIN_WORDS = 2
 _MIN_LETTERS = 6
@@ -49,13 +50,26 @@ _ASKED_TO = re.compile(r"\s*(?:can|could|would|will) you (?:please )?(?:always|n
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """Words that bear a preference out.
+
+    Attributes:
+        message: The human message in which they stand.
+        is_read: Whether they are about the same; else the two are in different languages, and it was not checked.
+    """
+
+    message: BaseMessage
+    is_read: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Clause:
     text: str
     is_asked: bool
 
 
-def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> BaseMessage | None:
-    """The first human message in which these words stand and bear the preference out; None if there is none.
+def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> Evidence | None:
+    """Where these words first stand in a human message and bear the preference out; None if they do nowhere.
 
     Case and spacing do not count.
     """
@@ -65,8 +79,9 @@ def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> 
     spoken = [message for message in messages if message.type in ("human", "ai")]
     for place, message in enumerate(spoken):
         before = str(spoken[place - 1].text) if place and spoken[place - 1].type == "ai" else ""
-        if is_said(wanted, [message]) and _bears_out(_folded(text), wanted, str(message.text), before):
-            return message
+        is_read = _is_read(_folded(text), wanted, str(message.text), before) if is_said(wanted, [message]) else None
+        if is_read is not None:
+            return Evidence(message, is_read)
     return None
 
 
@@ -77,7 +92,8 @@ def _is_long_enough(words: str) -> bool:
     return letters >= _MIN_LETTERS and len(words.split()) >= _MIN_WORDS
 
 
-def _bears_out(text: str, wanted: str, said: str, before: str) -> bool:
+def _is_read(text: str, wanted: str, said: str, before: str) -> bool | None:
+    """`Evidence.is_read` of a message; None if it does not bear the preference out."""
     whole = _folded(said, keep_lines=True)
     words = r"\s+".join(re.escape(word) for word in wanted.split())
     places = re.finditer(rf"(?<!\w){words}(?!\w)" if script_of(wanted) not in _UNSPACED else words, whole)
@@ -92,9 +108,14 @@ def _bears_out(text: str, wanted: str, said: str, before: str) -> bool:
         if language is not None and language.supposed & {*words_of(message[begin:stop], language)}:
             continue
         clauses = _clauses_around(message, start, end, begin, stop)
-        if _says(clauses, language, text) or _answers(clauses, language, text, before):
+        if _is_foreign(clauses, language, text):
+            if _is_stated(clauses, language, text):
+                return False
+        elif _says(clauses, language, text):
             return True
-    return False
+        if _answers(clauses, language, text, before):
+            return True
+    return None
 
 
 def _is_shown(message: str, start: int) -> bool:
@@ -130,11 +151,25 @@ def _clauses_around(message: str, start: int, end: int, begin: int, stop: int) -
     return clauses
 
 
-def _says(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
+def _stated(clauses: Sequence[_Clause]) -> list[str]:
+    return [clause.text for clause in clauses if not clause.is_asked]
+
+
+def _is_foreign(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
+    """Whether what is stated is in another language than the preference."""
     own = language_of(text)
-    stated = [clause.text for clause in clauses if not clause.is_asked]
-    if script_of(text) != script_of(" ".join(stated)) or (theirs is not None and own is not None and theirs is not own):
-        return any(_is_own(clause, theirs) and _agree(clause, theirs, text, own) for clause in stated)
+    is_other = theirs is not None and own is not None and theirs is not own
+    return is_other or script_of(text) != script_of(" ".join(_stated(clauses)))
+
+
+def _is_stated(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
+    """Whether the user states something, denied where the preference in another language denies."""
+    own = language_of(text)
+    return any(_is_own(clause, theirs) and _agree(clause, theirs, text, own) for clause in _stated(clauses))
+
+
+def _says(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
+    own, stated = language_of(text), _stated(clauses)
     content, said = content_of(text, own), ", ".join(stated)
     shared = _shared(content, words_of(said, theirs))
     if not _is_most(shared, content):

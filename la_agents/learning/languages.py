@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
-__all__ = ["LANGUAGES", "Language", "content_of", "language_of", "polarity_of", "script_of", "words_of"]
+__all__ = ["LANGUAGES", "Language", "content_of", "language_of", "may_state", "polarity_of", "script_of", "words_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,12 @@ def _read() -> dict[str, Language]:
 
 
 LANGUAGES = _read()
+_SPOKEN_OUT = tuple(LANGUAGES[name] for name in ("en", "de", "fr", "nl"))
+"""Those in which nobody speaks of themselves, or says that an order lasts, without one of the listed words."""
+
+_SAYING = frozenset[str]().union(*(each.own | each.mine | each.denials | each.aversions for each in LANGUAGES.values()))
+_LEAST_KNOWN = 0.3
+_FRAGMENT = re.compile(r"(?:^|[.!?])\s*[^\s.!?][^.!?]{0,30}(?:[.!]|$)")
 
 _WORD = re.compile(r"[^\W\d_]+n't|[^\W\d_]+|\d+")
 _UNSPACED = {
@@ -113,3 +119,18 @@ def language_of(text: str, context: str = "") -> Language | None:
     }
     best = max(hits, key=lambda name: hits[name])  # the first of equals: English
     return LANGUAGES[best] if any(hits[best]) else None
+
+
+def may_state(text: str) -> bool:
+    """Whether a message may say something lasting of its author.
+
+    Not if it surely is in one of these languages, without any word by which one could, or a few words that are no
+    question: "Tea over coffee."
+    """
+    folded = " ".join(unicodedata.normalize("NFKC", text).replace("’", "'").casefold().split())
+    language = language_of(folded)
+    words = words_of(folded, language)
+    if language is None or language not in _SPOKEN_OUT:
+        return True
+    is_sure = sum(word in language.known for word in words) >= _LEAST_KNOWN * len(words)
+    return not is_sure or not _SAYING.isdisjoint(words) or bool(_FRAGMENT.search(folded))

@@ -9,14 +9,16 @@ from langchain_core.runnables import RunnableConfig
 
 from la_agents.errors import ConfigurationError
 from la_agents.learning.evidence import find_evidence
-from la_agents.learning.proposal import PreferenceExtractor
+from la_agents.learning.proposal import PreferenceExtractor, Proposal
 from la_agents.learning.rules import RuleExtractor
 from la_agents.preferences.aio import async_twin
-from la_agents.preferences.preference import Preference
+from la_agents.preferences.preference import Preference, PreferenceDraft
 from la_agents.preferences.store import PreferenceStore
 from la_agents.users import resolve_user
 
 __all__ = ["PreferenceLearner"]
+
+_UNSURE = 0.5
 
 
 class PreferenceLearner:
@@ -56,7 +58,9 @@ class PreferenceLearner:
     ) -> list[Preference]:
         """Propose or store what the human messages state, all or, on error, nothing; return it as it is known now.
 
-        Whatever the extractor says, a proposal that the words of a human message do not bear out is dropped.
+        Whatever the extractor says, a proposal that the words of a human message do not bear out is dropped. Where the
+        two are in different languages, the store's embeddings tell whether they are about the same; if those know
+        neither, the proposal waits for approval in any case, with a confidence of at most 0.5.
 
         Args:
             messages: What was said, the oldest first; best the latest turn only, so that nothing counts as said twice.
@@ -72,9 +76,24 @@ class PreferenceLearner:
         user = resolve_user(user_id, config)
         proposals = (self.extractor or extractor or RuleExtractor()).extract(messages)
         sure = [(each, each.draft()) for each in proposals if each.confidence >= self._min_confidence]
-        drafts = [draft for each, draft in sure if find_evidence(each.text, each.evidence, messages) is not None]
+        found = [(draft, self._is_borne_out(each, messages)) for each, draft in sure]
+        certain = [draft for draft, is_borne_out in found if is_borne_out]
+        doubted = found if self._min_confidence <= _UNSURE else []
+        waiting = [_unsure(draft) for draft, is_borne_out in doubted if is_borne_out is None]
         if self._require_approval:
-            return self.store.proposals.add(user, drafts)
-        return self.store.add_many(user, drafts)
+            return self.store.proposals.add(user, [*certain, *waiting])
+        learned = self.store.add_many(user, certain)
+        return learned + self.store.proposals.add(user, waiting)
+
+    def _is_borne_out(self, proposal: Proposal, messages: Sequence[BaseMessage]) -> bool | None:
+        """Whether the user's words bear it out; None if they state something, and nobody here reads both languages."""
+        evidence = find_evidence(proposal.text, proposal.evidence, messages)
+        if evidence is None or evidence.is_read:
+            return evidence is not None
+        return self.store.are_about_the_same(proposal.text, proposal.evidence)
 
     alearn = async_twin(learn)
+
+
+def _unsure(draft: PreferenceDraft) -> PreferenceDraft:
+    return draft.model_copy(update={"confidence": min(draft.confidence, _UNSURE)})

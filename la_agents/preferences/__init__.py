@@ -19,9 +19,18 @@ if TYPE_CHECKING:
         KnownPreference,
     )
     from la_agents.preferences.embedding.bundled import BundledEmbeddings, embeddings_identity
+    from la_agents.preferences.embedding.multilingual import MultilingualEmbeddings
     from la_agents.preferences.history import Change
     from la_agents.preferences.limits import Limits
-    from la_agents.preferences.preference import Preference, PreferenceDraft, ScoredPreference, as_draft, utc_now
+    from la_agents.preferences.preference import (
+        MAX_TEXT_CHARS,
+        Preference,
+        PreferenceDraft,
+        Scope,
+        ScoredPreference,
+        as_draft,
+        utc_now,
+    )
     from la_agents.preferences.shared import SharedPreferences
     from la_agents.preferences.storage.connection import Connection
     from la_agents.preferences.storage.handles import Handles
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_MIN_RELEVANCE",
+    "MAX_TEXT_CHARS",
     "BundledEmbeddings",
     "Change",
     "ChatModelConsolidator",
@@ -41,9 +51,11 @@ __all__ = [
     "Judgement",
     "KnownPreference",
     "Limits",
+    "MultilingualEmbeddings",
     "Preference",
     "PreferenceDraft",
     "PreferenceStore",
+    "Scope",
     "ScoredPreference",
     "SharedPreferences",
     "as_draft",
@@ -67,9 +79,12 @@ __getattr__, __dir__ = names_of(
         "Judgement": "consolidation.judging",
         "KnownPreference": "consolidation.judging",
         "Limits": "limits",
+        "MAX_TEXT_CHARS": "preference",
+        "MultilingualEmbeddings": "embedding.multilingual",
         "Preference": "preference",
         "PreferenceDraft": "preference",
         "PreferenceStore": "store",
+        "Scope": "preference",
         "ScoredPreference": "preference",
         "SharedPreferences": "shared",
         "as_draft": "preference",

@@ -14,7 +14,7 @@ from datetime import datetime
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences.consolidation.judging import Judgements
 from la_agents.preferences.embedding.vectorizer import Vectorizer
-from la_agents.preferences.lifecycle import version_at, versions
+from la_agents.preferences.lifecycle import settled, version_at, versions
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.owners import Layer
 from la_agents.preferences.preference import Preference, utc_now
@@ -53,8 +53,8 @@ class Ledger:
         vectors: dict[str, Vector] = {}
         for look in range(_MAX_LOOKS):
             with writer(owner):
-                known = self.records.read(owner, vectors=True, archived=True)
-                written = [_with_vector(record, vectors) for record in change(known)]
+                known = self.read(owner, vectors=True, archived=True)
+                written = _moved(known, [_with_vector(record, vectors) for record in change(known)])
                 bare = {record.preference.text for record in written if record.vector is None}
                 is_ready = not bare and (judgements is None or judgements.is_complete)
                 if is_ready or look == _MAX_LOOKS - 1:
@@ -112,7 +112,9 @@ class Ledger:
             self.check_record(owner, record)
         bare = {record.preference.text for record in records if record.vector is None}
         vectors = self._embedded(bare)
-        complete = [_with_vector(record, vectors) for record in records]
+        complete = [
+            replace(_with_vector(record, vectors), is_archived=record.preference.is_archived) for record in records
+        ]
         size = self.shards.max_batch_size()
         for start in range(0, len(complete), size):
             self.records.write(owner, complete[start : start + size], places)
@@ -121,7 +123,8 @@ class Ledger:
     def existing(self, owner: str, id: str) -> StoredPreference:
         """The record of this id in whatever state, or PreferenceNotFoundError."""
         if isinstance(id, str) and (found := self.records.find(owner, id)):
-            return found
+            by = [self.records.find(owner, each) for each in found.preference.links]
+            return settled([found, *(each for each in by if each)])[0]
         msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
         raise PreferenceNotFoundError(msg)
 
@@ -131,6 +134,20 @@ class Ledger:
         check_current(record.preference)
         return record
 
+    def read(
+        self, owner: str, *, vectors: bool = False, archived: bool = False, history: bool = True
+    ) -> list[StoredPreference]:
+        """The owner's records as they were added, with what has their place taken into account.
+
+        Without the archive it is what applies now or later; what has its place may be in the archive, for once.
+        """
+        records = self.records.read(owner, vectors=vectors, archived=archived, history=history)
+        links = {id for record in records for id in record.preference.links}
+        if not archived and links and not links <= {record.preference.id for record in records}:
+            records = settled(self.records.read(owner, vectors=vectors, archived=True, history=history))
+            return [record for record in records if not record.preference.is_archived]
+        return settled(records)
+
     def active(
         self, owner: str, *, vectors: bool = False, history: bool = False, as_of: datetime | None = None
     ) -> Sequence[StoredPreference]:
@@ -138,7 +155,7 @@ class Ledger:
         if as_of is not None:
             return self._active_at(owner, as_of, vectors)
         now = utc_now()
-        records = self.records.read(owner, vectors=vectors, history=history)
+        records = self.read(owner, vectors=vectors, history=history)
         return [record for record in records if record.preference.is_active(now)]
 
     def embed(self, texts: Sequence[str]) -> Vector:
@@ -152,14 +169,13 @@ class Ledger:
         if not isinstance(at, datetime) or at.tzinfo is None:
             msg = f"Expected as_of to be a datetime with a time zone, got {at!r}; add tzinfo=timezone.utc, say."
             raise ConfigurationError(msg)
-        then = []
-        for record in self.records.read(owner, vectors=vectors, archived=True):
-            preference = version_at(record, at)
-            if preference is not None and preference.is_active(at):
-                same = preference.text == record.preference.text
-                vector = record.vector if same or not vectors else self.vectorizer.documents([preference.text])[0]
-                then.append(replace(record, preference=preference, vector=vector))
-        return then
+        now = {record.preference.id: record for record in self.read(owner, vectors=vectors, archived=True)}
+        dated = [(record, version_at(record, at)) for record in now.values()]
+        then = settled([replace(record, preference=version) for record, version in dated if version is not None])
+        active = [record for record in then if record.preference.is_active(at)]
+        changed = {r.preference.text for r in active if r.preference.text != now[r.preference.id].preference.text}
+        embedded = self._embedded(changed) if vectors else {}
+        return [replace(each, vector=embedded.get(each.preference.text, each.vector)) for each in active]
 
     def _embedded(self, texts: Iterable[str]) -> dict[str, Vector]:
         wanted = [*texts]
@@ -173,6 +189,14 @@ def check_current(preference: Preference) -> None:
         cure = "approve it first" if state == "pending" else "undo(user, id) brings it back"
         msg = f"Expected a preference that applies, got one that is {state}; {cure}."
         raise PreferenceNotFoundError(msg)
+
+
+def _moved(known: Sequence[StoredPreference], written: Sequence[StoredPreference]) -> list[StoredPreference]:
+    """What is written, as it is among all others, and what by it goes to the archive or comes from there."""
+    changed = {record.preference.id for record in written}
+    after = settled([*written, *(record for record in known if record.preference.id not in changed)])
+    rest = after[len(written) :]
+    return [*after[: len(written)], *(each for each in rest if each.is_archived != each.preference.is_archived)]
 
 
 def _with_vector(record: StoredPreference, vectors: dict[str, Vector]) -> StoredPreference:

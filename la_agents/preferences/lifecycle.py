@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError
@@ -18,7 +19,6 @@ __all__ = [
     "added",
     "approved",
     "bounded",
-    "following",
     "forgotten",
     "imported",
     "kept_beside",
@@ -27,6 +27,7 @@ __all__ = [
     "refreshed",
     "reinstated",
     "rejected",
+    "settled",
     "superseded",
     "superseding",
     "undone",
@@ -44,8 +45,9 @@ MAX_HISTORY_CHARS = 64_000
 _MAX_WHY_CHARS = 300
 _DOUBTS = ("confidence", "expires_at", "half_life_days")
 _CHOSEN = ("scope", "weight", "expires_at", "confidence", "half_life_days", "locked", "metadata")
-_SUPERSEDED = ("superseded_at", "superseded_by", "superseded_until")
+_APPLIES = {"superseded_at": None, "superseded_by": None, "also_superseded_by": (), "superseded_until": None}
 _FIXED = ("id", "user_id")
+_DERIVED = {"superseded_until"}
 
 
 def added(preference: Preference, operation: Operation) -> tuple[Change, ...]:
@@ -69,7 +71,7 @@ def refreshed(
         "last_said_at": max(old.last_said_at, again.last_said_at),
         "expires_at": again.expires_at,
         "weight": old.weight or again.weight,
-        **(dict.fromkeys(_SUPERSEDED) if revives else {}),
+        **(_APPLIES if revives else {}),
         **({field: getattr(again, field) for field in _DOUBTS} if again.outranks(old) else {}),
         **_choices(again),
         "source": again.source if again.outranks(old) else old.source,
@@ -80,50 +82,40 @@ def refreshed(
     return _changed(record, operation, values, kind=kind, why=why, said=again.text)
 
 
-def superseded(
-    record: StoredPreference, by: str, operation: Operation, why: str, until: datetime | None = None
-) -> StoredPreference:
-    """The preference with another in its place, until that one expires."""
-    values = {"superseded_at": operation.at, "superseded_by": by, "superseded_until": until}
-    return _changed(record, operation, values, kind="superseded", why=why, by=by)
+def superseded(record: StoredPreference, by: Preference, operation: Operation, why: str) -> StoredPreference:
+    """The preference with another in its place, as long as that one applies."""
+    old, others, until = record.preference, list[str](), by.expires_at
+    if old.is_suspended(operation.at):
+        others = [id for id in old.links if id != by.id][-MAX_LINKS:]
+        until = _later(until, old.superseded_until)
+    values: dict[str, Any] = {**_APPLIES, "superseded_at": operation.at, "superseded_by": by.id}
+    values |= {"also_superseded_by": others, "superseded_until": until}
+    return _changed(record, operation, values, kind="superseded", why=why, by=by.id)
 
 
-def following(
-    written: Sequence[StoredPreference], known: Sequence[StoredPreference], at: datetime
-) -> list[StoredPreference]:
-    """Those that a written preference has the place of, until it expires, where it now expires at another time.
+def settled(records: Sequence[StoredPreference]) -> list[StoredPreference]:
+    """The records of one user, each with the time until which others of them have its place.
 
-    What applies again by then, or was given other words meanwhile, is left as it is. That is no change of their own:
-    taking back what superseded them is still what `undo` does.
+    One without an end has it for good, until that is undone. One that expires has it only while it applies.
     """
-    ids = {record.preference.id for record in written}
-    before = {record.preference.id: record.preference.expires_at for record in known}
-    moved = {
-        record.preference.id: record
-        for record in written
-        if record.preference.expires_at != before.get(record.preference.id, record.preference.expires_at)
-    }
-    return [
-        _until(record, before[by.preference.id], by.preference.expires_at)
-        for record in known
-        if (by := moved.get(record.preference.superseded_by or "")) is not None
-        and record.preference.id not in ids
-        and record.preference.state_at(at) == "superseded"
-        and not _reworded(record, record.preference.superseded_at)
-        and not _reworded(by, record.preference.superseded_at)
-    ]
+    if not any(record.preference.links for record in records):
+        return [*records]
+    found = {record.preference.id: record.preference for record in records}
+    return [_settled(record, found) if record.preference.links else record for record in records]
 
 
-def _until(record: StoredPreference, old_end: datetime | None, end: datetime | None) -> StoredPreference:
-    """The superseded preference with another end, unless what had its place before the other one lasts longer."""
-    until = record.preference.superseded_until
-    if end is not None and until is not None and until != old_end:
-        end = max(end, until)
-    return replace(record, preference=record.preference.model_copy(update={"superseded_until": end}))
+def _settled(record: StoredPreference, found: Mapping[str, Preference]) -> StoredPreference:
+    old = record.preference
+    others = [found[id] for id in old.links if id in found]
+    ends = [min(each.expires_at, each.forgotten_at or each.expires_at) if each.expires_at else None for each in others]
+    until = reduce(_later, ends) if ends else None
+    if until == old.superseded_until:
+        return record
+    return replace(record, preference=old.model_copy(update={"superseded_until": until}))
 
 
-def _reworded(record: StoredPreference, since: datetime | None) -> bool:
-    return since is not None and any(change.at > since and "text" in change.before for change in record.changes)
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def superseding(record: StoredPreference, by: str) -> int | None:
@@ -137,13 +129,13 @@ def superseding(record: StoredPreference, by: str) -> int | None:
 def reinstated(record: StoredPreference, index: int, operation: Operation) -> StoredPreference:
     """The preference as if this change had not given its place to another; what else happened to it stays."""
     change = record.changes[index]
-    before = {field: change.before.get(field, getattr(record.preference, field)) for field in _SUPERSEDED}
+    before = {field: change.before.get(field, getattr(record.preference, field)) for field in _APPLIES}
     return _taken_back(record, index, before, operation)
 
 
 def imported(record: StoredPreference, line: Preference, operation: Operation) -> StoredPreference:
     """The preference as a file has it, with all that happened to it here; what it replaces can be undone."""
-    values = line.model_dump(exclude={"id", "user_id", "created_at"})
+    values = line.model_dump(exclude={"id", "user_id", "created_at", *_DERIVED})
     return _changed(record, operation, values, kind="imported", why="from a file")
 
 
@@ -153,12 +145,14 @@ def forgotten(record: StoredPreference, operation: Operation) -> StoredPreferenc
 
 
 def updated(record: StoredPreference, values: Mapping[str, Any], operation: Operation) -> StoredPreference:
-    """The preference with values changed by its user; other words are said now.
+    """The preference with values changed by its user; other words are said now, and nothing has their place.
 
     Raises:
         InvalidPreferenceError: a new value is out of its limits.
     """
-    said = {"last_said_at": operation.at} if "text" in values else {}
+    said: dict[str, Any] = {"last_said_at": operation.at} if "text" in values else {}
+    if "text" in values and record.preference.state_at(operation.at) != "superseded":
+        said |= _APPLIES
     return _changed(record, operation, {**said, **values}, kind="updated", why="by its user")
 
 
@@ -173,7 +167,7 @@ def rated(record: StoredPreference, weight: float, operation: Operation, why: st
 
 def approved(record: StoredPreference, operation: Operation) -> StoredPreference:
     """The proposal as its user has approved it, which is as good as saying it now."""
-    values = {"review": None, "source": "approved", "last_said_at": operation.at}
+    values = {"review": None, "source": "approved", "last_said_at": operation.at, **_APPLIES}
     return _changed(record, operation, values, kind="approved", why="by its user")
 
 
@@ -212,7 +206,7 @@ def _taken_back(
     change = record.changes[index]
     marked = (*record.changes[:index], change.model_copy(update={"undone": True}), *record.changes[index + 1 :])
     applies = "superseded_at" in before and before["superseded_at"] is None
-    values = {**before, **(dict.fromkeys(_SUPERSEDED) if applies else {})}
+    values = {**before, **(_APPLIES if applies else {})}
     return _changed(replace(record, changes=marked), operation, values, kind="undone", why=f"{change.kind} taken back")
 
 
@@ -233,7 +227,7 @@ def version_at(record: StoredPreference, at: datetime) -> Preference | None:
     values |= record.preference.model_dump(include={*_FIXED})
     version = validated(Preference, values)
     said = min(version.last_said_at, version.updated_at)  # older releases noted only the latter
-    return version.model_copy(update={"last_said_at": said})
+    return version.model_copy(update={"last_said_at": said, "superseded_until": None})
 
 
 def versions(record: StoredPreference) -> Iterator[Preference]:
@@ -271,7 +265,7 @@ def _changed(
     known = {field: value for field, value in values.items() if field in Preference.model_fields}
     fixed = old.model_dump(include={*_FIXED})  # whatever a history that was imported says
     new = validated(Preference, {**old.model_dump(), "updated_at": operation.at, **known, **fixed})
-    was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
+    was, now = old.model_dump(mode="json", exclude=_DERIVED), new.model_dump(mode="json", exclude=_DERIVED)
     change = Change(
         at=operation.at,
         kind=kind,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_LINKS",
     "MAX_TEXT_CHARS",
+    "Id",
     "Preference",
     "PreferenceDraft",
     "Review",
@@ -175,7 +176,9 @@ class Preference(PreferenceDraft):
         last_said_at: When it was last said, UTC; its weight fades from then on.
         num_said: How often it was said, restatements included.
         superseded_at: When another one took its place; `superseded_by` is that one's id.
-        superseded_until: When the other one expires, so that this one applies again; None for never.
+        also_superseded_by: Others that have its place, too: it applies again when the last of them does no more.
+        superseded_until: When that is; None for never. Not stored: it is derived from the others, see
+            `lifecycle.settled`.
         forgotten_at: When it was forgotten.
         review: That it was proposed and is not approved; None for whatever needs no approval.
         kept_beside: Digests of its words with those of others, beside which its user decided to keep it.
@@ -189,6 +192,7 @@ class Preference(PreferenceDraft):
     num_said: int = Field(default=1, ge=1)
     superseded_at: AwareDatetime | None = None
     superseded_by: str | None = None
+    also_superseded_by: tuple[str, ...] = Field(default=(), max_length=MAX_LINKS)
     superseded_until: AwareDatetime | None = None
     forgotten_at: AwareDatetime | None = None
     review: Review | None = None
@@ -206,6 +210,11 @@ class Preference(PreferenceDraft):
     def suggested_scope(self) -> Scope:
         """`always` if it looks as if it mattered to a whole field of questions; see `suggestion.suggested_scope`."""
         return suggested_scope(self.text)
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The ids of all that have its place; none while nothing has."""
+        return (*self.also_superseded_by, self.superseded_by) if self.superseded_by else ()
 
     @property
     def is_archived(self) -> bool:
@@ -257,8 +266,7 @@ class ScoredPreference(BaseModel):
     Attributes:
         preference: What was found.
         relevance: Similarity to the query in [-1, 1]: of `search` the cosine, of `retrieve` see
-        `ranking.most_relevant`;
-            None if it applies whatever the query is.
+            `ranking.most_relevant`; None if it applies whatever the query is.
         layer: "user", or the name of the shared layer that it came from.
         as_of: The time for which it was found; None for now.
     """

@@ -14,10 +14,10 @@ from la_agents.preferences.consolidation.judging import Consolidator, Judgements
 from la_agents.preferences.consolidation.plan import Plan
 from la_agents.preferences.history import Operation
 from la_agents.preferences.ledger import Ledger
-from la_agents.preferences.lifecycle import approved, following, rejected
+from la_agents.preferences.lifecycle import approved, rejected
 from la_agents.preferences.preference import Preference, PreferenceDraft, as_drafts, utc_now
 from la_agents.preferences.record import StoredPreference
-from la_agents.preferences.writing import drafted, new_record
+from la_agents.preferences.writing import new_records
 from la_agents.users import as_user_id
 
 __all__ = ["Proposals"]
@@ -52,20 +52,14 @@ class Proposals:
         """
         user = as_user_id(user)
         drafts = as_drafts(items)
-        for draft in drafts:
-            self._ledger.limits.check_metadata(draft.metadata)
         if not drafts:
             return []
-        vectors = self._ledger.embed([draft.text for draft in drafts])
-        operation, judgements = Operation(utc_now()), Judgements(self._consolidator)
-        new = [
-            new_record(drafted(draft, user, operation.at, review="pending"), vector, operation)
-            for draft, vector in zip(drafts, vectors, strict=True)
-        ]
+        now, judgements = utc_now(), Judgements(self._consolidator)
+        new = new_records(self._ledger, user, drafts, now, review="pending")
 
         def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-            plan = Plan(known, judgements, operation.at)
-            for record in new:
+            plan = Plan(known, judgements, now)
+            for record, _ in new:
                 plan.propose(record)
             return [*plan.written.values()]
 
@@ -73,7 +67,7 @@ class Proposals:
 
     def list(self, user: object) -> Preferences:
         """Return what waits for the user's word, the oldest first."""
-        records = self._ledger.records.read(as_user_id(user), archived=True, history=False)
+        records = self._ledger.read(as_user_id(user), archived=True, history=False)
         waiting = [record.preference for record in records if record.preference.state == "pending"]
         return sorted(waiting, key=lambda preference: (preference.created_at, preference.id))
 
@@ -81,7 +75,7 @@ class Proposals:
         """Let a proposal apply, and return the preference as which it is known now.
 
         It takes the place of what it names, and of whatever else it contradicts that it is not outranked by. One that
-        says what is known merges into that. What was rejected can still be approved.
+        says what is known merges into that. What was rejected, or settled by what its user said, can still be approved.
 
         Raises:
             PreferenceNotFoundError: the user has no such proposal.
@@ -93,9 +87,9 @@ class Proposals:
         def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
             now_known.update({record.preference.id: record.preference for record in known})
             plan = Plan(known, judgements, operation.at)
-            known_as[0] = plan.approve(approved(_proposal(known, id, "pending", "rejected"), operation), operation)
-            written = [*plan.written.values()]
-            return [*written, *following(written, known, operation.at)]
+            proposal = _proposal(known, id, "pending", "rejected", "superseded")
+            known_as[0] = plan.approve(approved(proposal, operation), operation)
+            return [*plan.written.values()]
 
         written = self._ledger.edit(as_user_id(user), change, judgements)
         now_known |= {record.preference.id: record.preference for record in written}
@@ -122,7 +116,7 @@ class Proposals:
 
 def _proposal(known: Sequence[StoredPreference], id: str, *reviews: str) -> StoredPreference:
     for record in known:
-        if record.preference.id == id and record.preference.state in reviews:
+        if record.preference.id == id and record.preference.review and record.preference.state in reviews:
             return record
     msg = "Expected the id of a proposal of this user that waits, got another; see proposals.list(user)."
     raise PreferenceNotFoundError(msg)

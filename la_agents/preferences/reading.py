@@ -24,5 +24,5 @@ def active(ledger: Ledger, owner: str, scope: Scope | None, as_of: datetime | No
 
 def archived(ledger: Ledger, owner: str) -> list[Preference]:
     """The superseded, expired, forgotten and rejected ones, the oldest first."""
-    records = ledger.records.read(owner, archived=True, history=False)
+    records = ledger.read(owner, archived=True, history=False)
     return in_order([record for record in records if record.preference.state not in ("active", "pending")])

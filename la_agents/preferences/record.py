@@ -26,9 +26,11 @@ class StoredPreference:
         vector: The embedding of its text, [dimension]; None if it was not asked for, or has to be made.
         changes: What happened to it, the oldest first.
         newer: What a newer release has stored with it and this one does not know, kept as it is.
+        is_archived: Whether it lies where calls do not look.
     """
 
     preference: Preference
     vector: Vector | None = None
     changes: tuple[Change, ...] = ()
     newer: Mapping[str, Any] = field(default_factory=dict)
+    is_archived: bool = False

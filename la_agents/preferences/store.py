@@ -136,6 +136,11 @@ class PreferenceStore:
         """The folder or URL, in words."""
         return self._connection.location
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the shared layers that `retrieve` puts before each user's own."""
+        return tuple(layer.name for layer in self._layers)
+
     def shared(self, layer: str) -> SharedPreferences:
         """Return a shared layer, to see and change what it holds.
 
@@ -418,6 +423,10 @@ class PreferenceStore:
         """
         owner = owner_of(user)
         return self._retriever.called_for(self._layers, owner, query, k, min_relevance, max_tokens, count_tokens, as_of)
+
+    def are_about_the_same(self, one: str, other: str) -> bool | None:
+        """Whether two texts, maybe in two languages, are about one thing; None if the embeddings cannot say."""
+        return self._ledger.vectorizer.are_about_the_same(one, other)
 
     def check_layers(self) -> None:
         """Raise ConfigurationError if nothing was ever stored in one of the layers, as `retrieve` would."""

@@ -16,7 +16,6 @@ from la_agents.preferences.history import Change, Operation
 from la_agents.preferences.ledger import Ledger, check_current
 from la_agents.preferences.lifecycle import (
     added,
-    following,
     forgotten,
     last_undoable,
     rated,
@@ -30,7 +29,7 @@ from la_agents.preferences.ratings import WeightRule
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.writers import writer
 
-__all__ = ["add", "decide", "drafted", "erase", "forget", "new_record", "rate", "undo", "update"]
+__all__ = ["add", "decide", "erase", "forget", "new_record", "new_records", "rate", "undo", "update"]
 
 _DRAFT_FIELDS = set(PreferenceDraft.model_fields)
 
@@ -44,29 +43,17 @@ def add(
     consolidate: bool = True,
 ) -> list[Preference]:
     """Store drafts, and return for each the preference as which it is known now; see `PreferenceStore.add_many`."""
-    most = ledger.shards.max_batch_size()
-    if len(drafts) > most:
-        msg = f"Expected at most {most} preferences at once, got {len(drafts)}; add them in parts."
-        raise InvalidPreferenceError(msg)
-    for draft in drafts:
-        ledger.limits.check_metadata(draft.metadata)
-    vectors = ledger.embed([draft.text for draft in drafts])
     now = utc_now()
-    operations = [Operation(now + timedelta(microseconds=index)) for index in range(len(drafts))]  # keeps their order
-    new = [
-        new_record(drafted(draft, owner, operation.at), vector, operation)
-        for draft, vector, operation in zip(drafts, vectors, operations, strict=True)
-    ]
+    new = new_records(ledger, owner, drafts, now)
     judgements = Judgements(consolidator) if consolidate else None
     ids: list[str] = []
     now_known: dict[str, Preference] = {}
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
         plan = Plan(known, judgements, now)
-        ids[:] = [plan.add(record, operation) for record, operation in zip(new, operations, strict=True)]
+        ids[:] = [plan.add(record, operation) for record, operation in new]
         now_known.update({record.preference.id: record.preference for record in known})
-        written = [*plan.written.values()]
-        return [*written, *following(written, known, now)]
+        return [*plan.written.values()]
 
     written = ledger.edit(owner, change, judgements)
     now_known |= {record.preference.id: record.preference for record in written}
@@ -83,8 +70,7 @@ def update(ledger: Ledger, owner: str, id: str, changes: Mapping[str, Any]) -> P
         return ledger.edit_one(owner, id, lambda record: updated(record, changes, operation)).preference
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-        changed = updated(_current(known, id), changes, operation)
-        return [changed, *following([changed], known, operation.at)]
+        return [updated(_current(known, id), changes, operation)]
 
     return ledger.edit(owner, change)[0].preference
 
@@ -106,8 +92,7 @@ def undo(ledger: Ledger, owner: str, id: str) -> list[Preference]:
     operation = Operation(utc_now())
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-        restored = _undone(known, _existing(known, id), operation)
-        return [*restored, *following(restored, known, operation.at)]
+        return _undone(known, _existing(known, id), operation)
 
     return [record.preference for record in ledger.edit(owner, change)]
 
@@ -152,6 +137,24 @@ def erase(ledger: Ledger, owner: str) -> int:
         return ledger.records.erase(owner)
 
 
+def new_records(
+    ledger: Ledger, owner: str, drafts: Sequence[PreferenceDraft], now: datetime, review: Review | None = None
+) -> list[tuple[StoredPreference, Operation]]:
+    """What is about to be added, with vectors, each by an operation of its own, in the order of the drafts."""
+    most = ledger.shards.max_batch_size()
+    if len(drafts) > most:
+        msg = f"Expected at most {most} preferences at once, got {len(drafts)}; add them in parts."
+        raise InvalidPreferenceError(msg)
+    for draft in drafts:
+        ledger.limits.check_metadata(draft.metadata)
+    vectors = ledger.embed([draft.text for draft in drafts])
+    operations = [Operation(now + timedelta(microseconds=index)) for index in range(len(drafts))]
+    return [
+        (new_record(_preference(draft, owner, operation.at, review), vector, operation), operation)
+        for draft, vector, operation in zip(drafts, vectors, operations, strict=True)
+    ]
+
+
 def new_record(preference: Preference, vector: Vector | None, operation: Operation) -> StoredPreference:
     """A preference about to be added."""
     return StoredPreference(preference, vector, added(preference, operation))
@@ -180,7 +183,7 @@ def _undone(
         restored += _reinstated(known, id, operation, change)
     if change.kind == "merged" and change.said is not None:
         draft = PreferenceDraft(**{**_draft(record.preference), "text": change.said})
-        again = drafted(draft, record.preference.user_id, operation.at)
+        again = _preference(draft, record.preference.user_id, operation.at)
         restored.append(new_record(again, None, operation))
     if change.kind == "decided":
         restored += [
@@ -218,7 +221,7 @@ def _current(known: Sequence[StoredPreference], id: str) -> StoredPreference:
     return record
 
 
-def drafted(draft: PreferenceDraft, owner: str, at: datetime, review: Review | None = None) -> Preference:
+def _preference(draft: PreferenceDraft, owner: str, at: datetime, review: Review | None = None) -> Preference:
     """A preference of this owner as the draft has it, said at that time."""
     fixed: dict[str, Any] = {"id": secrets.token_hex(8), "user_id": owner, "review": review}
     times: dict[str, Any] = dict.fromkeys(("created_at", "updated_at", "last_said_at"), at)

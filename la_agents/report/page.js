@@ -14,7 +14,7 @@ function element(name, text, className) {
 }
 
 function visible(text) {
-  return text.replace(/\n/g, "\u21b5").replace(/\t/g, "\u21e5") || "\u2205";
+  return (text.replace(/^ +| +$/g, "") || text).replace(/\n/g, "\u21b5").replace(/\t/g, "\u21e5") || "\u2205";
 }
 
 function bar(fraction, className) {
@@ -36,8 +36,9 @@ function cell(text, fraction, className) {
 }
 
 function percent(value) {
-  if (value > 0 && value < 1e-5) return "<0.001%";
-  return (value * 100).toFixed(value < 0.001 && value > 0 ? 3 : 1) + "%";
+  if (value > 0 && value < 0.001) return "<0.1%";
+  if (value > 0.999 && value < 1) return ">99.9%";
+  return (value * 100).toFixed((value > 0 && value < 0.1) || (value > 0.99 && value < 1) ? 1 : 0) + "%";
 }
 
 function table(caption, headings, rows) {
@@ -62,9 +63,14 @@ function candidateRow(token, [id, text, before, after]) {
   const name = element("th");
   name.scope = "row";
   name.append(element("code", visible(text)));
-  if (id === token.chosen) name.append(" chosen");
   row.append(name, cell(percent(before), before, "before"), cell(percent(after), after, "after"));
   return row;
+}
+
+function times(nats) {
+  const factor = Math.exp(Math.abs(nats));
+  const shown = factor > 1000 ? "over 1,000" : factor < 10 ? factor.toFixed(1) : factor.toFixed(0);
+  return shown === "1.0" ? "as likely as before" : shown + (nats < 0 ? " times unlikelier" : " times likelier");
 }
 
 function contributionRow(token, contribution, branch) {
@@ -73,24 +79,21 @@ function contributionRow(token, contribution, branch) {
   name.scope = "row";
   name.dir = "auto";
   const largest = Math.max(1, ...token.contributions.map(Math.abs));
-  const sign = contribution < 0 ? "\u2212" : "+";
-  row.append(name, cell(sign + Math.abs(contribution).toFixed(2) + " nats", Math.abs(contribution) / largest, contribution < 0 ? "before" : "after"));
+  row.append(name, cell(times(contribution), Math.abs(contribution) / largest, contribution < 0 ? "before" : "after"));
   return row;
 }
 
 function describe(token) {
-  const parts = [element("h3")];
-  parts[0].append("Token ", element("code", visible(token.label)));
-  const direction = token.moved < 0 ? "Lowered" : "Raised";
-  const policy = `the whole policy is ${token.divergence.toFixed(2)} nats away, at s = ${token.scale.toFixed(2)}. `;
-  const moved = element("p", `${direction} by ${Math.abs(token.moved).toFixed(2)} nats; ${policy}`);
-  if (token.changed) moved.append("Unaligned, the model would have chosen ", element("code", visible(token.reference)), ".");
-  else moved.append("The unaligned model would have chosen the same.");
-  parts.push(moved);
+  const [, , before, after] = token.candidates.find(([id]) => id === token.chosen);
+  const title = element("h3");
+  title.append(element("code", visible(token.label)), ` ${percent(before)} \u2192 ${percent(after)}`);
+  const words = element("p");
+  if (token.changed) words.append("Without the preferences ", element("code", visible(token.reference)), " would stand here.");
+  else words.append("The same would stand here without the preferences.");
   const rows = token.candidates.map((each) => candidateRow(token, each));
-  parts.push(table("What was likely here", ["token", "reference", "aligned"], rows));
-  if (token.contributions.length) {
-    parts.push(table("What raised (+) or lowered it", ["principle", "contribution"], token.contributions.map((s, i) => contributionRow(token, s, i))));
+  const parts = [title, words, table("What could have stood here", ["", "without", "with"], rows)];
+  if (token.contributions.length > 1) {
+    parts.push(table("What each preference made of it", ["preference", ""], token.contributions.map((nats, i) => contributionRow(token, nats, i))));
   }
   return parts;
 }
@@ -142,6 +145,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") pin(-1);
 });
 
-// page.html#t12 opens with that word, so that somebody can be shown it.
+// page.html#t12 opens with that word, so that somebody can be shown it; else the one that was moved most.
 const linked = spans.findIndex((span) => "#" + span.id === location.hash);
+const moved = data.spans.map((members) => Math.max(...members.map((place) => Math.abs(data.tokens[place].moved))));
 if (linked >= 0) pin(linked);
+else show((pinned = moved.indexOf(Math.max(...moved))));

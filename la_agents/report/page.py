@@ -13,12 +13,14 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from la_agents.report.values import PrincipleReport, ReportValues, TokenReport
 
-__all__ = ["LEVELS", "level", "page", "spans"]
+__all__ = ["LEVELS", "level", "most_moved", "page", "percent", "spans"]
 
 LEVELS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Nats at which the shade of a token gets deeper; the same for all answers, so that pages compare."""
@@ -41,8 +43,16 @@ def spans(tokens: Sequence[TokenReport]) -> Iterator[tuple[str, list[int]]]:
         yield "".join(tokens[place].label for place in members), members
 
 
-def page(report: ReportValues, question: str | None, title: str) -> str:
-    """The page as text.
+def page(
+    report: ReportValues,
+    *,
+    title: str,
+    question: str | None = None,
+    unaligned: str | None = None,
+    model: str | None = None,
+    date: datetime | None = None,
+) -> str:
+    """The page as text; `AlignmentReport.to_html` says what the arguments are.
 
     Raises:
         ConfigurationError: the report does not list its tokens.
@@ -67,18 +77,21 @@ def page(report: ReportValues, question: str | None, title: str) -> str:
 <body>
 <main>
 <h1>{escape(title)}</h1>
-{_question(question)}<h2 id="answer-title">Answer</h2>
-<p id="help">Point at a word, tap it, or move with the arrow keys, to see what else was likely. Deeper shade: alignment
-moved its probability further. Underlined: the unaligned model would have chosen another token.</p>
+{_principles(report)}
+{_question(question)}<div id="answers">
+<section>
+<h2 id="answer-title">{"With the preferences" if report.principles else "Answer"}</h2>
 <div id="answer" role="listbox" tabindex="0" dir="auto" aria-labelledby="answer-title" aria-describedby="help">\
 {"".join(_span(number, text, members, tokens) for number, (text, members) in enumerate(shown))}</div>
-{_legend()}
-{_principles(report)}
-<h2>In numbers</h2>
-<dl>{_figures(report)}</dl>
-<noscript><p>Single tokens are shown by a script, which this browser does not run.</p></noscript>
+<aside id="panel" aria-live="polite" aria-label="The chosen word" hidden></aside>
+{_LEGEND}
+</section>
+{_unaligned(unaligned)}</div>
+{_most_moved(tokens)}
+<h2>Settings</h2>
+<dl>{_facts(report, model, date)}</dl>
+<noscript><p>Other words are shown by a script, which this browser does not run.</p></noscript>
 </main>
-<aside id="panel" aria-live="polite" aria-label="The chosen token" hidden></aside>
 <script type="application/json" id="data">{_json(report, shown)}</script>
 <script>{script}</script>
 </body>
@@ -86,8 +99,21 @@ moved its probability further. Underlined: the unaligned model would have chosen
 """
 
 
+_LEGEND = """\
+<p class="legend"><span class="m1">Pale</span> to <span class="m8">deep</span>: the preferences made a word a little to
+much likelier, or unlikelier. <span class="changed">Underlined</span>: without them another word would stand there.</p>
+<p id="help">Point at a word, tap it, or use the arrow keys, to see what else could have been written.</p>"""
+
+
 def _question(question: str | None) -> str:
     return "" if question is None else f'<h2>Question</h2>\n<p class="text" dir="auto">{escape(question)}</p>\n'
+
+
+def _unaligned(answer: str | None) -> str:
+    if answer is None:
+        return ""
+    text = f'<p class="text answer" dir="auto">{escape(answer)}</p>'
+    return f'<section class="without">\n<h2>Without the preferences</h2>\n{text}\n</section>\n'
 
 
 def _span(number: int, text: str, members: Sequence[int], tokens: Sequence[TokenReport]) -> str:
@@ -98,42 +124,71 @@ def _span(number: int, text: str, members: Sequence[int], tokens: Sequence[Token
     return f'<span role="option" aria-selected="false" id="t{number}" class="{" ".join(classes)}">{escape(text)}</span>'
 
 
-def _legend() -> str:
-    steps = "".join(f'<span class="m{step + 1}">{bound:g}</span>' for step, bound in enumerate(LEVELS))
-    return f'<p class="legend" aria-hidden="true">moved by at least, in nats: {steps}</p>'
-
-
 def _principles(report: ReportValues) -> str:
     if not report.principles:
-        return "<h2>Principles</h2>\n<p>None applied: the model as it is.</p>"
+        return "<h2>Preferences</h2>\n<p>None applied: the model as it is.</p>"
     rows = "".join(
         f'<li class="text" dir="auto">{escape(_named(each))}{_origin(each)}</li>' for each in report.principles
     )
-    return f"<h2>Principles</h2>\n<ol>{rows}</ol>"
+    return f"<h2>Preferences</h2>\n<ol>{rows}</ol>"
 
 
 def _named(principle: PrincipleReport) -> str:
-    return principle.text or principle.id or "a principle"
+    return principle.text or principle.id or "a preference"
 
 
-def _origin(principle: Any) -> str:
+def _origin(principle: PrincipleReport) -> str:
     facts = [] if principle.layer in ("user", "call") else [f"layer {principle.layer}"]
     facts += [] if principle.weight == 1 else [f"weight {principle.weight:g}"]
     facts += [] if principle.relevance is None else [f"relevance {principle.relevance:.2f}"]
     return f' <small dir="ltr">{escape(", ".join(facts))}</small>' if facts else ""
 
 
-def _figures(report: ReportValues) -> str:
-    budget = "none" if report.divergence_budget is None else f"{report.divergence_budget:g} nats a token"
-    figures = {
-        "method": report.method,
-        "strength": f"{report.strength:g}",
-        "divergence budget": budget,
-        "tokens changed": f"{report.changed_tokens} of {report.num_tokens}",
-        "mean divergence": f"{report.mean_divergence:.3f} nats",
-        "largest divergence": f"{report.max_divergence:.3f} nats",
+def percent(probability: float) -> str:
+    """A probability in percent; what is not quite 0 or 1 does not look like it."""
+    if 0 < probability < 0.001:
+        return "<0.1%"
+    if 0.999 < probability < 1:
+        return ">99.9%"
+    return f"{probability:.1%}" if 0 < probability < 0.1 or 0.99 < probability < 1 else f"{probability:.0%}"
+
+
+def most_moved(tokens: Sequence[TokenReport], count: int) -> list[TokenReport]:
+    """The tokens that alignment moved most, the furthest first."""
+    return sorted(tokens, key=lambda token: -abs(token.moved))[:count]
+
+
+def _most_moved(tokens: Sequence[TokenReport]) -> str:
+    rows = "".join(
+        f"<tr><th scope='row' dir='auto'><code>{escape(_visible(token.label))}</code></th>"
+        f"<td>{escape(percent(token.chosen.reference))} → {escape(percent(token.chosen.aligned))}</td>"
+        f"<td dir='auto'><code>{escape(_visible(token.reference))}</code></td></tr>"
+        for token in most_moved(tokens, 5)
+        if level(token.moved)
+    )
+    if not rows:
+        return ""
+    head = "<th scope='col'>Word</th><th scope='col'>Chance, without → with</th><th scope='col'>Without</th>"
+    return f"<h2>Changed most</h2>\n<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _visible(text: str) -> str:
+    return (text.strip(" ") or text).replace("\n", "↵").replace("\t", "⇥") or "∅"
+
+
+def _facts(report: ReportValues, model: str | None, date: datetime | None) -> str:
+    facts = {
+        "Model": model,
+        "Date": date and f"{date:%d %B %Y, %H:%M}",
+        "Changed": f"{report.changed_tokens} of {report.num_tokens} tokens (words, or pieces of them)",
+        "Method": f"{report.method}, strength {report.strength:g}",
+        "Support and push": f"{report.support}, {report.push}",
+        "Divergence": f"{report.mean_divergence:.2f} nats a token on average, {report.max_divergence:.2f} at most",
+        "Divergence budget": None if report.divergence_budget is None else f"{report.divergence_budget:g} nats a token",
     }
-    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in figures.items())
+    return "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value
+    )
 
 
 def _json(report: ReportValues, shown: Sequence[tuple[str, list[int]]]) -> str:
@@ -145,8 +200,6 @@ def _json(report: ReportValues, shown: Sequence[tuple[str, list[int]]]) -> str:
             "reference": token.reference,
             "changed": token.id != token.reference_id,
             "moved": token.moved,
-            "divergence": token.divergence,
-            "scale": token.scale,
             "contributions": token.contributions,
             "candidates": [[each.id, each.text, each.reference, each.aligned] for each in token.candidates],
         }

@@ -12,6 +12,8 @@ from la_agents.report.page import page
 from la_agents.report.values import ReportValues
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from langchain_core.messages import BaseMessage
 
 __all__ = ["AlignmentReport"]
@@ -74,14 +76,25 @@ class AlignmentReport(ReportValues):
         """The JSON-able values it was read from."""
         return self.model_dump(exclude_unset=True)
 
-    def to_html(self, *, question: str | None = None, title: str = "Alignment, token by token") -> str:
-        """A page that shows what moved each token: one file that loads nothing, for any browser.
+    def to_html(
+        self,
+        *,
+        question: str | None = None,
+        unaligned: str | None = None,
+        model: str | None = None,
+        date: datetime | None = None,
+        title: str = "What the preferences changed",
+    ) -> str:
+        """A page that shows what moved each token: one file that loads nothing, for any browser, and for paper.
 
         Args:
             question: What was asked, to show above the answer.
+            unaligned: What the model answers without the preferences, to show beside the answer.
+            model: Its name, as `response_metadata["model_name"]` has it.
+            date: When the answer was given.
             title: Of the page.
 
         Raises:
             ConfigurationError: the answer was not asked for with `explain=True`.
         """
-        return page(self, question, title)
+        return page(self, title=title, question=question, unaligned=unaligned, model=model, date=date)

@@ -125,7 +125,7 @@ def test_explain_shows_every_token_and_writes_a_page(store: str, tmp_path: Path)
     page = tmp_path / "page.html"
     arguments = ["explain", "How do I make tea?", "-u", "alice", "--max-tokens", "8", "--strength", "2"]
     result = run(store, *arguments, "--out", str(page))
-    assert "Moved most" in result.stdout
+    assert "Changed most" in result.stdout
     assert PIRATE in result.stderr
     assert "\x1b" not in result.stdout  # nobody's terminal, no colours
     written = page.read_text(encoding="utf-8")

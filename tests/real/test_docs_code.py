@@ -36,3 +36,18 @@ def test_code_runs_as_printed(page: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_readme_snippet_is_short() -> None:
     (first, *_) = blocks(ROOT / "README.md")
     assert len(first.splitlines()) <= 10
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_what_a_first_snippet_prints_is_what_the_page_says(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / page).read_text()
+    (said, *_) = re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(ROOT / page)[0], page, "exec"), {"__name__": "__main__"})
+    printed = capsys.readouterr().out
+    for answer in (said, printed):  # another processor may round otherwise and choose another word
+        assert "accines" in answer
+        assert "immun" in answer
+        assert re.fullmatch(r"[A-Z][^.\n]{20,200}\.\n", answer)  # one sentence that ends

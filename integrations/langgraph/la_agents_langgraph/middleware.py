@@ -31,6 +31,9 @@ from la_agents_langgraph.own_model import OwnModelExtractor, writes_structure
 
 __all__ = ["PreferenceMiddleware", "PreferenceState"]
 
+_PAUSE = 10.0
+"""Seconds whose turns are learned from together."""
+
 Response = ModelResponse[Any]
 
 
@@ -56,8 +59,8 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         require_approval: Whether what the model remembers with the tools waits for its user's approval.
         learner: Learns from the user's last message when the turn is over. One that was made without an extractor asks
             the agent's own chat model in the background, where that can write structured output, and else, or if that
-            finds nothing, reads by rules. A `BackgroundLearner` always learns in the background; closing it waits for
-            the end.
+            finds nothing, reads by rules. The turns of ten seconds are read together. A `BackgroundLearner` always
+            learns in the background; closing it waits for the end.
         user_id: The user of runs that name none.
         allow_anonymous: Whether runs without a user are let through, without preferences, instead of raising.
         k: At most so many relevant preferences; those of scope "always" come on top.
@@ -84,7 +87,9 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         self.tools = preference_tools(store, user_id=user_id, require_approval=require_approval) if tools else []
         self._store = store
         self._learner = learner
-        self._background = BackgroundLearner(learner) if isinstance(learner, PreferenceLearner) else learner
+        self._background = (
+            BackgroundLearner(learner, pause=_PAUSE) if isinstance(learner, PreferenceLearner) else learner
+        )
         self._model: BaseChatModel | None = None
         self._user_id = user_id
         self._allow_anonymous = allow_anonymous

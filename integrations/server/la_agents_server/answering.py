@@ -155,14 +155,15 @@ async def _calls(services: Services, question: Question) -> list[dict[str, Any]]
     if question.options.memory and question.options.without:
         arguments["principles"] = await _principles(services, question)
     seed = arguments.pop("seed", None)
-    seeds = [{} if seed is None else {"seed": seed + place} for place in range(question.num_choices)]
+    seeds = [{} if seed is None else {"seed": (seed + place) % 2**63} for place in range(question.num_choices)]
     return [arguments | own for own in seeds]
 
 
 async def _principles(services: Services, question: Question) -> list[str | Principle]:
-    """What the answer is aligned with, but for the preferences that it is to leave out."""
+    """What the answer is aligned with, but for the preferences that it is to leave out; those that are locked stay."""
     found = await services.store.aretrieve(question.user, question.query, k=services.chat.max_principles)
-    kept = [scored for scored in found if scored.preference.id not in question.options.without]
+    left_out = question.options.without
+    kept = [each for each in found if each.preference.locked or each.preference.id not in left_out]
     return [
         *(question.options.principles or ()),
         *(s.principle for s in kept),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from la_agents_server import page
 from la_agents_server.database import Database
 from la_agents_server.errors import ErrorBody, add_error_handlers
 from la_agents_server.guard import Guard
-from la_agents_server.page.rendering import STATIC
+from la_agents_server.page.rendering import STATIC, problem_page
 from la_agents_server.routers import ROUTERS, health
 from la_agents_server.services import Services
 from la_agents_server.settings import Settings
@@ -35,15 +35,14 @@ def create_app(
     settings: Settings,
     *,
     model: Mapping[str, Any] | None = None,
-    layers: Sequence[str] = (),
 ) -> FastAPI:
     """Return the ASGI application.
 
     Args:
-        store: The users' preferences; closed by whoever opened it.
+        store: The users' preferences, and its shared layers; closed by whoever opened it.
         settings: Of the server.
-        model: Arguments of `ChatLinearAlignment`, such as `model` and `strength`; its `preferences` are the store.
-        layers: Names of the store's shared layers that the page and the API show.
+        model: Arguments of `ChatLinearAlignment`, such as `model`, `engine` and `strength`; its `preferences` are the
+            store.
 
     Raises:
         ConfigurationError: an argument is out of range.
@@ -57,7 +56,6 @@ def create_app(
         completion=LinearAlignmentLLM(preferences=store, **arguments),
         plain_completion=LinearAlignmentLLM(**arguments),
         database=Database(settings.database),
-        layers=tuple(layers),
         version=version("la-agents-server"),
     )
 
@@ -79,15 +77,16 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.state.services = services
-    add_error_handlers(app)
+    add_error_handlers(app, problem_page)
     described = [Depends(HTTPBearer(auto_error=False))]  # the guard decides
     for router in ROUTERS:
         app.include_router(router, dependencies=described)
     for router in (health.router, *page.ROUTERS):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC))
-    app.add_middleware(Guard, services=services)
+    app.add_middleware(Guard, services=services, problem_page=problem_page)
     return app

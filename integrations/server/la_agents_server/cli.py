@@ -43,8 +43,11 @@ def serve(
     store: StoreOption = "prefs",
     data: DataOption = Path("la-agents-server"),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
-    model: Annotated[str | None, typer.Option(help="Alias, folder, .gguf file or hub id.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
+    model: Annotated[str, typer.Option(envvar="LA_AGENTS_MODEL", help="Alias, folder, .gguf file or hub id.")] = "",
+    device: Annotated[str, typer.Option(envvar="LA_AGENTS_DEVICE", help='"auto", or a torch device.')] = "auto",
+    max_rows: Annotated[int, typer.Option(help="Rows computed at once; an aligned answer has two or more.")] = 128,
+    max_waiting: Annotated[int, typer.Option(help="Answers that wait for rows; one more is refused (503).")] = 256,
     model_name: Annotated[str | None, typer.Option(help="How clients call the model.")] = None,
     strength: Annotated[float | None, typer.Option(help="How closely answers follow preferences.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer, unless it asks for another number.")] = 1024,
@@ -64,6 +67,9 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Two users in a folder that is removed again.")] = False,
 ) -> None:
     """Serve OpenAI's wire, the preferences API and the page. LA_AGENTS_JWT_SECRET verifies HS256 user tokens."""
+    from la_agents.engine.engine import Engine
+    from la_agents.engine.scheduler import Limits
+    from la_agents.models import DEFAULT_MODEL, load_model
     from la_agents_server.serving import Address, run
     from la_agents_server.settings import Settings
 
@@ -84,12 +90,12 @@ def serve(
             oidc_claim=oidc_claim,
             public_url=public_url,
         )
-        options: dict[str, Any] = {"max_tokens": max_tokens, "timeout": timeout, "strength": strength}
-        options |= {} if model is None else {"model": model}
+        limits = Limits(max_rows=max_rows, max_waiting=max_waiting)
+        engine = Engine(load_model(model or DEFAULT_MODEL, device=device), limits)
         run(
             str(folder / "prefs") if folder else store,
             settings,
-            options,
+            {"engine": engine, "max_tokens": max_tokens, "timeout": timeout, "strength": strength},
             tuple(layer or ()),
             Address(host, port, "https" if behind_tls else "http"),
             log_level=log_level,

@@ -1,4 +1,4 @@
-"""The server's own SQLite file: one connection, shared by the threads of this process."""
+"""The server's own SQLite file: a connection that reads and one that writes, shared by the threads of this process."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ class Database:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
-        self._connection.row_factory = sqlite3.Row
+        self._connection = _connection(path)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA secure_delete = ON")
         with self._lock:
@@ -49,11 +48,15 @@ class Database:
             for statement in _SCHEMA.split(";\n") if version == 0 else ():
                 self._connection.execute(statement)
             self._connection.execute("COMMIT")
+        # The event loop reads, and shall not wait for a disk that threads write to.
+        self._reading = threading.Lock()
+        self._reader = _connection(path)
+        self._reader.execute("PRAGMA query_only = ON")
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """Run a statement and return its rows."""
-        with self._lock:
-            return self._connection.execute(sql, values).fetchall()
+        """Run a query and return its rows."""
+        with self._reading:
+            return self._reader.execute(sql, values).fetchall()
 
     def write(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Run a statement that changes rows, durably, and return how many it changed."""
@@ -73,5 +76,12 @@ class Database:
 
     def close(self) -> None:
         """Close the file; no other method may be called afterwards."""
-        with self._lock:
+        with self._reading, self._lock:
+            self._reader.close()
             self._connection.close()
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+    connection.row_factory = sqlite3.Row
+    return connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,7 +17,7 @@ from starlette.routing import Match
 
 from la_agents import errors as library
 
-__all__ = ["ApiError", "ErrorBody", "add_error_handlers", "as_api_error", "error_response"]
+__all__ = ["ApiError", "ErrorBody", "ProblemPage", "add_error_handlers", "as_api_error", "error_response"]
 
 logger = logging.getLogger(__name__)
 
@@ -111,23 +111,30 @@ def _log_failure(error: BaseException) -> None:
     logger.error("%s at %s", type(error).__name__, " < ".join(reversed(where)))
 
 
-def error_response(error: ApiError) -> Response:
-    """The answer; ASCII, since a field's name may hold what UTF-8 cannot."""
+ProblemPage = Callable[[Request, ApiError], Response]
+"""What a browser is shown for an error."""
+
+
+def error_response(request: Request, error: ApiError, page: ProblemPage) -> Response:
+    """The answer: a page for who reads pages, else JSON in OpenAI's form."""
+    if not request.url.path.startswith("/v1/") and "text/html" in request.headers.get("accept", ""):
+        return page(request, error)
+    # ASCII, since a field's name may hold what UTF-8 cannot.
     return Response(json.dumps(error.body), error.status, headers=error.headers, media_type="application/json")
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Let whatever a route raises be answered in OpenAI's form."""
+def add_error_handlers(app: FastAPI, page: ProblemPage) -> None:
+    """Let whatever a route raises be answered in OpenAI's form, or by this page."""
 
     async def on_error(request: Request, error: Exception) -> Response:
-        return error_response(as_api_error(error))
+        return error_response(request, as_api_error(error), page)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         param = _place(first["loc"])
         message = f"Expected a valid {param or 'body'}: {_reason(first)}."
-        return error_response(ApiError(400, message, code="invalid_value", param=param))
+        return error_response(request, ApiError(400, message, code="invalid_value", param=param), page)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -138,7 +145,7 @@ def add_error_handlers(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(sorted(_methods(request)))
-        return error_response(ApiError(error.status_code, message, code=code, headers=headers))
+        return error_response(request, ApiError(error.status_code, message, code=code, headers=headers), page)
 
     for kind in (ApiError, library.LaAgentsError):
         app.add_exception_handler(kind, on_error)

@@ -10,14 +10,14 @@ import re
 import secrets
 import time
 from collections.abc import MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request, cookie_parser
 from starlette.responses import RedirectResponse
 
-from la_agents_server.errors import ApiError, as_api_error, error_response
+from la_agents_server.errors import ApiError, ProblemPage, as_api_error, error_response
 from la_agents_server.event_stream import ClientGoneError
 from la_agents_server.logs import log_access
 from la_agents_server.principal import Principal
@@ -53,9 +53,11 @@ _HEADERS = {
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(self, app: ASGIApp, services: Services, problem_page: ProblemPage) -> None:
         self._app = app
         self._services = services
+        self._problem_page = problem_page
+        self._hosts = {_host_name(host) for host in services.settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
@@ -72,7 +74,7 @@ class Guard:
         except ClientGoneError:
             exchange.status = 499
         except Exception as error:  # noqa: BLE001 - the last place that can still answer
-            await exchange.fail(as_api_error(error))
+            await exchange.fail(as_api_error(error), self._problem_page)
         finally:
             self._services.metrics.note(scope["method"], exchange.route, exchange.status, exchange.seconds)
             log_access(exchange, scope["method"])
@@ -90,9 +92,9 @@ class Guard:
                 _check_origin(scope, headers)
             await self._app(scope, await _whole(receive, headers, most), exchange.send)
             return
-        principal, by_cookie = self._principal(headers)
+        principal, by_cookie = await self._principal(headers)
         if principal is None:
-            if scope["method"] == "GET" and not path.startswith("/v1/") and "text/html" in headers.get("accept", ""):
+            if not path.startswith("/v1/") and "text/html" in headers.get("accept", ""):
                 await RedirectResponse("/signin", 303)(scope, receive, exchange.send)
                 return
             raise _no_key(headers)
@@ -104,23 +106,21 @@ class Guard:
             await self._app(scope, await _whole(receive, headers, most), exchange.send)
 
     def _check_host(self, headers: Headers) -> None:
-        allowed = self._services.settings.allowed_hosts
-        host = headers.get("host", "")
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if "*" not in allowed and name.lower() not in allowed:
+        if "*" not in self._hosts and _host_name(headers.get("host", "")) not in self._hosts:
             msg = "Expected a Host header that this server answers to, got another; start it with --allow-host NAME."
             raise ApiError(421, msg, code="unknown_host")
 
-    def _principal(self, headers: Headers) -> tuple[Principal | None, bool]:
+    async def _principal(self, headers: Headers) -> tuple[Principal | None, bool]:
         """Who asks, and whether a cookie says so: a page of another site can make a browser send that."""
         scheme, _, text = headers.get("authorization", "").partition(" ")
         if scheme:
             key = self._services.keys.find(text.strip()) if scheme.lower() == "bearer" else None
             if key is None:
                 return None, False
-            self._services.keys.touch(key)
+            if key.is_unnoted:
+                await run_in_threadpool(self._services.keys.touch, key)
             return Principal.of_key(key), False
-        cookie = session_cookie(headers)
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)  # other programs' cookies may be malformed
         session = self._services.sign_ins.find(cookie) if cookie else None
         return (None if session is None else Principal.of_session(session)), True
 
@@ -161,7 +161,7 @@ class _Exchange:
                 headers.setdefault("cache-control", "no-store")
         await self._send(message)
 
-    async def fail(self, error: ApiError) -> None:
+    async def fail(self, error: ApiError, page: ProblemPage) -> None:
         """Answer with an error, if nothing was answered yet; else the connection breaks off."""
         if self._started:
             self.status = error.status
@@ -170,16 +170,14 @@ class _Exchange:
         async def nothing() -> MutableMapping[str, Any]:
             return {"type": "http.disconnect"}
 
-        await error_response(error)(self._scope, nothing, self.send)
+        await error_response(Request(self._scope), error, page)(self._scope, nothing, self.send)
 
 
-def session_cookie(headers: Headers) -> str | None:
-    """The text of the page's cookie."""
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return None if morsel is None else morsel.value
+def _host_name(host: str) -> str:
+    """A Host header, or a name to allow, without its port; an IPv6 address in brackets."""
+    if host.count(":") > 1 and "[" not in host:
+        return f"[{host.lower()}]"
+    return (host if host.endswith("]") else host.rpartition(":")[0] or host).lower()
 
 
 def _no_key(headers: Headers) -> ApiError:
@@ -197,7 +195,7 @@ def _check_origin(scope: Scope, headers: Headers) -> None:
     if site is not None:
         same = site == "same-origin"
     else:
-        same = origin is not None and urlsplit(origin).netloc == headers.get("host")
+        same = origin is not None and origin.partition("://")[2] == headers.get("host")
     if not same:
         msg = "Expected a request from this server's own page, got one from elsewhere; use a key instead."
         raise ApiError(403, msg, code="cross_site")

@@ -20,7 +20,7 @@ KeyKind = Literal["personal", "application", "admin"]
 """`personal`: speaks for one user. `application`: names the user of each call. `admin`: manages, and reads nobody."""
 
 _FORM = re.compile(r"la-[A-Za-z0-9_-]{43}")
-_TOUCH_SECONDS = 60.0
+_NOTE_SECONDS = 60.0
 
 
 class Key(BaseModel):
@@ -61,6 +61,11 @@ class Key(BaseModel):
     def stands(self, now: float) -> bool:
         """Whether it is accepted at that time."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    @property
+    def is_unnoted(self) -> bool:
+        """Whether it was last noted as used so long ago that this is to be done again."""
+        return self.last_used_at is None or time.time() - self.last_used_at > _NOTE_SECONDS
 
 
 class Keys:
@@ -104,8 +109,8 @@ class Keys:
             if limit is not None and not 0 < limit < 1e6:
                 msg = f"Expected a key's days and limits to be above 0 and below a million, got {limit}."
                 raise ConfigurationError(msg)
-        if len(name) > 200 or len(prefix) > 200:
-            msg = "Expected a key's name and prefix of at most 200 characters, got longer ones."
+        if max(len(name), len(prefix)) > 200 or not (name + prefix).isprintable():
+            msg = "Expected a key's name and prefix of at most 200 printable characters, got other ones."
             raise ConfigurationError(msg)
         now = time.time()
         text = f"la-{new_secret()}"
@@ -153,10 +158,8 @@ class Keys:
         return found > 0
 
     def touch(self, key: Key) -> None:
-        """Note that it was used, at most once a minute."""
-        now = time.time()
-        if key.last_used_at is None or now - key.last_used_at > _TOUCH_SECONDS:
-            self._database.write("UPDATE keys SET last_used_at = ? WHERE id = ?", [now, key.id])
+        """Note that it was used now."""
+        self._database.write("UPDATE keys SET last_used_at = ? WHERE id = ?", [time.time(), key.id])
 
 
 def new_secret() -> str:

@@ -154,7 +154,7 @@ async def layer_views(services: Services) -> list[dict[str, Any]]:
                 p.model_dump(mode="json", include=fields) for p in await services.store.shared(name).alist()
             ],
         }
-        for name in services.layers
+        for name in services.store.layers
     ]
 
 

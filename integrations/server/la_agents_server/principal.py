@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from starlette.datastructures import Headers
 
 from la_agents.errors import UserNotSpecifiedError
 from la_agents.users import as_user_id
@@ -51,14 +53,12 @@ class Principal:
         return cls(session.id, session.kind, session.user)
 
 
-def user_of(
-    principal: Principal, headers: Mapping[str, str], tokens: UserTokens, fields: Mapping[str, str | None]
-) -> str:
+def user_of(principal: Principal, headers: Headers, tokens: UserTokens, fields: Mapping[str, str | None]) -> str:
     """The user whom a request speaks for.
 
     Args:
         principal: Who asks.
-        headers: The request's, names in lower case.
+        headers: The request's.
         tokens: Verifies signed user tokens.
         fields: What the body says, by the field's name, such as `user`.
 
@@ -68,27 +68,28 @@ def user_of(
     if principal.kind == "admin":
         msg = "Expected the key of a user or an application, got an admin's, which speaks for nobody."
         raise ApiError(403, msg, code="admin_key")
-    named = {name: headers[name] for name in _NAME_HEADERS if name in headers}
-    named |= {name: value for name, value in fields.items() if value is not None}
-    signed = {name: tokens.user(headers[name]) for name in _TOKEN_HEADERS if name in headers}
+    named = [(name, _as_text(value)) for name in _NAME_HEADERS for value in headers.getlist(name)]
+    named += [(name, value) for name, value in fields.items() if value is not None]
+    signed = [(name, tokens.user(value)) for name in _TOKEN_HEADERS for value in headers.getlist(name)]
     if principal.kind == "personal":
-        if any(value != principal.user for value in (*named.values(), *signed.values())):
+        if any(value != principal.user for _, value in (*named, *signed)):
             msg = "Expected the user whom this key belongs to, got another; leave the name out."
             raise ApiError(403, msg, code="wrong_user", param=_first_field(named))
         assert principal.user is not None
         return principal.user
-    believed = signed or (named if principal.names_users else {})
+    believed = signed or (named if principal.names_users else [])
     if not believed:
         if named:
+            ways = ", ".join(dict(named))
             msg = (
-                f"Expected the user's name in a signed token ({_TOKEN_HEADERS[0]}), got it by {', '.join(named)}, "
-                "which this key is not allowed to do."
+                f"Expected the user's name in a signed token ({_TOKEN_HEADERS[0]}), got it by {ways}, which this key "
+                "is not allowed to do."
             )
             raise ApiError(403, msg, code="user_not_proven", param=_first_field(named))
         msg = "Expected the user of this call, got none; name the user, as this application key is allowed to."
         raise ApiError(400, msg, code="user_not_specified")
-    user = next(iter(believed.values()))
-    if any(value != user for value in (*named.values(), *signed.values())):
+    user = believed[0][1]
+    if any(value != user for _, value in (*named, *signed)):
         msg = "Expected one user, got several that differ; name the user once."
         raise ApiError(403, msg, code="wrong_user", param=_first_field(named))
     try:
@@ -101,5 +102,14 @@ def user_of(
     return user
 
 
-def _first_field(named: Mapping[str, str]) -> str | None:
-    return next((name for name in named if name not in _NAME_HEADERS), None)
+def _as_text(value: str) -> str:
+    """A header's value, which comes as Latin-1, as the UTF-8 that it is: a user has one name however it is given."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        msg = "Expected the user's name in a header to be UTF-8, got other bytes."
+        raise ApiError(400, msg, code="user_not_specified") from None
+
+
+def _first_field(named: Sequence[tuple[str, str]]) -> str | None:
+    return next((name for name, _ in named if name not in _NAME_HEADERS), None)

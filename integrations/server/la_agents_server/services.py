@@ -47,7 +47,6 @@ class Services:
     completion: LinearAlignmentLLM
     plain_completion: LinearAlignmentLLM
     database: Database
-    layers: tuple[str, ...] = ()
     version: str = ""
     stopping: bool = False
     ready: bool = False

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+import webbrowser
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -20,6 +23,10 @@ from la_agents_server.services import Services
 from la_agents_server.settings import Settings
 
 __all__ = ["Address", "Server", "run"]
+
+
+_SWITCH_SECONDS = 0.0005
+"""How long the engine's thread may keep Python to itself while the event loop waits, which it does after each send."""
 
 
 class Address(NamedTuple):
@@ -39,7 +46,8 @@ class Address(NamedTuple):
 class Server(uvicorn.Server):
     """Refuses new requests as soon as it is asked to stop; running answers may end within their time."""
 
-    def __init__(self, application: FastAPI, address: Address) -> None:
+    def __init__(self, application: FastAPI, address: Address, first_page: str | None = None) -> None:
+        self._first_page = first_page
         self._services: Services = application.state.services
         super().__init__(
             uvicorn.Config(
@@ -53,6 +61,12 @@ class Server(uvicorn.Server):
             )
         )
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; then show a person at this screen what there is to see, if there is something."""
+        await super().startup(sockets)
+        if self._first_page is not None and _has_screen():
+            threading.Thread(target=webbrowser.open, args=(self._first_page,), daemon=True).start()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """On a signal."""
         self._services.stopping = True
@@ -63,7 +77,7 @@ def run(
     location: str,
     settings: Settings,
     model: Mapping[str, Any],
-    layers: Sequence[str],
+    layers: tuple[str, ...],
     address: Address,
     *,
     log_level: str,
@@ -73,10 +87,11 @@ def run(
     os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"  # what users say stays here
     for sig in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again once all answers have ended
         signal.signal(sig, _leave)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     log_as_json(log_level)
     where = {"url": location} if location.startswith(("http://", "https://")) else {"path": location}
     with PreferenceStore(**where, layers=layers) as store:  # type: ignore[arg-type]
-        application = create_app(store, settings, model=model, layers=layers)
+        application = create_app(store, settings, model=model)
         services: Services = application.state.services
         store.check_layers()
         services.chat.load()  # what is wrong is said here, in one line
@@ -86,7 +101,14 @@ def run(
             print(f"Sign in as {user}, once: {link}", file=sys.stderr)
         if not services.sign_ins.had_admin():
             print(f"Sign in as the admin, once: {address.url}/signin?token={services.sign_ins.link()}", file=sys.stderr)
-        Server(application, address).run()
+        Server(application, address, links[0] if demo else None).run()
+
+
+def _has_screen() -> bool:
+    """Whether somebody sits there: a browser in a terminal would take the server's own."""
+    return sys.stderr.isatty() and (
+        sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    )
 
 
 def _leave(sig: int, frame: FrameType | None) -> None:

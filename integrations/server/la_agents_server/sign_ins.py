@@ -44,23 +44,37 @@ class SignIns:
 
     def redeem(self, text: str) -> str | None:
         """Begin a session by a link's secret, which is then used up; None if it is none, or too old."""
-        rows = self._database.rows("DELETE FROM links WHERE digest = ? RETURNING *", [digest(text)])
-        if not rows or rows[0]["expires_at"] < time.time():
+        rows = self._database.rows("SELECT * FROM links WHERE digest = ?", [digest(text)])
+        if not rows or not self._database.write("DELETE FROM links WHERE digest = ?", [digest(text)]):
+            return None  # or another request has just used it up
+        if rows[0]["expires_at"] < time.time():
             return None
-        return self._begin(rows[0]["kind"], rows[0]["user"], None)
+        return self._begin(rows[0]["kind"], rows[0]["user"])
 
     def begin(self, key: Key) -> str | None:
         """Begin a session by a personal or an admin key; an application has no page."""
-        return None if key.kind == "application" else self._begin(key.kind, key.user, key.id)
+        return None if key.kind == "application" else self._begin(key.kind, key.user, key)
 
     def begin_for(self, user: str) -> str:
         """Begin a session of a user whom a provider has vouched for."""
-        return self._begin("personal", user, None)
+        return self._begin("personal", user)
 
-    def _begin(self, kind: str, user: str | None, key_id: str | None) -> str:
+    def _begin(self, kind: str, user: str | None, key: Key | None = None) -> str:
+        """A session ends no later than the key that began it."""
         now, text = time.time(), new_secret()
         self._database.write("DELETE FROM sessions WHERE expires_at < ?", [now])
-        values = [f"session_{secrets.token_hex(8)}", digest(text), kind, user, key_id, now, now + self._session_seconds]
+        ends = now + self._session_seconds
+        if key is not None and key.expires_at is not None:
+            ends = min(ends, key.expires_at)
+        values = [
+            f"session_{secrets.token_hex(8)}",
+            digest(text),
+            kind,
+            user,
+            None if key is None else key.id,
+            now,
+            ends,
+        ]
         columns = "id, digest, kind, user, key_id, created_at, expires_at"
         self._database.write(f"INSERT INTO sessions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
         return text

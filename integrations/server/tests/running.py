@@ -51,7 +51,7 @@ def served(folder: Path, model: dict[str, Any], layers: tuple[str, ...] = (), **
     """Serve this model with a fresh store in this folder."""
     with PreferenceStore(path=folder / "prefs", layers=layers) as store:
         known = Settings(**{"database": folder / "server.sqlite", "jwt_secret": SECRET, **settings})
-        app = create_app(store, known, model=model, layers=layers)
+        app = create_app(store, known, model=model)
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
         server = uvicorn.Server(config)

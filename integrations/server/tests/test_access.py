@@ -103,6 +103,8 @@ def test_a_key_is_kept_as_its_digest_only(tmp_path: Path) -> None:
         {"kind": "admin", "days": -1},
         {"kind": "application", "requests_per_minute": 0},
         {"kind": "application", "name": "x" * 300},
+        {"kind": "application", "name": "\ud800"},
+        {"kind": "application", "prefix": "a\nb"},
     ],
 )
 def test_a_key_that_makes_no_sense_is_not_made(tmp_path: Path, wrong: dict[str, Any]) -> None:
@@ -162,6 +164,30 @@ def test_an_application_names_its_user_as_it_may(tiny_server: Served) -> None:
     assert (two.status_code, two.json()["error"]["code"]) == (403, "wrong_user")
     blank = asked(tiny_server, trusted, {"user": " "})
     assert (blank.status_code, blank.json()["error"]["code"]) == (400, "user_not_specified")
+
+
+def test_a_user_is_one_however_the_name_comes(tiny_server: Served) -> None:
+    user = "Jürgen 会"
+    known = tiny_server.services.store.add(user, "Answer in French.", scope="always")
+    trusted = tiny_server.application(names_users=True)
+    ways = [({"user": user}, {}), ({}, {"x-la-user": user.encode()}), ({}, {"x-la-user-token": token(user).encode()})]
+    for fields, headers in ways:
+        with tiny_server.http(trusted) as http:
+            sent = {name.encode(): value for name, value in headers.items()}
+            answer = http.post("/v1/chat/completions", json=CHAT | fields, headers=sent).json()
+        assert [each["id"] for each in answer["la_agents"]["alignment"]["principles"]] == [known.id]
+    with tiny_server.http(trusted) as http:
+        twice = http.post("/v1/chat/completions", json=CHAT, headers=[("x-la-user", "a"), ("x-la-user", "b")])
+        assert (twice.status_code, twice.json()["error"]["code"]) == (403, "wrong_user")
+        broken = http.post("/v1/chat/completions", json=CHAT, headers={b"x-la-user": b"b\xfcb"})
+        assert (broken.status_code, broken.json()["error"]["code"]) == (400, "user_not_specified")
+
+
+def test_a_personal_key_embeds_for_its_user_alone(tiny_server: Served) -> None:
+    asked = {"model": "all-MiniLM-L6-v2", "input": "Hello."}
+    with tiny_server.http(tiny_server.key("alice")) as http:
+        for user, status in ((None, 200), ("alice", 200), ("bob", 403)):
+            assert http.post("/v1/embeddings", json=asked | {"user": user}).status_code == status
 
 
 def test_an_application_keeps_to_its_prefix(tiny_server: Served) -> None:
@@ -269,6 +295,47 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -
         assert small.status_code == 400
         assert large.status_code == chunked.status_code == 413
         assert large.json()["error"]["code"] == "body_too_large"
+
+
+def test_a_session_ends_with_the_key_that_began_it(tiny_server: Served) -> None:
+    key, text = tiny_server.services.keys.add("personal", user="alice", days=1e-5)  # 0.9 s
+    assert key.expires_at is not None
+    with tiny_server.http() as http:
+        http.headers["sec-fetch-site"] = "same-origin"
+        assert http.post("/signin", data={"secret": text}).status_code == 303
+        while time.time() <= key.expires_at:
+            time.sleep(0.05)
+        assert http.get("/v1/models").status_code == 401
+
+
+def test_cookies_of_other_programs_on_this_host_do_not_hide_the_session(tiny_server: Served) -> None:
+    with tiny_server.http() as http:
+        http.headers["sec-fetch-site"] = "same-origin"
+        http.post("/signin", data={"secret": tiny_server.services.sign_ins.link("alice")})
+        session = http.cookies["la_agents_session"]
+        for other in ('seen={"a": [1, 2]}', "a b=c", "=x", "x", 'q="unclosed', "é=ü"):
+            cookie = f"{other}; la_agents_session={session}".encode()
+            http.cookies.clear()
+            assert http.get("/v1/models", headers={b"cookie": cookie}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "https://a]b", "", "//"])
+def test_an_origin_that_is_none_is_elsewhere(tiny_server: Served, origin: str) -> None:
+    with tiny_server.http() as http:
+        answer = http.post("/signin", data={"secret": "x"}, headers={"origin": origin})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross_site")
+
+
+def test_hosts_are_allowed_as_people_write_them(tmp_path: Path) -> None:
+    allowed = ("Prefs.Example.org", "fd00::5", "[::1]", "localhost")
+    with (
+        served(tmp_path, {"model": tiny_model("llama")}, allowed_hosts=allowed) as server,
+        server.http(server.key("a")) as http,
+    ):
+        for host in ("prefs.example.org", "PREFS.example.ORG:443", "[fd00::5]", "[FD00::5]:8000", "[::1]:1"):
+            assert http.get("/v1/models", headers={"host": host}).status_code == 200
+        for host in ("example.org", "fd00", "[fd00::6]", "", ":80", "prefs.example.org.evil", "127.0.0.1"):
+            assert http.get("/v1/models", headers={"host": host}).status_code == 421
 
 
 def test_hosts_and_request_ids(tiny_server: Served) -> None:

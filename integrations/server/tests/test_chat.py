@@ -13,9 +13,18 @@ import pytest
 from pydantic import BaseModel
 from running import Served, served
 
+from la_agents import PreferenceStore
+from la_agents.engine.engine import Engine
+from la_agents.engine.scheduler import Limits
+from la_agents.requests import Request, Sampling
 from tests.tiny import tiny_model
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me about the sea."}]
+WIRES: list[tuple[str, Any]] = [
+    ("chat/completions", {"model": "tiny-llama", "messages": MESSAGES}),
+    ("completions", {"model": "tiny-llama", "prompt": "The sea"}),
+    ("responses", {"model": "tiny-llama", "input": "The sea"}),
+]
 WEATHER: Any = {
     "type": "function",
     "function": {
@@ -184,7 +193,8 @@ def test_an_answer_follows_the_preferences_of_its_user(tiny_server: Served) -> N
         ({"n": 1000}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_completion_tokens": True}, "max_completion_tokens"),
-        ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
+        ({"seed": 0.5}, "seed"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"presence_penalty": 0.5}, "presence_penalty"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
@@ -267,6 +277,65 @@ def test_a_client_that_goes_frees_its_rows(tiny_server: Served, stream: bool) ->
         wait_until(lambda: engine.stats().num_running == 2)
     wait_until(lambda: engine.stats().num_rows == 0)
     assert engine.stats().num_cancelled == before + 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_full_queue_says_when_to_ask_again(tmp_path: Path, stream: bool) -> None:
+    engine = Engine(tiny_model("llama"), Limits(max_rows=1, max_waiting=1))
+    long = Request(reference=(1, 2), sampling=Sampling(max_tokens=1_500))
+    with served(tmp_path, {"engine": engine, "max_tokens": 4}) as server, server.http(server.key("a")) as http:
+        for wire, asked in WIRES:
+            for _ in range(20):  # of a slow client's tries, some come when the long answer has ended
+                running = engine.submit(long)
+                wait_until(lambda: engine.stats().num_running == 1)
+                waiting = engine.submit(long)
+                answer = http.post(f"/v1/{wire}", json=asked | {"stream": stream})
+                running.cancel()
+                waiting.cancel()
+                if answer.status_code != 200:
+                    break
+            assert answer.status_code == 503
+            assert answer.json()["error"]["code"] == "busy"
+            assert int(answer.headers["retry-after"]) >= 1
+            wait_until(lambda: engine.stats().num_rows == 0)
+            assert http.post(f"/v1/{wire}", json=asked | {"stream": stream}).status_code == 200
+
+
+@pytest.mark.parametrize("seed", [-1, -(2**63), 2**63 - 1])
+def test_any_seed_of_64_bits_repeats_its_answers(client: openai.OpenAI, seed: int) -> None:
+    asked: Any = {"model": "tiny-llama", "messages": MESSAGES, "seed": seed, "temperature": 1.0, "n": 2}
+    texts = [[choice.message.content for choice in client.chat.completions.create(**asked).choices] for _ in range(2)]
+    assert texts[0] == texts[1]
+    assert texts[0][0] != texts[0][1]
+
+
+@pytest.mark.parametrize(("wire", "asked"), WIRES)
+def test_an_answer_can_be_rated_as_soon_as_its_end_is_there(tiny_server: Served, wire: str, asked: Any) -> None:
+    user = f"rates {wire}"
+    known = tiny_server.services.store.add(user, "Talk like a pirate.", scope="always")
+    with (
+        tiny_server.http(tiny_server.key(user)) as http,
+        http.stream("POST", f"/v1/{wire}", json=asked | {"stream": True}) as answer,
+        tiny_server.http(tiny_server.key(user)) as other,
+    ):
+        line = next(line for line in answer.iter_lines() if '"alignment":{' in line)
+        body = json.loads(line.removeprefix("data: "))
+        rated = other.post("/v1/feedback", json={"answer": body.get("response", body)["id"], "score": 1.0}).json()
+    assert [each["id"] for each in rated["changed"]] == [known.id]
+    assert rated["changed"][0]["weight"] > known.weight
+
+
+def test_what_is_locked_cannot_be_left_out(tmp_path: Path) -> None:
+    with PreferenceStore(path=tmp_path / "prefs") as store:
+        locked = store.shared("house").add("Never swear.", scope="always", locked=True)
+        other = store.shared("house").add("Talk like a sailor.", scope="always")
+    with served(tmp_path, {"model": tiny_model("llama"), "max_tokens": 4}, layers=("house",)) as server:
+        own = server.services.store.add("a", "Answer in French.", scope="always")
+        options = {"without": [locked.id, other.id, own.id]}
+        with server.http(server.key("a")) as http:
+            asked = {"model": "tiny-llama", "messages": MESSAGES, "la_agents": options}
+            report = http.post("/v1/chat/completions", json=asked).json()["la_agents"]["alignment"]
+    assert [each["id"] for each in report["principles"]] == [locked.id]
 
 
 def test_an_error_after_the_first_token_is_an_event(tmp_path: Path) -> None:

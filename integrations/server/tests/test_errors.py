@@ -2,13 +2,27 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from running import served
+from starlette.requests import Request
+from starlette.responses import Response
 
 from la_agents import errors as library
-from la_agents_server.errors import as_api_error, error_response
+from la_agents_server.errors import ApiError, as_api_error, error_response
+from tests.tiny import tiny_model
 
 SECRET = "my secret"
+
+
+def no_page(request: Request, error: ApiError) -> Response:
+    raise AssertionError
+
 
 STATUSES = {
     "ConfigurationError": 400,
@@ -35,7 +49,8 @@ def test_every_error_of_the_library_has_its_status(name: str) -> None:
     error = as_api_error(getattr(library, name)("Expected this, got that \ud800; do so."))
     assert error.status == STATUSES[name]
     assert ("Retry-After" in error.headers) == (error.status == 503)
-    body = json.loads(error_response(error).body)["error"]
+    request = Request({"type": "http", "method": "GET", "path": "/x", "query_string": b"", "headers": []})
+    body = json.loads(error_response(request, error, no_page).body)["error"]
     assert set(body) == {"message", "type", "param", "code"}
     assert ("got that" in body["message"]) == (error.status != 500)
 
@@ -50,3 +65,20 @@ def test_what_nobody_foresaw_says_nothing_and_is_logged_without_its_words(caplog
     assert "secret" not in json.dumps(error.body)
     assert "RuntimeError at" in caplog.text
     assert "my secret" not in caplog.text
+
+
+def test_no_trace_of_a_request_goes_to_opentelemetry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spans: list[str] = []
+
+    class Exporter(SpanExporter):
+        def export(self, batch: Sequence[ReadableSpan]) -> SpanExportResult:
+            spans.extend(span.name for span in batch)
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(Exporter()))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    trace.get_tracer("test").start_span("the exporter works").end()
+    with served(tmp_path, {"model": tiny_model("llama")}) as server, server.http(server.key("a")) as http:
+        assert http.get("/v1/models").status_code == 200
+    assert spans == ["the exporter works"]

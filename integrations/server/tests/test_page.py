@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -67,10 +68,60 @@ def test_another_sites_page_can_change_nothing(
 ) -> None:
     del page.headers["sec-fetch-site"]
     for path in ("/memory", "/data/erase", "/signout", "/v1/preferences", "/signin"):
-        assert page.post(path, headers=headers).json()["error"]["code"] == "cross_site"
+        answer = page.post(path, headers=headers | {"accept": "application/json"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross_site")
     assert page.get("/v1/preferences").json()["data"] == []
     same = page.post("/memory", data={"text": "I like tea."}, headers={"origin": tiny_server.url})
     assert same.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "data", "status"),
+    [
+        ("GET", "/nowhere", None, 404),
+        ("GET", "/keys", None, 403),
+        ("POST", "/memory/x/edit", {"text": "x"}, 400),
+        ("POST", "/memory/x/explode", {}, 400),
+        ("POST", "/memory", {"text": "x", "scope": "never"}, 400),
+        ("PUT", "/memory", None, 405),
+        ("POST", "/data/import", {}, 400),
+    ],
+)
+def test_a_person_is_told_on_a_page_what_went_wrong(
+    tiny_server: Served, page: httpx.Client, method: str, path: str, data: Any, status: int
+) -> None:
+    for http, words in ((page, "Back to the start"), (browser(tiny_server, "greta", "de"), "Zurück zum Anfang")):
+        shown = http.request(method, path, data=data)
+        assert shown.status_code == status
+        assert shown.headers["content-type"].startswith("text/html")
+        assert words in shown.text
+        assert "{" not in shown.text
+        http.headers["accept"] = "application/json"
+        assert http.request(method, path, data=data).json()["error"]["message"]
+
+
+def test_whoever_is_not_signed_in_any_more_is_asked_to_sign_in(tiny_server: Served, page: httpx.Client) -> None:
+    page.cookies.clear()
+    for method, path in (("GET", "/"), ("POST", "/memory"), ("POST", "/data/erase"), ("GET", "/keys")):
+        assert page.request(method, path).url.path == "/signin"
+
+
+def test_a_mistake_is_explained_in_the_language_of_the_page(tiny_server: Served) -> None:
+    german = browser(tiny_server, "greta", "de")
+    shown = german.post("/memory", data={"text": " "}).text
+    assert "Das ging nicht." in shown
+    assert '<span lang="en">text: Expected' in shown
+    assert "Setze zuerst das Häkchen" in german.post("/data/erase").text
+
+
+def test_what_replaces_another_says_so_and_can_be_taken_back(page: httpx.Client) -> None:
+    old = page.post("/v1/preferences", json={"text": "I like coffee."}).json()["id"]
+    shown = page.post("/memory", data={"text": "I do not like coffee."}).text
+    assert "It replaces:" in shown
+    (undo,) = re.findall(r'action="(/memory/\w+/undo)"><button class="plain">Undo', shown)
+    assert "Taken back." in page.post(undo).text
+    assert page.get(f"/v1/preferences/{old}").json()["state"] == "active"
+    assert "It replaces:" not in page.post("/memory", data={"text": "I like tea."}).text
 
 
 def test_what_is_remembered_can_be_changed_forgotten_and_brought_back(page: httpx.Client) -> None:

@@ -72,7 +72,7 @@ def decided(older: StoredPreference, newer: StoredPreference, keep: Keep, at: Op
         pair = _digest(older.preference, newer.preference)
         return [kept_beside(older, pair, at), kept_beside(newer, pair, at)]
     kept, gone = (newer, older) if keep == "newer" else (older, newer)
-    return [superseded(gone, kept.preference.id, at, f"its user keeps the {keep} one", kept.preference.expires_at)]
+    return [superseded(gone, kept.preference, at, f"its user keeps the {keep} one")]
 
 
 def check_keep(keep: str) -> None:

@@ -1,13 +1,14 @@
 """What adding preferences does to those that their user has: pure, on judgements that were made before.
 
 A preference changes only what does not outrank it. What ranks lower and contradicts waits as a proposal that names
-what it would replace; see `Preference.outranks`.
+what it would replace; see `Preference.outranks`. A proposal waits no longer once its user says the same, or the
+opposite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from la_agents.errors import PreferenceNotFoundError
@@ -23,6 +24,25 @@ __all__ = ["Plan"]
 _NAMED = "named by what takes its place"
 
 _Related = tuple[StoredPreference, str]
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a record says again, in the same words or in others, and what it contradicts; each with why."""
+
+    said: list[_Related] = field(default_factory=list)
+    restated: list[_Related] = field(default_factory=list)
+    contradicted: list[_Related] = field(default_factory=list)
+
+    def note(self, record: StoredPreference, relation: str, why: str) -> None:
+        lists = {"same": self.said, "restated": self.restated, "contradicts": self.contradicted}
+        if relation in lists:
+            lists[relation].append((record, why))
+
+    @property
+    def again(self) -> _Related | None:
+        """Of what is said again, what ranks highest."""
+        return max([*self.said, *self.restated], key=lambda each: each[0].preference.rank, default=None)
 
 
 class Plan:
@@ -53,40 +73,41 @@ class Plan:
             PreferenceNotFoundError: it names what the user does not have, or what does not apply.
         """
         preference = record.preference
-        said, contradicted = self._related(record)
-        contradicted += self._named(preference, contradicted)
-        if said:
-            old, why, is_restated = said[0]
+        found, waiting = self._related(record)
+        contradicted = found.contradicted + self._named(preference, found.contradicted)
+        if found.again is not None:
+            old, why = found.again
             if old.preference.outranks(preference):
                 return old.preference.id
             revives = not self._is_replaced_by_stronger(old.preference, preference)
+            is_restated = found.again in found.restated
             again = refreshed(old, preference, operation, why, restated=is_restated, revives=revives)
             if again.preference.text == preference.text and again.vector is None:
                 again = replace(again, vector=record.vector)
-            self.put(again)
+            self._put(again)
             self._supersede(again.preference, contradicted, operation)
+            self._settle(again.preference, preference, waiting, operation)
             return again.preference.id
-        stronger = [(old, why) for old, why in contradicted if old.preference.outranks(preference)]
-        if stronger:
+        if any(old.preference.outranks(preference) for old, _ in contradicted):
             return self._propose(record, contradicted)
         locked = next(((old, why) for old, why in contradicted if _keeps_its_place(old.preference, preference)), None)
         if locked is not None:
             old, why = locked
-            until = _until(preference, old.preference, self._at)
-            self.put(superseded(record, old.preference.id, operation, f"{why}; against what is locked", until))
+            self._put(superseded(record, old.preference, operation, f"{why}; against what is locked"))
             return preference.id
-        self.put(record)
+        self._put(record)
         self._supersede(preference, contradicted, operation)
+        self._settle(preference, preference, waiting, operation)
         return preference.id
 
     def propose(self, record: StoredPreference) -> str:
         """Add a record that waits for approval, with the ids of what it would replace; or say under which id it is
         known, waits or was rejected already."""
-        said, contradicted = self._related(record)
-        if said and not said[0][2]:
-            return said[0][0].preference.id
+        found, _ = self._related(record)
+        if found.again is not None and found.again in found.said:
+            return found.again[0].preference.id
         self._named(record.preference, ())  # raises for what is not there
-        return self._propose(record, contradicted)
+        return self._propose(record, found.contradicted)
 
     def approve(self, record: StoredPreference, operation: Operation) -> str:
         """Let an approved proposal apply, and return the id under which it is known now.
@@ -94,63 +115,71 @@ class Plan:
         What it names it takes the place of, whatever its rank: its user was told, and agreed.
         """
         preference = record.preference
-        said, contradicted = self._related(record)
+        found, waiting = self._related(record)
         told = [(old, _NAMED) for id in preference.supersedes if (old := self._alive(id)) is not None]
-        if said:
-            old, why, is_restated = said[0]
+        if found.again is not None:
+            old, why = found.again
             if not old.preference.outranks(preference):
-                self.put(refreshed(old, preference, operation, why, restated=is_restated))
-            self.put(superseded(record, old.preference.id, operation, "says what is known"))
-            self._supersede(self._records[old.preference.id].preference, told, operation)
+                self._put(refreshed(old, preference, operation, why, restated=found.again in found.restated))
+            now = self._records[old.preference.id].preference
+            self._put(superseded(record, now, operation, "says what is known"))
+            self._supersede(now, told, operation)
+            self._settle(now, preference, waiting, operation)
             return old.preference.id
-        self.put(record)
-        self._supersede(preference, contradicted, operation)
+        self._put(record)
+        self._supersede(preference, found.contradicted, operation)
         self._supersede(preference, told, operation, is_agreed=True)
+        self._settle(preference, preference, waiting, operation)
         return preference.id
 
-    def put(self, record: StoredPreference) -> None:
-        """Note that a record has to be written."""
+    def _put(self, record: StoredPreference) -> None:
         id = record.preference.id
-        self._forget(id)
+        known = self._records.get(id)
+        if known is not None:
+            self._by_words.get(folded(known.preference.text), {}).pop(id, None)
         self._records[id] = self.written[id] = record
         if self._judgements:
             self._note(record)
 
+    def _note(self, record: StoredPreference) -> None:
+        preference = record.preference
+        if preference.is_comparable(self._at) or preference.state_at(self._at) == "pending":
+            self._by_words.setdefault(folded(preference.text), {})[preference.id] = None
+
+    def _related(self, record: StoredPreference) -> tuple[_Found, _Found]:
+        """What it has to do with what applies or is suspended, and with the proposals that wait or were rejected."""
+        alive, waiting = _Found(), _Found()
+        if self._judgements is None:
+            return alive, waiting
+        words, own = folded(record.preference.text), record.preference.id
+        wordings = {other: [self._records[id] for id in ids if id != own] for other, ids in self._by_words.items()}
+        same = wordings.pop(words, [])
+        others = [records for records in wordings.values() if records]
+        related = self._judgements.between(record, [records[0] for records in others]) if others else {}
+        judged = [(records, *related.get(records[0].preference.text, ("independent", ""))) for records in others]
+        for records, relation, why in [(same, "same", "the same words"), *judged]:
+            for each in records:
+                (waiting if each.preference.review else alive).note(each, relation, why)
+        return alive, waiting
+
     def _propose(self, record: StoredPreference, contradicted: Sequence[_Related]) -> str:
         words = folded(record.preference.text)
         for known in self._records.values():
-            if (
-                known.preference.state_at(self._at) in ("pending", "rejected")
-                and folded(known.preference.text) == words
-            ):
+            is_asked = known.preference.state_at(self._at) in ("pending", "rejected")
+            if is_asked and folded(known.preference.text) == words:
                 return known.preference.id
         named = dict.fromkeys([*record.preference.supersedes, *(old.preference.id for old, _ in contradicted)])
         values = {"review": "pending", "supersedes": tuple(named)[:MAX_LINKS]}
-        self.put(replace(record, preference=record.preference.model_copy(update=values)))
+        self._put(replace(record, preference=record.preference.model_copy(update=values)))
         return record.preference.id
 
-    def _related(self, record: StoredPreference) -> tuple[list[tuple[StoredPreference, str, bool]], list[_Related]]:
-        """What it says again, what ranks highest first, with why and whether in other words; and what it contradicts,
-        with why."""
-        if self._judgements is None:
-            return [], []
-        words = folded(record.preference.text)
-        said = [(self._records[id], "the same words", False) for id in self._by_words.get(words, ())]
-        contradicted: list[_Related] = []
-        others = {other: [*ids] for other, ids in self._by_words.items() if other != words and ids}
-        wordings = {other: self._records[ids[0]] for other, ids in others.items()}
-        related = self._judgements.between(record, [*wordings.values()]) if wordings else {}
-        for other, one in wordings.items():
-            relation, why = related.get(one.preference.text, ("independent", ""))
-            records = [self._records[id] for id in others[other]]
-            if relation == "contradicts":
-                contradicted += [(each, why) for each in records]
-            elif relation in ("same", "restated"):
-                said += [(each, why, relation == "restated") for each in records]
-        own = record.preference.id
-        said = [each for each in said if each[0].preference.id != own]
-        said.sort(key=lambda each: -each[0].preference.rank)
-        return said, [each for each in contradicted if each[0].preference.id != own]
+    def _settle(self, known: Preference, said: Preference, waiting: _Found, operation: Operation) -> None:
+        """Let the proposals wait no longer that say what applies now, or the opposite of what their user has said."""
+        pending = [(old, "its user has said it") for old, _ in (*waiting.said, *waiting.restated)]
+        if said.source in ("explicit", "approved"):
+            pending += [(old, "its user has said the opposite") for old, _ in waiting.contradicted]
+        pending = [(old, why) for old, why in pending if old.preference.state_at(self._at) == "pending"]
+        self._supersede(known, pending, operation, is_agreed=True)
 
     def _named(self, preference: Preference, contradicted: Sequence[_Related]) -> list[_Related]:
         """What a preference names as replaced, but for what is among the contradicted anyway."""
@@ -177,31 +206,13 @@ class Plan:
         for record, why in old:
             known = self._records[record.preference.id]
             keeps = known.preference.outranks(by) and not is_agreed
-            if known.preference.superseded_by == by.id or keeps or _keeps_its_place(known.preference, by):
-                continue
-            until = _until(known.preference, by, self._at)
-            self.put(superseded(known, by.id, operation, why, until))
+            if known.preference.superseded_by != by.id and not keeps and not _keeps_its_place(known.preference, by):
+                self._put(superseded(known, by, operation, why))
 
     def _is_replaced_by_stronger(self, old: Preference, again: Preference) -> bool:
         by = self._records.get(old.superseded_by or "")
         return by is not None and by.preference.outranks(again)
 
-    def _note(self, record: StoredPreference) -> None:
-        if record.preference.is_comparable(self._at):
-            self._by_words.setdefault(folded(record.preference.text), {})[record.preference.id] = None
-
-    def _forget(self, id: str) -> None:
-        known = self._records.get(id)
-        if known is not None:
-            self._by_words.get(folded(known.preference.text), {}).pop(id, None)
-
 
 def _keeps_its_place(old: Preference, new: Preference) -> bool:
     return old.locked and not new.locked
-
-
-def _until(old: Preference, by: Preference, at: datetime) -> datetime | None:
-    """When the old one applies again: not before whatever has its place already expires, too."""
-    if by.expires_at is None or old.superseded_until is None or not old.is_suspended(at):
-        return by.expires_at
-    return max(by.expires_at, old.superseded_until)

@@ -38,7 +38,7 @@ def merged_twins(
         for other in others:
             if not first.preference.outranks(other.preference):
                 first = refreshed(first, other.preference, operation, _WHY, restated=False)
-        written += [first, *(superseded(other, first.preference.id, operation, _WHY) for other in others)]
+        written += [first, *(superseded(other, first.preference, operation, _WHY) for other in others)]
     return written
 
 

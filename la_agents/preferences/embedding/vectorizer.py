@@ -43,6 +43,12 @@ class Vectorizer:
         knows = getattr(self._embeddings, "knows", None)
         return not callable(knows) or bool(knows(_valid(text)))
 
+    def are_about_the_same(self, one: str, other: str) -> bool | None:
+        """Whether two texts, maybe in two languages, are about one thing; None if the model cannot say."""
+        say = getattr(self._embeddings, "are_about_the_same", None)
+        can_say = callable(say) and self.serves(one) and self.serves(other)
+        return bool(say(_valid(one), _valid(other))) if callable(say) and can_say else None
+
     def _checked(self, vectors: Sequence[Sequence[float]], num_texts: int) -> Vector:
         try:
             array = np.asarray(vectors, dtype=np.float32)

@@ -180,7 +180,7 @@ class _Shard:
             slot is not None
             and row.id == record_id(user, slot)
             and self.settings.shard_of(user) == row.shard
-            and (ARCHIVE_FIELD in row.metadata) == record.preference.is_archived
+            and (ARCHIVE_FIELD in row.metadata) == record.is_archived
             and record.preference.id == preference_id_of(row.metadata)
         )
         if not is_at_home or key in self.seen or not _goes_on(row, slot, user):

@@ -17,13 +17,13 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 
 from la_agents.preferences.history import Change
-from la_agents.preferences.preference import Preference, Review, Scope, Source
+from la_agents.preferences.preference import MAX_LINKS, Preference, Review, Scope, Source
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.slots import ends_window
 
@@ -50,7 +50,7 @@ CLAIM_FIELD = "claimed_by"
 _JSON_FIELD = "preference"
 _HISTORY_FIELD = "history"
 _PIECE_CHARS = 900
-_OUTSIDE_JSON = {"user_id", "text"}
+_OUTSIDE_JSON = {"user_id", "text", "superseded_until"}
 
 _CLOSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "scope": (get_args(Scope), "relevant"),
@@ -90,8 +90,8 @@ def metadata_of(record: StoredPreference, slot: int) -> dict[str, Any]:
     assert record.vector is not None  # whoever writes has embedded
     changes = [change.model_dump(mode="json", exclude_defaults=True) for change in record.changes]
     return {
-        USER_FIELD: None if preference.is_archived else preference.user_id,
-        ARCHIVE_FIELD: preference.user_id if preference.is_archived else None,
+        USER_FIELD: None if record.is_archived else preference.user_id,
+        ARCHIVE_FIELD: preference.user_id if record.is_archived else None,
         CONTINUED_FIELD: preference.user_id if ends_window(slot) else None,
         CLAIM_FIELD: None,
         _JSON_FIELD: json.dumps(rest, ensure_ascii=False),
@@ -153,10 +153,29 @@ def from_record(
         if rest.get(field) is not None and rest[field] not in known:
             newer[field], rest[field] = rest[field], weaker
     values = {field: value for field, value in rest.items() if field in Preference.model_fields}
+    if values.pop("superseded_until", None) and "also_superseded_by" not in values:
+        values["also_superseded_by"] = _earlier_links(values, json.loads(metadata.get(_HISTORY_FIELD, "[]")))
     preference = Preference(**{**values, "user_id": user_of(metadata) or "", "text": text})
     noted = json.loads(metadata.get(_HISTORY_FIELD, "[]")) if history else []
     changes = tuple(Change(**change) for change in noted)
-    return StoredPreference(preference, vector_of(metadata) if vectors else None, changes, newer)
+    is_archived = ARCHIVE_FIELD in metadata if preference.superseded_by else preference.is_archived
+    return StoredPreference(preference, vector_of(metadata) if vectors else None, changes, newer, is_archived)
+
+
+def _earlier_links(values: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What had its place before the one that `superseded_by` names, and may last longer.
+
+    Older releases stored until when that is instead, in `superseded_until`.
+    """
+    links: dict[str, None] = {}
+    for change in reversed(changes):
+        if change.get("undone"):
+            continue
+        if change["kind"] == "superseded" and change.get("by") != values.get("superseded_by"):
+            links[change["by"]] = None
+        elif change["kind"] in ("refreshed", "merged") and "superseded_by" in change.get("before", {}):
+            break  # it applied again
+    return [*links][:MAX_LINKS]
 
 
 def _is_as_read(field: str, preference: Preference) -> bool:

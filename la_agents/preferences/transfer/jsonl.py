@@ -16,7 +16,16 @@ from pydantic import AwareDatetime, Field
 from la_agents.errors import InvalidPreferenceError
 from la_agents.preferences.history import Change, Operation
 from la_agents.preferences.lifecycle import MAX_CHANGES, added, bounded
-from la_agents.preferences.preference import MAX_LINKS, Preference, PreferenceDraft, Review, Source, utc_now, validated
+from la_agents.preferences.preference import (
+    MAX_LINKS,
+    Id,
+    Preference,
+    PreferenceDraft,
+    Review,
+    Source,
+    utc_now,
+    validated,
+)
 from la_agents.preferences.record import StoredPreference
 from la_agents.preferences.storage.pages import Progress
 from la_agents.preferences.storage.spill import Spill
@@ -25,6 +34,7 @@ from la_agents.preferences.transfer.foreign import ExportFormat, check_format, o
 __all__ = ["ExportFormat", "PathOrFile", "copy_lines", "read_lines", "rereadable", "write_lines"]
 
 _VERSION = 1
+_LEFT_OUT = {"user_id", "superseded_until"}
 
 _MAX_FIRST_CHARS = 10_000
 """How long the first entry of a history may be: it is never dropped."""
@@ -36,15 +46,16 @@ class ImportedLine(PreferenceDraft):
     """One line of an import: an exported preference, or as little as `{"text": "..."}`."""
 
     version: Literal[1] = 1
-    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    id: Id | None = None
     source: Source = "imported"
     created_at: AwareDatetime | None = None
     updated_at: AwareDatetime | None = None
     last_said_at: AwareDatetime | None = None
     num_said: int = Field(default=1, ge=1)
     superseded_at: AwareDatetime | None = None
-    superseded_by: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    superseded_until: AwareDatetime | None = None
+    superseded_by: Id | None = None
+    also_superseded_by: tuple[Id, ...] = Field(default=(), max_length=MAX_LINKS)
+    superseded_until: AwareDatetime | None = None  # in exports of older releases; derived
     forgotten_at: AwareDatetime | None = None
     review: Review | None = None
     kept_beside: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=(), max_length=MAX_LINKS)
@@ -52,7 +63,7 @@ class ImportedLine(PreferenceDraft):
 
     def record(self, user: str) -> StoredPreference:
         """The preference it describes. Without an id it gets one of its text, so importing is idempotent."""
-        values = self.model_dump(exclude={"version", "history"})
+        values = self.model_dump(exclude={"version", "history", "superseded_until"})
         values["id"] = self.id or hashlib.blake2b(self.text.encode(), digest_size=8).hexdigest()
         values["created_at"] = self.created_at or utc_now()
         values["updated_at"] = self.updated_at or values["created_at"]
@@ -67,7 +78,7 @@ def write_lines(file: IO[str], records: Iterable[StoredPreference]) -> int:
     """Write the preferences and return their number."""
     number = 0
     for record in records:
-        values = {"version": _VERSION, **record.preference.model_dump(mode="json", exclude={"user_id"})}
+        values = {"version": _VERSION, **record.preference.model_dump(mode="json", exclude=_LEFT_OUT)}
         values["history"] = [change.model_dump(mode="json", exclude_defaults=True) for change in record.changes]
         file.write(json.dumps(values, ensure_ascii=False) + "\n")
         number += 1

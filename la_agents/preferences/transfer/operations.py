@@ -58,14 +58,17 @@ def import_(
     with jsonl.rereadable(source) as path, Spill[int]() as slots:
         total = _check(ledger, owner, jsonl.read_lines(path, owner, source_format, on_bad, check))
         lines = jsonl.read_lines(path, owner, source_format, None if on_bad is None else _ignore, check)
-        done, places = 0, Places(slots)
+        done, places, moves = 0, Places(slots), False
         while batch := [*itertools.islice(lines, _BATCH)]:
             embedded = _embedded(ledger, owner, batch, places)
             with writer(owner):
-                ledger.write(owner, _changed(ledger, owner, embedded, places), places)
+                written = ledger.write(owner, _changed(ledger, owner, embedded, places), places)
+            moves |= any(each.preference.links or each.preference.expires_at for each in written)
             done += len(batch)
             if progress is not None:
                 progress(done, total)
+        if moves:  # what is superseded for a time lies among what applies
+            ledger.edit(owner, lambda known: [])
     return total
 
 
@@ -122,4 +125,4 @@ def _active_weight(record: StoredPreference) -> float:
 
 def _content(preference: Preference) -> dict[str, Any]:
     """All that an import can change; when it was changed is not part of it."""
-    return preference.model_dump(exclude={"updated_at", "created_at", "last_said_at"})
+    return preference.model_dump(exclude={"updated_at", "created_at", "last_said_at", "superseded_until"})

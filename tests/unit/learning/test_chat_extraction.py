@@ -254,3 +254,51 @@ def test_a_model_is_not_asked_about_nothing() -> None:
 
 def test_the_form_that_is_asked_for_is_plain_json_schema() -> None:
     assert StatedPreferences.model_json_schema()["properties"].keys() == {"preferences"}
+
+
+class Unasked(Structured):
+    """A chat model that must not be asked."""
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "What is the capital of Peru?",
+        "Summarize the text about the Roman empire.",
+        "How does one fix a leaking tap in the kitchen?",
+        "Wie spät ist es in Lima?",
+        "Quelle est la capitale du Pérou ?",
+    ],
+)
+def test_a_model_is_not_asked_where_nothing_can_be_said(said: str) -> None:
+    assert ChatModelExtractor(Unasked(messages=iter([]))).extract([AIMessage("Hello."), HumanMessage(said)]) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("", "Book a flight to Rome. I prefer window seats."),
+        ("", "Coffee after noon keeps me awake, what else is there?"),
+        ("", "No emojis."),
+        ("", "Stop using emojis!"),
+        ("", "Explain the theory of relativity in the style of a pirate, and from now on always so."),
+        ("Do you eat meat?", "The occasional steak."),
+        ("", "Ich trinke nie Kaffee."),
+        ("", "Hi there! How are you doing? Ich esse kein Fleisch."),
+        ("", "Keine Emojis."),
+        ("", "Je déteste le café."),
+        ("", "Prefiero el té."),  # in Spanish a verb says who speaks
+        ("", "Wolę herbatę."),  # Polish is not known
+        ("", "Nie lubię kawy, do picia wolę herbatę."),
+        ("", "ฉันชอบเสื้อ"),
+        ("", "我喜欢喝茶。"),
+        ("", "Tea over coffee."),  # too few words to tell the language by
+    ],
+)
+def test_a_model_is_asked_wherever_something_may_be_said(before: str, said: str) -> None:
+    messages: list[BaseMessage] = [AIMessage(before), HumanMessage(said)] if before else [HumanMessage(said)]
+    with pytest.raises(AssertionError):
+        ChatModelExtractor(Unasked(messages=iter([]))).extract(messages)

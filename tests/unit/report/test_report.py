@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from langchain_core.messages import AIMessage
 from la_agents import AlignmentReport, ChatLinearAlignment, LinearAlignmentLLM
 from la_agents.engine.detokenizer import Detokenizer
 from la_agents.errors import ConfigurationError
-from la_agents.report.page import LEVELS, level, spans
+from la_agents.report import TokenReport
+from la_agents.report.page import LEVELS, level, most_moved, percent, spans
 from la_agents.report.token_text import TokenTexts
-from la_agents.report.values import TokenReport
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 ATTACK = "Be kind.</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">&lt;"
@@ -189,19 +190,69 @@ def test_shades_deepen_with_what_moved_in_either_direction() -> None:
     assert level(-100.0) == len(LEVELS)
 
 
-def test_a_browser_runs_the_pages_script_and_no_other(page: str, tmp_path: Path) -> None:
+def most_moved_of(report: AlignmentReport) -> list[TokenReport]:
+    return [token for token in most_moved(report.explained_tokens(), 5) if level(token.moved)]
+
+
+def in_a_browser(url: str, folder: Path) -> str:
+    """The page after its script has run."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs Chromium to open the page; install the package chromium")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    return subprocess.run([chromium, *flags, url], capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_a_browser_runs_the_pages_script_and_no_other(page: str, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(page.replace(f"<title>{html.escape(ATTACK)}", "<title>untouched"), encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [chromium, *flags, f"{file.as_uri()}#t1"], capture_output=True, text=True, check=True, timeout=120
-    )
-    dom = Page(done.stdout)
+    dom = Page(in_a_browser(f"{file.as_uri()}#t1", tmp_path))
     assert dom.texts("title") == ["untouched"]
     assert len(dom.texts("script")) == 2
     (panel,) = dom.texts("aside")
-    assert "What was likely here" in panel
+    assert "What could have stood here" in panel
     assert ATTACK in panel
+
+
+def test_the_page_opens_on_the_word_that_was_moved_most(page: str, message: AIMessage, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(page, encoding="utf-8")
+    dom = Page(in_a_browser(file.as_uri(), tmp_path))
+    (chosen,) = [a["id"] for _, a, _ in dom.found if a.get("aria-selected") == "true"]
+    tokens = AlignmentReport.from_message(message).explained_tokens()
+    (furthest,) = most_moved(tokens, 1)
+    members = [members for _, members in spans(tokens)]
+    assert tokens.index(furthest) in members[int(str(chosen).removeprefix("t"))]
+    (panel,) = dom.texts("aside")
+    assert f"{percent(furthest.chosen.reference)} → {percent(furthest.chosen.aligned)}" in panel
+
+
+def test_the_page_shows_both_answers_and_what_they_are_from(message: AIMessage) -> None:
+    report = AlignmentReport.from_message(message)
+    date = datetime(2026, 3, 4, 5, 6)
+    text = report.to_html(question="What now?", unaligned="Nothing <b>new</b>.", model="tiny/llama", date=date)
+    parsed = Page(text)
+    headings = parsed.texts("h2")
+    assert headings[:2] == ["Preferences", "Question"]  # the preference comes first
+    assert {"With the preferences", "Without the preferences", "Changed most", "Settings"} <= set(headings)
+    assert "Nothing <b>new</b>." in parsed.texts("p")
+    facts = dict(zip(parsed.texts("dt"), parsed.texts("dd"), strict=True))
+    assert facts["Model"] == "tiny/llama"
+    assert facts["Date"] == "04 March 2026, 05:06"
+    assert facts["Method"] == "tapered, strength 2"
+    chances = [cell for cell in parsed.texts("td") if "→" in cell]
+    assert chances == [f"{percent(t.chosen.reference)} → {percent(t.chosen.aligned)}" for t in most_moved_of(report)]
+
+
+def test_an_answer_without_preferences_has_a_page_too() -> None:
+    parsed = Page(AlignmentReport.from_message(ask(principles=[])).to_html())
+    assert "None applied: the model as it is." in parsed.texts("p")
+    assert parsed.texts("h2") == ["Preferences", "Answer", "Settings"]
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [(0, "0%"), (1e-9, "<0.1%"), (0.032, "3.2%"), (0.24, "24%"), (0.996, "99.6%"), (0.99999, ">99.9%"), (1, "100%")],
+)
+def test_a_chance_that_is_not_quite_nothing_or_all_does_not_look_like_it(probability: float, shown: str) -> None:
+    assert percent(probability) == shown

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from la_agents import Preference
 from la_agents.errors import LaAgentsError
-from la_agents.preferences.preference import Scope
+from la_agents.preferences import Scope
 from la_agents_server import memory
 from la_agents_server.page.rendering import render
 from la_agents_server.page.words import WEIGHTS, moved_in_words, nearest_weight
@@ -41,7 +41,11 @@ async def add(
     scope: Annotated[Literal["always", "relevant"], Form()] = "relevant",
 ) -> Response:
     """Remember something."""
-    return await _act(request, "remembered", services_of(request).store.aadd(user_for(request), text, scope=scope))
+    try:
+        added = await services_of(request).store.aadd(user_for(request), text, scope=scope)
+    except LaAgentsError as error:
+        return await _page(request, error=str(error))
+    return _redirected("remembered", added.id)
 
 
 @router.post("/memory/{id}/edit")
@@ -134,6 +138,11 @@ async def _act(request: Request, done: str, work: Awaitable[Any], id: str = "") 
         await work
     except LaAgentsError as error:
         return await _page(request, error=str(error))
+    return _redirected(done, id)
+
+
+def _redirected(done: str, id: str = "") -> Response:
+    """The page anew, saying what was done; with an id, it can be undone there."""
     return RedirectResponse("/?" + urlencode({"done": done} | ({"id": id} if id else {})), 303)
 
 
@@ -156,6 +165,7 @@ async def _page(
         groups=groups,
         conflicts=conflicts,
         texts={preference.id: preference.text for preference in everything},
+        replaced=[p.text for p in groups["past"] if done == "remembered" and p.superseded_by == id],
         uses={key: (use, datetime.fromtimestamp(use.last_at, UTC)) for key, use in uses.items()},
         moved_in_words=moved_in_words,
         nearest_weight=nearest_weight,

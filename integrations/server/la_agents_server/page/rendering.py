@@ -12,12 +12,14 @@ from babel.core import negotiate_locale
 from babel.dates import format_date, format_timedelta
 from babel.messages.pofile import read_po
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from la_agents_server.errors import ApiError
 from la_agents_server.services import services_of
 
-__all__ = ["STATIC", "render", "translation"]
+__all__ = ["STATIC", "problem_page", "render", "translation"]
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
@@ -62,6 +64,12 @@ def render(request: Request, name: str, status: int = 200, **values: Any) -> Res
         recent = since.total_seconds() < 60
         return translate("just now") if recent else format_timedelta(-since, add_direction=True, locale=language)
 
+    def problem(text: str) -> Markup:
+        """What the library says of a mistake, which is in English, after words of the reader's own language."""
+        if text in texts or language == "en":
+            return escape(texts.get(text, text))
+        return Markup('{} <span lang="en">{}</span>').format(translate("That did not work."), text)
+
     def day(time: datetime | date) -> str:
         return format_date(time, format="long", locale=language)
 
@@ -72,6 +80,7 @@ def render(request: Request, name: str, status: int = 200, **values: Any) -> Res
             _=translate,
             ago=ago,
             day=day,
+            problem=problem,
             language=language,
             other_language="de" if language == "en" else "en",
             path=request.url.path,
@@ -83,6 +92,23 @@ def render(request: Request, name: str, status: int = 200, **values: Any) -> Res
     response = HTMLResponse(page, status)
     if request.query_params.get("lang") == language:
         response.set_cookie(_LANGUAGE_COOKIE, language, max_age=365 * 86_400, httponly=True, samesite="strict")
+    return response
+
+
+_PROBLEMS = {
+    403: "This is not yours to do.",
+    404: "There is no such page.",
+    413: "That is too large for this server.",
+    429: "That was a lot at once. Wait a moment, then try again.",
+    503: "The server is busy. Try again in a moment.",
+}
+
+
+def problem_page(request: Request, error: ApiError) -> Response:
+    """What a person is shown instead of an error's JSON."""
+    text = _PROBLEMS.get(error.status, "That did not work.")
+    response = render(request, "problem.html", error.status, text=text)
+    response.headers.update(error.headers)
     return response
 
 

@@ -77,7 +77,7 @@ async def metrics(request: Request) -> Response:
 
 def _layer(request: Request, name: str) -> Any:
     services = services_of(request)
-    if name not in services.layers:
+    if name not in services.store.layers:
         raise ApiError(
             404, "Expected the name of a layer of this server, got another.", code="not_found", param="layer"
         )

@@ -12,14 +12,12 @@ from starlette.responses import Response
 from la_agents_server.answering import Question, remember, streamed, whole
 from la_agents_server.event_stream import DONE, event, while_connected
 from la_agents_server.json_response import Json
-from la_agents_server.services import Services, principal_of, services_of, user_for
+from la_agents_server.routers.asking import conversation, user_of_question
+from la_agents_server.services import Services, services_of
 from la_agents_server.streaming import stream_response
-from la_agents_server.wire.bounds import checked_format, checked_tools
 from la_agents_server.wire.chat import NEUTRAL, ChatRequest, Chunks, chat_answer
 from la_agents_server.wire.logprobs import reported
 from la_agents_server.wire.messages import as_messages
-from la_agents_server.wire.neutral import refuse_what_we_lack
-from la_agents_server.wire.options import Options
 
 __all__ = ["router"]
 
@@ -34,8 +32,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
     num_top = (body.top_logprobs or 0) if body.logprobs else None
     explain = question.options.explain
     if body.stream:
-        with_usage = body.stream_options is not None and body.stream_options.include_usage
-        chunks = Chunks(head, num_top, with_usage=with_usage)
+        chunks = Chunks(head, num_top, with_usage=body.with_usage)
         return await stream_response(request, _events(services, question, chunks, explain=explain))
     messages = await while_connected(request.receive, lambda: whole(services, question))
     reports = [reported(message.response_metadata, explain=explain) for message in messages]
@@ -47,32 +44,24 @@ async def _events(services: Services, question: Question, chunks: Chunks, *, exp
     async with aclosing(streamed(services, question)) as pieces:
         async for index, piece in pieces:
             report = reported(piece.response_metadata, explain=explain) if piece.response_metadata else None
+            if report is not None and index == 0:  # before the client has it, and may rate it
+                await remember(services, question, f"chatcmpl-{question.id}", report)
             for chunk in chunks.of(index, piece, report):
                 yield event(chunk)
-            if report is not None and index == 0:
-                await remember(services, question, f"chatcmpl-{question.id}", report)
     for chunk in chunks.end():
         yield event(chunk)
     yield DONE
 
 
 def _question(request: Request, body: ChatRequest) -> Question:
-    settings = services_of(request).settings
-    refuse_what_we_lack(body.model_extra or {}, NEUTRAL)
-    user = user_for(request, user=body.user, safety_identifier=body.safety_identifier)
-    services_of(request).check_model(body.model)
-    options = body.la_agents or Options()
-    arguments: dict[str, Any] = {
-        "max_tokens": body.max_completion_tokens or body.max_tokens,
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "seed": body.seed,
-        "stop": body.stop,
-        "tools": checked_tools(body.tools, settings) or None,
-        "tool_choice": body.tool_choice,
-        "parallel_tool_calls": body.parallel_tool_calls,
-        "response_format": checked_format(body.response_format, settings, "response_format"),
-        "explain": True if options.explain or body.logprobs else None,
-    }
-    learns = principal_of(request).learns
-    return Question(as_messages(body.messages), user, options, arguments, body.n or 1, learns)
+    user = user_of_question(request, body, NEUTRAL)
+    return conversation(
+        request,
+        body,
+        user,
+        as_messages(body.messages),
+        ("response_format", body.response_format),
+        num_choices=body.n or 1,
+        max_tokens=body.max_completion_tokens or body.max_tokens,
+        explain=True if body.logprobs else None,
+    )

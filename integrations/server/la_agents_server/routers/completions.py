@@ -14,11 +14,11 @@ from la_agents_server.answering import Question, complete, remember, streamed_co
 from la_agents_server.errors import ApiError
 from la_agents_server.event_stream import DONE, event, while_connected
 from la_agents_server.json_response import Json
-from la_agents_server.services import Services, services_of, user_for
+from la_agents_server.routers.asking import user_of_question
+from la_agents_server.services import Services, services_of
 from la_agents_server.streaming import stream_response
 from la_agents_server.wire.completion import NEUTRAL, CompletionChunks, CompletionRequest, completion_answer
 from la_agents_server.wire.logprobs import reported
-from la_agents_server.wire.neutral import refuse_what_we_lack
 from la_agents_server.wire.options import Options
 
 __all__ = ["router"]
@@ -33,8 +33,7 @@ async def completions(request: Request, body: CompletionRequest) -> Response:
     head: dict[str, Any] = {"id": f"cmpl-{questions[0].id}", "created": questions[0].created, "model": body.model}
     shape: dict[str, Any] = {"num_choices": questions[0].num_choices, "explain": questions[0].options.explain}
     if body.stream:
-        with_usage = body.stream_options is not None and body.stream_options.include_usage
-        chunks = CompletionChunks(head, body.logprobs, with_usage=with_usage, **shape)
+        chunks = CompletionChunks(head, body.logprobs, with_usage=body.with_usage, **shape)
         return await stream_response(request, _events(services, questions, chunks, head["id"]))
     generations = await while_connected(request.receive, lambda: complete(services, questions))
     await remember(services, questions[0], head["id"], reported(generations[0].generation_info or {}, explain=False))
@@ -46,31 +45,21 @@ async def _events(
 ) -> AsyncGenerator[bytes]:
     async with aclosing(streamed_completions(services, questions)) as pieces:
         async for index, piece in pieces:
-            yield event(chunks.of(index, piece))
             if isinstance(piece, Generation) and index == 0:
                 await remember(services, questions[0], id, reported(piece.generation_info or {}, explain=False))
+            yield event(chunks.of(index, piece))
     for chunk in chunks.end():
         yield event(chunk)
     yield DONE
 
 
 def _questions(request: Request, body: CompletionRequest) -> list[Question]:
-    refuse_what_we_lack(body.model_extra or {}, NEUTRAL)
-    user = user_for(request, user=body.user, safety_identifier=body.safety_identifier)
-    services_of(request).check_model(body.model)
+    user, options = user_of_question(request, body, NEUTRAL), body.la_agents or Options()
     num_choices = body.n or 1
     if body.best_of not in (None, num_choices):
         raise ApiError(400, "Expected best_of to be n, got another number.", param="best_of", code="unsupported_value")
-    prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
-    options = body.la_agents or Options()
     if options.align_structured is not None:
         raise ApiError(400, "Expected align_structured in a chat only.", param="la_agents.align_structured")
-    arguments = {
-        "max_tokens": body.max_tokens,
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "seed": body.seed,
-        "stop": [body.stop] if isinstance(body.stop, str) else body.stop,
-        "explain": True if options.explain or body.logprobs is not None else None,
-    }
+    arguments = {**body.arguments(), "explain": None if body.logprobs is None else True}
+    prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     return [Question(prompt, user, options, arguments, num_choices) for prompt in prompts]

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from la_agents.preferences.embedding.bundled import BundledEmbeddings
+from la_agents.preferences import BundledEmbeddings
 from la_agents_server.errors import ApiError
 from la_agents_server.services import services_of
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from la_agents.preferences.preference import Scope
+from la_agents.preferences import Scope
 from la_agents_server import memory
 from la_agents_server.errors import ApiError
 from la_agents_server.memory import StateFilter, timed

@@ -12,12 +12,10 @@ from starlette.responses import Response
 from la_agents_server.answering import Question, remember, streamed
 from la_agents_server.event_stream import event, while_connected
 from la_agents_server.json_response import Json
-from la_agents_server.services import Services, principal_of, services_of, user_for
+from la_agents_server.routers.asking import conversation, user_of_question
+from la_agents_server.services import Services, services_of
 from la_agents_server.streaming import stream_response
-from la_agents_server.wire.bounds import checked_format, checked_tools
 from la_agents_server.wire.logprobs import reported
-from la_agents_server.wire.neutral import refuse_what_we_lack
-from la_agents_server.wire.options import Options
 from la_agents_server.wire.response import NEUTRAL, Output, ResponseRequest, as_format, as_turns
 
 __all__ = ["router"]
@@ -65,18 +63,6 @@ async def _events(services: Services, question: Question, output: Output) -> Asy
 
 
 def _question(request: Request, body: ResponseRequest) -> Question:
-    settings = services_of(request).settings
-    refuse_what_we_lack(body.model_extra or {}, NEUTRAL)
-    user = user_for(request, user=body.user, safety_identifier=body.safety_identifier)
-    services_of(request).check_model(body.model)
-    options = body.la_agents or Options()
-    arguments: dict[str, Any] = {
-        "max_tokens": body.max_output_tokens,
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "tools": checked_tools(body.tools, settings) or None,
-        "tool_choice": body.tool_choice,
-        "parallel_tool_calls": body.parallel_tool_calls,
-        "response_format": checked_format(as_format(body), settings, "text.format"),
-    }
-    return Question(as_turns(body), user, options, arguments, learns=principal_of(request).learns)
+    user = user_of_question(request, body, NEUTRAL)
+    format_ = ("text.format", as_format(body))
+    return conversation(request, body, user, as_turns(body), format_, max_tokens=body.max_output_tokens)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from la_agents_server.wire.logprobs import chat_logprobs
 from la_agents_server.wire.messages import Message
-from la_agents_server.wire.options import Options
+from la_agents_server.wire.options import Conversation, Sampled
 
 __all__ = ["NEUTRAL", "ChatRequest", "Chunks", "chat_answer", "usage_of"]
 
@@ -33,45 +33,20 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 """Fields that are taken only where they ask for nothing."""
 
 
-class StreamOptions(BaseModel):
-    """Of a streamed answer."""
-
-    model_config = ConfigDict(strict=True)
-
-    include_usage: bool = False
-
-
-class ChatRequest(BaseModel):
-    """The body of `POST /v1/chat/completions`; unknown fields are ignored."""
+class ChatRequest(Conversation, Sampled):
+    """The body of `POST /v1/chat/completions`."""
 
     model_config = ConfigDict(
-        strict=True,
-        extra="allow",
         json_schema_extra={
             "examples": [{"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": "Good morning!"}]}]
         },
     )
 
-    model: str
     messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
     max_completion_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    tools: list[dict[str, JsonValue]] | None = None
-    tool_choice: str | dict[str, JsonValue] | None = None
-    parallel_tool_calls: bool | None = None
     response_format: dict[str, JsonValue] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    la_agents: Options | None = None
 
 
 def usage_of(message: AIMessage) -> dict[str, int]:

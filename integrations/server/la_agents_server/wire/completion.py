@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from langchain_core.outputs import Generation
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from la_agents_server.wire.chat import StreamOptions
 from la_agents_server.wire.logprobs import completion_logprobs, reported
-from la_agents_server.wire.options import Options
+from la_agents_server.wire.options import Sampled
 
 __all__ = ["NEUTRAL", "CompletionChunks", "CompletionRequest", "completion_answer"]
 
@@ -24,30 +23,16 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 """Fields that are taken only where they ask for nothing."""
 
 
-class CompletionRequest(BaseModel):
-    """The body of `POST /v1/completions`; unknown fields are ignored."""
+class CompletionRequest(Sampled):
+    """The body of `POST /v1/completions`."""
 
     model_config = ConfigDict(
-        strict=True,
-        extra="allow",
-        json_schema_extra={"examples": [{"model": "smollm2-135m-instruct", "prompt": "Good morning!"}]},
+        json_schema_extra={"examples": [{"model": "smollm2-135m-instruct", "prompt": "Good morning!"}]}
     )
 
-    model: str
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=64)]
-    max_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
     best_of: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    la_agents: Options | None = None
 
 
 def _usage(generations: Sequence[Generation], num_choices: int) -> dict[str, int]:

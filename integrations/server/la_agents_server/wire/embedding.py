@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["EmbeddingRequest", "embedding_answer"]
+__all__ = ["NUM_DIMENSIONS", "EmbeddingRequest", "embedding_answer"]
+
+NUM_DIMENSIONS = 384
+"""Of the bundled model's vectors."""
 
 Text = Annotated[str, Field(min_length=1)]
 

@@ -19,6 +19,8 @@ def refuse_what_we_lack(given: Mapping[str, Any], neutral: Mapping[str, tuple[An
     """
     for name, allowed in neutral.items():
         value = given.get(name)
+        if isinstance(value, Mapping):
+            value = {key: own for key, own in value.items() if own is not None}
         if value is None or any(isinstance(value, bool) == isinstance(one, bool) and value == one for one in allowed):
             continue  # 0.0 is 0, and False is not
         shown = " or ".join([repr(one) for one in allowed] + ["null"])

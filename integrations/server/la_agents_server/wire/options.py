@@ -1,4 +1,4 @@
-"""Options: the object `la_agents` of a request, strictly checked."""
+"""What requests of all of OpenAI's wires have in common; our own object `la_agents` is checked strictly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-__all__ = ["Options"]
+__all__ = ["Asked", "Conversation", "Options", "Sampled"]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -43,3 +43,57 @@ class Options(BaseModel):
     def arguments(self) -> dict[str, Any]:
         """As arguments of a call."""
         return self.model_dump(exclude={"memory", "without"}, exclude_none=True)
+
+
+class Asked(BaseModel):
+    """Fields of every question; unknown ones are ignored, unless they ask for what is not there."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    model: str
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    stream: bool | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    la_agents: Options | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """How tokens are chosen, as arguments of a call."""
+        return {"temperature": self.temperature, "top_p": self.top_p}
+
+
+class Conversation(Asked):
+    """Fields of chats and responses."""
+
+    tools: list[dict[str, JsonValue]] | None = None
+    tool_choice: str | dict[str, JsonValue] | None = None
+    parallel_tool_calls: bool | None = None
+
+
+class StreamOptions(BaseModel):
+    """Of a streamed answer."""
+
+    model_config = ConfigDict(strict=True)
+
+    include_usage: bool = False
+
+
+class Sampled(Asked):
+    """Fields of chat and text completions."""
+
+    max_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stream_options: StreamOptions | None = None
+
+    @property
+    def with_usage(self) -> bool:
+        """Whether a last chunk of the stream says how many tokens there were."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def arguments(self) -> dict[str, Any]:
+        """How tokens are chosen and when the answer ends, as arguments of a call."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop
+        return {**super().arguments(), "max_tokens": self.max_tokens, "seed": self.seed, "stop": stop}

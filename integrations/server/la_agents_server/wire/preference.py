@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from la_agents.preferences.preference import MAX_TEXT_CHARS, Scope
+from la_agents.preferences import MAX_TEXT_CHARS, Scope
 
 __all__ = [
     "Decision",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from la_agents_server.wire.chat import usage_of
 from la_agents_server.wire.messages import RefusalPart, TextPart, as_arguments, as_text
-from la_agents_server.wire.options import Options
+from la_agents_server.wire.options import Conversation
 
 __all__ = ["NEUTRAL", "Output", "ResponseRequest", "as_format", "as_turns"]
 
@@ -21,6 +21,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "max_tool_calls": (),
     "previous_response_id": (),
     "prompt": (),
+    "reasoning": ({}, {"effort": "none"}),
     "service_tier": ("auto", "default"),
     "top_logprobs": (0,),
     "truncation": ("disabled", "auto"),
@@ -68,30 +69,18 @@ class _Text(_Wire):
     verbosity: Literal["medium"] | None = None
 
 
-class ResponseRequest(BaseModel):
-    """The body of `POST /v1/responses`; unknown fields are ignored."""
+class ResponseRequest(Conversation):
+    """The body of `POST /v1/responses`."""
 
     model_config = ConfigDict(
-        strict=True,
-        extra="allow",
-        json_schema_extra={"examples": [{"model": "smollm2-135m-instruct", "input": "Good morning!"}]},
+        json_schema_extra={"examples": [{"model": "smollm2-135m-instruct", "input": "Good morning!"}]}
     )
 
-    model: str
     input: str | Annotated[list[_Turn | _Call | _Result | _Reasoning], Field(min_length=1, max_length=10_000)]
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    stream: bool | None = None
     text: _Text | None = None
-    tools: list[dict[str, JsonValue]] | None = None
-    tool_choice: str | dict[str, JsonValue] | None = None
-    parallel_tool_calls: bool | None = None
     metadata: dict[str, str] | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    la_agents: Options | None = None
 
 
 def as_turns(request: ResponseRequest) -> list[BaseMessage]:
