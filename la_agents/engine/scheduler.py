@@ -6,7 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from la_agents.engine.sequence import Sequence, Status
-from la_agents.errors import ConfigurationError, EngineBusyError, RequestTooLargeError
+from la_agents.errors import EngineBusyError, RequestTooLargeError
+from la_agents.requests.checks import check_integer
 
 __all__ = ["Limits", "Scheduler"]
 
@@ -32,10 +33,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("max_rows", "max_cached_tokens", "max_waiting", "prefill_budget", "max_positions"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                msg = f"Expected {name} to be an integer of at least 1, got {value!r}."
-                raise ConfigurationError(msg)
+            check_integer(name, getattr(self, name), low=1)
 
 
 _MAX_LANES = 4
