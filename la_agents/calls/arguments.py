@@ -91,7 +91,7 @@ def refuse_unknown(unknown: set[str], what: str, known: Collection[str]) -> None
 
 @contextmanager
 def refusals(values: Mapping[str, Any], name: str | None = None) -> Iterator[None]:
-    """Say what pydantic refuses as this library does, and without the value where it may be somebody's text."""
+    """Turn pydantic's errors into this library's, without the value where that may be a user's text."""
     try:
         yield
         return
