@@ -161,8 +161,9 @@ class Personalized(_EngineOwner):
     max_tokens: Whole = 256
     stop: Annotated[Sequence[str] | None, BeforeValidator(as_stop)] = None
     stop_repetition: Flag = True
-    """Whether an answer of free text ends, with `finish_reason` "repetition", where it only repeats itself: a run of up
-    to 64 tokens, 20 times in a row and over 120 tokens; twice as long if it holds no letter."""
+    """Whether an answer of free text ends, with `finish_reason` "repetition", where it only repeats itself: the same
+    run of tokens 20 times in a row and over 120 tokens, or 5 times and over 300 tokens; twice that if not words.
+    """
     timeout: Number | None = None
     """Seconds until `DeadlineExceededError`."""
     explain: Flag = False
@@ -199,7 +200,7 @@ class Personalized(_EngineOwner):
         unused = set() if given is None else _OF_THE_MODEL
         yield from ((name, value) for name, value in super().__repr_args__() if name not in unused)
         if given is not None:
-            yield "engine", given.name
+            yield "model", given.name
 
     def __copy__(self) -> Any:
         copied = super().__copy__()

@@ -61,11 +61,10 @@ def test_answers_are_those_of_the_model(face: type[Face], queued: QueueEngine) -
 def test_what_is_shown_names_the_engine_that_answers(face: type[Face], queued: QueueEngine) -> None:
     shown = [repr(face(engine=queued)), repr(face(engine=queued).model_copy(update={"max_tokens": 3}))]
     for text in shown:
-        assert "engine='queued tiny-qwen2'" in text
+        assert "model='queued tiny-qwen2'" in text
         assert DEFAULT_MODEL not in text
         assert "device=" not in text
     assert f"model='{DEFAULT_MODEL}'" in repr(face())
-    assert "engine=" not in repr(face())
 
 
 def test_reports_tools_and_schemas_work(queued: QueueEngine) -> None:
