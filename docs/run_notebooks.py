@@ -43,7 +43,9 @@ def as_markdown(notebook: dict[str, Any]) -> str:
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         parts.append(source if cell["cell_type"] == "markdown" else f"```py\n{source}\n```")
-        parts += [f"```text\n{''.join(output['text']).rstrip()}\n```" for output in cell.get("outputs", ())]
+        parts += [
+            f"``` {{ .text .output }}\n{''.join(output['text']).rstrip()}\n```" for output in cell.get("outputs", ())
+        ]
     return "\n\n".join(parts)
 
 

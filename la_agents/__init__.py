@@ -30,6 +30,8 @@ __all__ = [
     "preferences_prompt",
 ]
 
+__version__ = "0.1.0"
+
 __getattr__, __dir__ = names_of(
     __name__,
     {

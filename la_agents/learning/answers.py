@@ -60,53 +60,21 @@ class AnswerLog(BaseCallbackHandler):
         msg = 'Expected a run that reported here, got an unknown one; pass config={"callbacks": [recorder.callback]}.'
         raise ConfigurationError(msg)
 
-    def on_chain_start(
-        self,
-        serialized: dict[str, Any],
-        inputs: dict[str, Any],
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def _began(self, *started: Any, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
         """Note which run it belongs to."""
-        self._began(run_id, parent_run_id)
+        if parent_run_id is not None:
+            with self._lock:
+                self._parents[str(run_id)] = str(parent_run_id)
+                while len(self._parents) > _MAX_OPEN:
+                    self._parents.popitem(last=False)
 
-    def on_tool_start(
-        self,
-        serialized: dict[str, Any],
-        input_str: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Note which run it belongs to: a tool may be an agent."""
-        self._began(run_id, parent_run_id)
+    def _ended(self, *ended: Any, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        """Forget where a run belonged that has finished, or failed."""
+        with self._lock:
+            self._parents.pop(str(run_id), None)
 
-    def on_chat_model_start(
-        self,
-        serialized: dict[str, Any],
-        messages: list[list[BaseMessage]],
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Note which run it belongs to."""
-        self._began(run_id, parent_run_id)
-
-    def on_llm_start(
-        self,
-        serialized: dict[str, Any],
-        prompts: list[str],
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Note which run it belongs to."""
-        self._began(run_id, parent_run_id)
+    on_chain_start = on_tool_start = on_chat_model_start = on_llm_start = _began  # a tool may be an agent
+    on_chain_end = on_chain_error = on_tool_end = on_tool_error = on_llm_error = _ended
 
     def on_llm_end(
         self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
@@ -123,43 +91,6 @@ class AnswerLog(BaseCallbackHandler):
             while key is not None:
                 self._used[key] = self._used.pop(key, frozenset()) | used
                 key = self._parents.get(key)
-            self._parents.pop(str(run_id), None)
             while len(self._used) > self._max_answers:
                 self._used.popitem(last=False)
-
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
-        """Forget where a finished run belonged."""
-        self._ended(run_id)
-
-    def on_chain_error(
-        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
-    ) -> None:
-        """Forget where a failed run belonged."""
-        self._ended(run_id)
-
-    def on_tool_end(self, output: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
-        """Forget where a finished run belonged."""
-        self._ended(run_id)
-
-    def on_tool_error(
-        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
-    ) -> None:
-        """Forget where a failed run belonged."""
-        self._ended(run_id)
-
-    def on_llm_error(
-        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
-    ) -> None:
-        """Forget where a failed run belonged."""
-        self._ended(run_id)
-
-    def _began(self, run_id: UUID, parent_run_id: UUID | None) -> None:
-        if parent_run_id is not None:
-            with self._lock:
-                self._parents[str(run_id)] = str(parent_run_id)
-                while len(self._parents) > _MAX_OPEN:
-                    self._parents.popitem(last=False)
-
-    def _ended(self, run_id: UUID) -> None:
-        with self._lock:
-            self._parents.pop(str(run_id), None)
+        self._ended(run_id=run_id)

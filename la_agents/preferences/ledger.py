@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import get_args
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences.consolidation.judging import Judgements
@@ -17,14 +18,14 @@ from la_agents.preferences.embedding.vectorizer import Vectorizer
 from la_agents.preferences.lifecycle import settled, version_at, versions
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.owners import Layer
-from la_agents.preferences.preference import Preference, utc_now
+from la_agents.preferences.preference import Scope, utc_now
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.shards import Shards
 from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.storage.user_records import UserRecords
 from la_agents.preferences.storage.writers import writer
 
-__all__ = ["Edit", "Ledger"]
+__all__ = ["Edit", "Ledger", "current", "existing"]
 
 Edit = Callable[[Sequence[StoredPreference]], Sequence[StoredPreference]]
 """What to write, of all that an owner has. Called more than once, so it changes nothing itself."""
@@ -122,24 +123,20 @@ class Ledger:
 
     def existing(self, owner: str, id: str) -> StoredPreference:
         """The record of this id in whatever state, or PreferenceNotFoundError."""
-        if isinstance(id, str) and (found := self.records.find(owner, id)):
-            by = [self.records.find(owner, each) for each in found.preference.links]
-            return settled([found, *(each for each in by if each)])[0]
-        msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
-        raise PreferenceNotFoundError(msg)
+        found = existing(filter(None, [self.records.find(owner, id) if isinstance(id, str) else None]), id)
+        by = [self.records.find(owner, each) for each in found.preference.links]
+        return settled([found, *filter(None, by)])[0]
 
     def current(self, owner: str, id: str) -> StoredPreference:
         """One that may be changed: neither forgotten nor superseded."""
-        record = self.existing(owner, id)
-        check_current(record.preference)
-        return record
+        return current([self.existing(owner, id)], id)
 
     def read(
         self, owner: str, *, vectors: bool = False, archived: bool = False, history: bool = True
     ) -> list[StoredPreference]:
         """The owner's records as they were added, with what has their place taken into account.
 
-        Without the archive it is what applies now or later; what has its place may be in the archive, for once.
+        Without the archive it is what applies now or later; that is read too if what has the place of one lies there.
         """
         records = self.records.read(owner, vectors=vectors, archived=archived, history=history)
         links = {id for record in records for id in record.preference.links}
@@ -149,14 +146,30 @@ class Ledger:
         return settled(records)
 
     def active(
-        self, owner: str, *, vectors: bool = False, history: bool = False, as_of: datetime | None = None
-    ) -> Sequence[StoredPreference]:
-        """What applies now, or applied at a time, in no order."""
-        if as_of is not None:
-            return self._active_at(owner, as_of, vectors)
-        now = utc_now()
-        records = self.read(owner, vectors=vectors, history=history)
-        return [record for record in records if record.preference.is_active(now)]
+        self,
+        owner: str,
+        *,
+        scope: Scope | None = None,
+        vectors: bool = False,
+        history: bool = False,
+        as_of: datetime | None = None,
+    ) -> list[StoredPreference]:
+        """What applies now, or applied at a time, of a scope if one is given, in no order."""
+        if scope not in (None, *get_args(Scope)):
+            msg = f"Expected scope to be one of {', '.join(get_args(Scope))}, got {scope!r}."
+            raise ConfigurationError(msg)
+        if as_of is None:
+            now = utc_now()
+            records = self.read(owner, vectors=vectors, history=history)
+            found = [record for record in records if record.preference.is_active(now)]
+        else:
+            found = self._active_at(owner, as_of, vectors)
+        return [record for record in found if scope in (None, record.preference.scope)]
+
+    def archived(self, owner: str) -> list[StoredPreference]:
+        """What is superseded, expired, forgotten or rejected."""
+        records = self.read(owner, archived=True, history=False)
+        return [record for record in records if record.preference.state not in ("active", "pending")]
 
     def embed(self, texts: Sequence[str]) -> Vector:
         """Embed [n] texts as [n, dimension], which fit the store."""
@@ -164,7 +177,7 @@ class Ledger:
         self.shards.check_dimension(vectors.shape[1])
         return vectors
 
-    def _active_at(self, owner: str, at: datetime, vectors: bool) -> Sequence[StoredPreference]:
+    def _active_at(self, owner: str, at: datetime, vectors: bool) -> list[StoredPreference]:
         """What was active at a time; wordings that were changed since are embedded again."""
         if not isinstance(at, datetime) or at.tzinfo is None:
             msg = f"Expected as_of to be a datetime with a time zone, got {at!r}; add tzinfo=timezone.utc, say."
@@ -182,13 +195,24 @@ class Ledger:
         return dict(zip(wanted, self.embed(wanted), strict=True)) if wanted else {}
 
 
-def check_current(preference: Preference) -> None:
-    """Raise PreferenceNotFoundError if it was forgotten, superseded or not approved."""
-    if preference.is_archived:
-        state = preference.state
+def existing(records: Iterable[StoredPreference], id: str) -> StoredPreference:
+    """The one of this id, or PreferenceNotFoundError."""
+    for record in records:
+        if record.preference.id == id:
+            return record
+    msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
+    raise PreferenceNotFoundError(msg)
+
+
+def current(records: Iterable[StoredPreference], id: str) -> StoredPreference:
+    """The one of this id, or PreferenceNotFoundError if it was forgotten, superseded for good or not approved."""
+    record = existing(records, id)
+    if record.preference.is_archived:
+        state = record.preference.state
         cure = "approve it first" if state == "pending" else "undo(user, id) brings it back"
         msg = f"Expected a preference that applies, got one that is {state}; {cure}."
         raise PreferenceNotFoundError(msg)
+    return record
 
 
 def _moved(known: Sequence[StoredPreference], written: Sequence[StoredPreference]) -> list[StoredPreference]:

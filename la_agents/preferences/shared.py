@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from la_agents.preferences import reading, writing
+from la_agents.preferences import writing
 from la_agents.preferences.aio import async_reading_twin, async_twin
+from la_agents.preferences.consolidation.conflicts import Conflict, Keep, possible_conflicts
 from la_agents.preferences.consolidation.judging import Consolidator
 from la_agents.preferences.history import Change
 from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.owners import Layer
 from la_agents.preferences.preference import Preference, PreferenceDraft, Scope, as_drafts
+from la_agents.preferences.retrieval.ranking import in_order
 from la_agents.preferences.transfer import operations
 from la_agents.preferences.transfer.jsonl import PathOrFile
 
@@ -38,7 +40,7 @@ class SharedPreferences:
         return self._layer.name
 
     def add(self, /, text: str, *, locked: bool = False, consolidate: bool = True, **options: Any) -> Preference:
-        """Store one, as `PreferenceStore.add` does; a locked one is not overruled by what users prefer."""
+        """Store one, as `PreferenceStore.add` does; users' preferences do not override a locked one."""
         return self.add_many([{"text": text, "locked": locked, **options}], consolidate=consolidate)[0]
 
     def add_many(
@@ -49,16 +51,16 @@ class SharedPreferences:
         return writing.add(self._ledger, self._consolidator, self._layer.key, drafts, consolidate=consolidate)
 
     def get(self, id: str) -> Preference:
-        """Return one in whatever state."""
+        """Return one, in any state."""
         return self._ledger.existing(self._layer.key, id).preference
 
     def list(self, *, scope: Scope | None = None, as_of: datetime | None = None) -> Preferences:
         """Return the active ones, the oldest first, as `PreferenceStore.list` does."""
-        return reading.active(self._ledger, self._layer.key, scope, as_of)
+        return in_order(self._ledger.active(self._layer.key, scope=scope, as_of=as_of))
 
     def archive(self) -> Preferences:
         """Return the superseded, expired and forgotten ones, the oldest first."""
-        return reading.archived(self._ledger, self._layer.key)
+        return in_order(self._ledger.archived(self._layer.key))
 
     def count(self) -> int:
         """Return how many are active."""
@@ -69,16 +71,24 @@ class SharedPreferences:
         return writing.update(self._ledger, self._layer.key, id, changes)
 
     def forget(self, id: str) -> Preference:
-        """Let one apply no more."""
+        """Stop using one."""
         return writing.forget(self._ledger, self._layer.key, id)
 
     def history(self, id: str) -> Sequence[Change]:
-        """Return what happened to one."""
+        """Return the changes of one."""
         return [*self._ledger.existing(self._layer.key, id).changes]
 
     def undo(self, id: str) -> Sequence[Preference]:
-        """Take back the latest change of one."""
+        """Revert the latest change of one."""
         return writing.undo(self._ledger, self._layer.key, id)
+
+    def conflicts(self, *, at_most: int = 20) -> Sequence[Conflict]:
+        """Return pairs of the layer's preferences that may contradict or repeat each other; `decide` settles one."""
+        return possible_conflicts(self._ledger.active(self._layer.key, vectors=True), at_most)
+
+    def decide(self, older: str, newer: str, *, keep: Keep) -> Sequence[Preference]:
+        """Settle a possible conflict, as `PreferenceStore.decide` does, whichever of the two is locked."""
+        return writing.decide(self._ledger, self._layer.key, older, newer, keep)
 
     def erase(self) -> int:
         """Remove the whole layer, and return how many preferences it had."""
@@ -102,6 +112,8 @@ class SharedPreferences:
     aforget = async_twin(forget)
     ahistory = async_reading_twin(history)
     aundo = async_twin(undo)
+    aconflicts = async_reading_twin(conflicts)
+    adecide = async_twin(decide)
     aerase = async_twin(erase)
     aexport = async_twin(export)
     aimport = async_twin(import_)

@@ -90,3 +90,19 @@ def test_both_turns_of_the_chat_are_aligned(capsys: pytest.CaptureFixture[str]) 
     for turn in (first, second):
         _, answer = turn.split("\n", 1)
         assert PIRATE.search(answer)
+
+
+def test_the_agent_of_studio_serves_the_user_of_the_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LA_AGENTS_STORE", str(tmp_path))
+    monkeypatch.delenv("MODEL", raising=False)
+    config = json.loads((EXAMPLES / "studio" / "langgraph.json").read_text())
+    file, name = config["graphs"]["agent"].split(":")
+    module = runpy.run_path(str(EXAMPLES / "studio" / file))
+    asked = {"messages": [("human", "Please always talk like a pirate: say arr, ye and matey.")]}
+    for user in ("alice", "bob"):
+        result = module[name].invoke(asked, context=module["Context"](user))
+        assert result["messages"][-1].text
+        asked = {"messages": [("human", "Tell me about the sea.")]}
+    assert "pirate" in module["store"].list("alice")[0].text
+    assert module["store"].list("bob") == []
+    module["store"].close()

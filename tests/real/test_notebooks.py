@@ -53,4 +53,4 @@ def test_a_page_shows_text_code_and_output() -> None:
         {"cell_type": "markdown", "source": ["# Title\n", "Words."]},
         {"cell_type": "code", "source": ["print(1)"], "outputs": [{"text": ["1\n"]}]},
     ]
-    assert as_markdown({"cells": cells}) == "# Title\nWords.\n\n```py\nprint(1)\n```\n\n```text\n1\n```"
+    assert as_markdown({"cells": cells}) == "# Title\nWords.\n\n```py\nprint(1)\n```\n\n``` { .text .output }\n1\n```"

@@ -1,16 +1,19 @@
-"""The documentation: it builds without a warning, and the README's first lines are commands that exist."""
+"""The documentation: it builds without a warning, and the commands that it names exist."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,39 @@ def test_the_public_names_are_in_the_reference(site: Path) -> None:
         assert name in pages
 
 
-def test_the_make_targets_that_the_readme_names_exist() -> None:
+def commands(program: str) -> list[tuple[str, list[str]]]:
+    """Each command line of a program in README and docs, with the page that it is on."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for lines in re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            for line in lines.replace("\\\n", " ").splitlines():
+                if line.startswith(f"$ {program} "):
+                    found.append((page.name, shlex.split(line.removeprefix("$ "), comments=True)[1:]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("program", "module"), [("la-agents", "la_agents.cli"), ("la-agents-server", "la_agents_server.cli")]
+)
+def test_the_commands_in_the_pages_exist(program: str, module: str) -> None:
+    named = commands(program)
+    assert len(named) >= 5
+    whole = typer.main.get_command(pytest.importorskip(module).app)
+    for page, words in named:
+        command, options = whole, {name for each in whole.params for name in each.opts}
+        for word in words:
+            if hasattr(command, "commands") and not word.startswith("-"):
+                if word in command.commands:
+                    command = command.commands[word]
+                    options |= {name for each in command.params for name in each.opts}
+            elif word.startswith("--"):
+                assert word in options, (page, words)
+        assert not hasattr(command, "commands"), (page, words)
+
+
+def test_the_make_targets_in_the_pages_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))
-    assert {"demo", "test"} <= named <= targets
+    for page in PAGES:
+        for name in re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text(encoding="utf-8")):
+            assert name in targets, (page.name, name)

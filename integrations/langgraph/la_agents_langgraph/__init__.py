@@ -15,4 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ChromaStore", "PreferenceMiddleware"]
 
+__version__ = "0.1.0"
+
 __getattr__, __dir__ = names_of(__name__, {"ChromaStore": "store", "PreferenceMiddleware": "middleware"})

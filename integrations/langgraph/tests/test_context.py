@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
@@ -95,21 +96,17 @@ def test_one_agent_serves_users_of_contexts_and_of_configs(store: PreferenceStor
         agent.invoke(ask("Hello"), thread, context=Context(" "))
 
 
-class GraphState(MessagesState):
-    pass
-
-
 async def test_a_graph_of_ones_own_asks_for_the_text_of_the_system_prompt(store: PreferenceStore) -> None:
     retriever = PreferenceRetriever(store=store)
 
-    def prompted(state: GraphState, runtime: Runtime[Context]) -> Any:
+    def prompted(state: MessagesState, config: RunnableConfig, runtime: Runtime[Context]) -> Any:
         question = state["messages"][-1].text
         system = f"You are a guide.\n\n{preferences_prompt(store, runtime.context.user_id, question)}"
-        found = retriever.invoke(question)  # finds the user in the context by itself
+        found = retriever.invoke(question, config)  # the config has the context
         assert [each.page_content for each in found] == [each.text for each in store.list(runtime.context.user_id)]
         return {"messages": [VendorModel().invoke([("system", system), *state["messages"]])]}
 
-    builder = StateGraph(GraphState, context_schema=Context)
+    builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("prompted", prompted)
     builder.add_edge(START, "prompted")
     builder.add_edge("prompted", END)

@@ -9,3 +9,5 @@ from la_agents_server.app import create_app
 from la_agents_server.settings import Settings
 
 __all__ = ["Settings", "create_app"]
+
+__version__ = "0.1.0"

@@ -21,7 +21,7 @@ from la_agents.preferences.preference import Preference
 from la_agents.preferences.record import StoredPreference
 from la_agents.preferences.words import folded
 
-__all__ = ["Conflict", "Keep", "check_keep", "decided", "possible_conflicts"]
+__all__ = ["Conflict", "Keep", "check_at_most", "check_keep", "decided", "possible_conflicts"]
 
 LEAST_SIMILARITY = 0.65
 """Least cosine of a possible conflict: of the labelled contradictions that the core does not see, 5 in 6 reach it."""
@@ -47,7 +47,8 @@ class Conflict:
 
 
 def possible_conflicts(active: Sequence[StoredPreference], at_most: int) -> list[Conflict]:
-    """The nearest pairs that nobody has decided, the most similar first."""
+    """The nearest pairs that nobody has decided, the most similar first; see `PreferenceStore.conflicts`."""
+    check_at_most(at_most)
     records = sorted(active, key=lambda each: (each.preference.created_at, each.preference.id))
     if len(records) < 2:
         return []
@@ -73,6 +74,13 @@ def decided(older: StoredPreference, newer: StoredPreference, keep: Keep, at: Op
         return [kept_beside(older, pair, at), kept_beside(newer, pair, at)]
     kept, gone = (newer, older) if keep == "newer" else (older, newer)
     return [superseded(gone, kept.preference, at, f"its user keeps the {keep} one")]
+
+
+def check_at_most(at_most: int | None) -> None:
+    """Raise ConfigurationError if it is below 1."""
+    if at_most is not None and at_most < 1:
+        msg = f"Expected at_most to be at least 1, got {at_most}."
+        raise ConfigurationError(msg)
 
 
 def check_keep(keep: str) -> None:

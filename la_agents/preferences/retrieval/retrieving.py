@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.consolidation.core import contradict, read
-from la_agents.preferences.embedding.vectorizer import Vectorizer
 from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.owners import Layer
 from la_agents.preferences.preference import ScoredPreference
@@ -73,65 +71,40 @@ class Retriever:
         refuse_unknown(self._ledger, [layer for layer in layers if not records[layer.name]])
         switched_on = {name: [each for each in found if each.preference.weight > 0] for name, found in records.items()}
         candidates = _without_what_locked_ones_overrule(switched_on)
-        relevant = self._relevant(candidates, _Message(self, query), k, min_relevance)
-        found = [
-            ScoredPreference(preference=preference, relevance=relevance, layer=name)
-            for name in candidates
-            for preference, relevance in (
-                *((each, None) for each in in_order([r for r in candidates[name] if r.preference.scope == "always"])),
-                *((each.preference, each.relevance) for each in relevant if each.layer == name),
-            )
-        ]
+        relevant = self._relevant(candidates, query, k, min_relevance)
+        found = []
+        for name, records_of in candidates.items():
+            always = in_order([record for record in records_of if record.preference.scope == "always"])
+            found += [ScoredPreference(preference=each, relevance=None, layer=name) for each in always]
+            found += [each for each in relevant if each.layer == name]
         return _as_of(within_budget(_without_what_the_user_overrules(found), max_tokens, count_tokens), as_of)
 
-    def common(self) -> Common:
-        """What embeddings have in common, whatever they are of."""
+    def _relevant(
+        self, candidates: Mapping[str, Sequence[StoredPreference]], message: str, k: int, min_relevance: float | None
+    ) -> list[ScoredPreference]:
+        """The `relevant` ones of all owners together, at most k, best first; the message is embedded only for these."""
+        relevant = [
+            (record, name)
+            for name, records in candidates.items()
+            for record in records
+            if record.preference.scope == "relevant"
+        ]
+        if not relevant or not k or not message.strip():
+            return []
+        names = {(record.preference.user_id, record.preference.id): name for record, name in relevant}
+        parts, vectorizer = parts_of(message), self._ledger.vectorizer
+        query = Query(parts, vectorizer.queries(parts), self._common_of_all(), vectorizer.serves)
+        self._ledger.shards.check_dimension(query.vectors.shape[1])
+        return [
+            scored.model_copy(update={"layer": names[scored.preference.user_id, scored.preference.id]})
+            for scored in most_relevant([record for record, _ in relevant], query, k, min_relevance)
+        ]
+
+    def _common_of_all(self) -> Common:
         with self._lock:
             if self._common is None:
                 self._common = Common.learnt(self._ledger.vectorizer.documents)
             return self._common
-
-    @property
-    def vectorizer(self) -> Vectorizer:
-        """What embeds messages."""
-        return self._ledger.vectorizer
-
-    def _relevant(
-        self,
-        candidates: Mapping[str, Sequence[StoredPreference]],
-        message: _Message,
-        k: int,
-        min_relevance: float | None,
-    ) -> list[ScoredPreference]:
-        """The `relevant` ones of all owners together, at most k, best first."""
-        names = {
-            (record.preference.user_id, record.preference.id): name
-            for name, records in candidates.items()
-            for record in records
-            if record.preference.scope == "relevant"
-        }
-        if not names or not k or not message.text.strip():
-            return []
-        records = [r for found in candidates.values() for r in found if r.preference.scope == "relevant"]
-        query = message.query
-        self._ledger.shards.check_dimension(query.vectors.shape[1])
-        return [
-            scored.model_copy(update={"layer": names[scored.preference.user_id, scored.preference.id]})
-            for scored in most_relevant(records, query, k, min_relevance)
-        ]
-
-
-class _Message:
-    """What the user writes; embedded only if there is something to compare it with."""
-
-    def __init__(self, retriever: Retriever, text: str) -> None:
-        self.text = text
-        self._retriever = retriever
-
-    @cached_property
-    def query(self) -> Query:
-        vectorizer, parts = self._retriever.vectorizer, parts_of(self.text)
-        return Query(parts, vectorizer.queries(parts), self._retriever.common(), vectorizer.serves)
 
 
 def refuse_unknown(ledger: Ledger, layers: Sequence[Layer]) -> None:

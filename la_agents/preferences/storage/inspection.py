@@ -6,16 +6,16 @@ It reads across users and gives counts and records' ids, never a text.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from itertools import chain, groupby
+from typing import TYPE_CHECKING
 
 from la_agents.errors import StoreUnavailableError
 from la_agents.preferences.screening import flags
 from la_agents.preferences.storage.cleaning import folder_size
 from la_agents.preferences.storage.layout import Settings
-from la_agents.preferences.storage.pages import Page, Progress, pages, stored
+from la_agents.preferences.storage.pages import Progress, Row, pages
 from la_agents.preferences.storage.records import (
     ARCHIVE_FIELD,
     CLAIM_FIELD,
@@ -102,13 +102,13 @@ def _stats(shards: Shards, settings: Settings | None, at_most: int | None) -> St
         num_read, num_records = read, all_
 
     for page in pages(shards, settings, vectors=False, progress=note, at_most=at_most) if settings else ():
-        for id, text, metadata in zip(page.ids, page.texts, page.metadatas, strict=True):
-            if CLAIM_FIELD in metadata:
+        for row in page:
+            if CLAIM_FIELD in row.metadata:
                 continue
-            record = stored(id, text, metadata)
+            record = row.stored()
             states[record.preference.state if record else "unreadable"] += 1
-            owners.add(id.partition(":")[0])
-            num_flagged += bool(text and flags(text))
+            owners.add(row.digest)
+            num_flagged += bool(row.text and flags(row.text))
     num_bytes = None if shards.folder is None else folder_size(shards.folder)
     num_shards = settings.num_shards if settings else 0
     return Stats(len(owners), dict(states), num_flagged, num_shards, num_bytes, num_records, num_read)
@@ -120,27 +120,13 @@ def verify(shards: Shards, progress: Progress | None = None) -> Verified:
     if settings is None:
         return found
     with Spill[int]() as seen:
-        for _, of_shard in groupby(pages(shards, settings, progress=progress), key=lambda page: page.shard):
+        rows = chain.from_iterable(pages(shards, settings, progress=progress))
+        for _, of_shard in groupby(rows, key=lambda row: row.shard):
             shard = _Shard(settings, found, seen)
-            for page in of_shard:
-                for row in _rows(page):
-                    shard.check(row)
+            for row in of_shard:
+                shard.check(row)
             shard.check_reach()
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    shard: int
-    id: str
-    text: str | None
-    metadata: Mapping[str, Any]
-    vector: Any
-
-
-def _rows(page: Page) -> Iterator[_Row]:
-    columns = zip(page.ids, page.texts, page.metadatas, page.vectors, strict=True)
-    return (_Row(page.shard, *columns_of_row) for columns_of_row in columns)
 
 
 @dataclass(slots=True)
@@ -161,9 +147,9 @@ class _Shard:
     taken: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     claims: set[str] = field(default_factory=set)
 
-    def check(self, row: _Row) -> None:
+    def check(self, row: Row) -> None:
         """Look at one record."""
-        digest, slot = row.id.partition(":")[0], slot_of(row.id)
+        digest, slot = row.digest, slot_of(row.id)
         if slot is not None:
             self.taken[digest].add(slot)
         if CLAIM_FIELD in row.metadata:  # of a writer that was killed; a reader passes it by
@@ -171,7 +157,7 @@ class _Shard:
             self.found.misplaced += [] if _goes_on(row, slot, row.metadata[CLAIM_FIELD]) else [row.id]
             return
         self.found.num_records += 1
-        record = stored(row.id, row.text, row.metadata)
+        record = row.stored()
         if record is None:
             self.found.unreadable.append(row.id)
             return
@@ -198,6 +184,6 @@ class _Shard:
             self.found.misplaced += [id for id in beyond if id not in known]
 
 
-def _goes_on(row: _Row, slot: int | None, user: str) -> bool:
+def _goes_on(row: Row, slot: int | None, user: str) -> bool:
     """Whether a reader of this user goes on after the record: at the end of a window it has to say so."""
     return slot is None or not ends_window(slot) or row.metadata.get(CONTINUED_FIELD) == user

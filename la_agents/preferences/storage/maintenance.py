@@ -18,7 +18,7 @@ from la_agents.errors import ConfigurationError
 from la_agents.preferences.record import StoredPreference
 from la_agents.preferences.storage.cleaning import clean, folder_size, last_write, num_writes
 from la_agents.preferences.storage.layout import FORMAT, Settings
-from la_agents.preferences.storage.pages import Page, Progress, pages, stored
+from la_agents.preferences.storage.pages import Progress, Row, pages
 from la_agents.preferences.storage.records import is_vector, metadata_of, record_id, user_digest
 from la_agents.preferences.storage.spill import Spill
 
@@ -140,11 +140,10 @@ class _Copy:
     seen: Spill[bytes]
     strays: bool = False
 
-    def write(self, page: Page, *, strays: bool = False) -> int:
+    def write(self, page: list[Row], *, strays: bool = False) -> int:
         """Write a page's readable records, or its strays, and return how many; vectors that are missing are made."""
-        rows = zip(page.ids, page.texts, page.metadatas, strict=True)
-        read = [(row[0], record) for row in rows if (record := stored(*row)) is not None]
-        chosen = [record for id, record in read if self._strays(page.shard, id, record.preference.user_id) == strays]
+        read = [(row, record) for row in page if (record := row.stored()) is not None]
+        chosen = [record for row, record in read if self._is_stray(row, record.preference.user_id) == strays]
         self.strays |= len(chosen) < len(read)
         records = [self._unique(record) for record in chosen]
         by_shard: dict[int, list[StoredPreference]] = defaultdict(list)
@@ -154,8 +153,8 @@ class _Copy:
             self._upsert(shard, part)
         return sum(len(part) for part in by_shard.values())
 
-    def _strays(self, shard: int, id: str, user: str) -> bool:
-        return shard != self.old.shard_of(user) or not id.startswith(f"{user_digest(user)}:")
+    def _is_stray(self, row: Row, user: str) -> bool:
+        return row.shard != self.old.shard_of(user) or row.digest != user_digest(user)
 
     def _unique(self, record: StoredPreference) -> StoredPreference | None:
         """The record under an id that no other of its user has; None if it says what another says under its id."""

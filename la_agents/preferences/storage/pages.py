@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from la_agents.preferences.storage.layout import Settings
     from la_agents.preferences.storage.shards import Shards
 
-__all__ = ["Page", "Progress", "pages", "stored"]
+__all__ = ["Progress", "Row", "pages"]
 
 _SIZE = 1_000
 
@@ -24,22 +24,36 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Some records of one shard, as Chroma gives them.
+class Row:
+    """A record as Chroma gives it.
 
     Attributes:
-        shard: The shard's number.
-        ids: The records' ids.
-        texts: Their documents.
-        metadatas: Their metadata.
-        vectors: What the index has for them; None where it has nothing, or was not asked.
+        shard: Its shard's number.
+        id: Its id.
+        text: Its document.
+        metadata: Its metadata.
+        vector: What the index has for it; None if it has nothing, or was not asked.
     """
 
     shard: int
-    ids: list[str]
-    texts: list[str | None]
-    metadatas: list[Mapping[str, Any]]
-    vectors: list[Any]
+    id: str
+    text: str | None
+    metadata: Mapping[str, Any]
+    vector: Any = None
+
+    @property
+    def digest(self) -> str:
+        """What stands for its user."""
+        return self.id.partition(":")[0]
+
+    def stored(self) -> StoredPreference | None:
+        """The preference that it is; None if it is none."""
+        if self.text is None or user_of(self.metadata) is None:
+            return None
+        try:
+            return from_record(self.id, self.text, self.metadata)
+        except (ValueError, KeyError, TypeError):  # JSON's and pydantic's errors are ValueErrors
+            return None
 
 
 def pages(
@@ -49,7 +63,7 @@ def pages(
     vectors: bool = True,
     progress: Progress | None = None,
     at_most: int | None = None,
-) -> Iterator[Page]:
+) -> Iterator[list[Row]]:
     """Read every record, or about so many of them, some of each shard: shard after shard, user by user, by slot."""
     names = {settings.shard_name(shards.name, shard): shard for shard in range(settings.num_shards)}
     with shards.errors():
@@ -63,20 +77,10 @@ def pages(
         for start in range(0, len(ids), _SIZE):
             with shards.errors():
                 page = _page(collection, names[collection.name], ids[start : start + _SIZE], vectors)
-            done += len(page.ids)
+            done += len(page)
             if progress is not None:
                 progress(done, total)
             yield page
-
-
-def stored(id: str, text: str | None, metadata: Mapping[str, Any]) -> StoredPreference | None:
-    """The record as a preference; None if it is none."""
-    if text is None or user_of(metadata) is None:
-        return None
-    try:
-        return from_record(id, text, metadata)
-    except (ValueError, KeyError, TypeError):  # JSON's and pydantic's errors are ValueErrors
-        return None
 
 
 def _place(id: str) -> tuple[str, int, str]:
@@ -84,13 +88,12 @@ def _place(id: str) -> tuple[str, int, str]:
     return id.partition(":")[0], slot_of(id) or 0, id
 
 
-def _page(collection: Collection, shard: int, wanted: list[str], vectors: bool) -> Page:
+def _page(collection: Collection, shard: int, wanted: list[str], vectors: bool) -> list[Row]:
     got = collection.get(ids=wanted, include=["documents", "metadatas"])
     found = _vectors(collection, got["ids"]) if vectors and got["ids"] else {}
     columns = zip(got["ids"], got["documents"] or [], got["metadatas"] or [], strict=True)
-    rows = sorted(columns, key=lambda row: _place(row[0]))
-    ids, texts, metadatas = ([*column] for column in zip(*rows, strict=True)) if rows else ([], [], [])
-    return Page(shard, ids, texts, [metadata or {} for metadata in metadatas], [found.get(id) for id in ids])
+    rows = (Row(shard, id, text, metadata or {}, found.get(id)) for id, text, metadata in columns)
+    return sorted(rows, key=lambda row: _place(row.id))
 
 
 def _vectors(collection: Collection, ids: list[str]) -> dict[str, Any]:

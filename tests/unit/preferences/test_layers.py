@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from la_agents.calls.builder import CallBuilder
 from la_agents.calls.settings import Personalized
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
+from la_agents.preferences.consolidation.conflicts import Keep
 from la_agents.preferences.preference import utc_now
 from la_agents.preferences.store import PreferenceStore
 from la_agents.retrievers import PreferenceRetriever
@@ -170,3 +171,32 @@ def test_a_locked_one_overrules_a_user_whether_or_not_the_question_calls_for_it(
     for query in ("What is the capital of Peru?", "Recommend pork dishes for dinner", locked):
         assert mine not in [scored.preference.text for scored in store.retrieve("eve", query, min_relevance=0.9)]
     assert [each.text for each in store.list("eve")] == [mine]
+
+
+@pytest.mark.parametrize(
+    ("keep", "locked", "left"),
+    [
+        ("both", False, ["Keep every answer short.", "Keep every answer short and simple."]),
+        ("newer", False, ["Keep every answer short and simple."]),
+        ("newer", True, ["Keep every answer short and simple."]),  # who administers the layer has said so
+        ("older", False, ["Keep every answer short."]),
+    ],
+)
+def test_a_layers_possible_conflicts_are_shown_and_settled(
+    tmp_path: Path, keep: Keep, locked: bool, left: list[str]
+) -> None:
+    with PreferenceStore(tmp_path / "prefs") as store:
+        layer = store.shared("acme")
+        older = layer.add("Keep every answer short.", locked=locked)
+        newer = layer.add("Keep every answer short and simple.")
+        store.add("alice", "Keep every answer short and plain.")  # another owner
+        (conflict,) = layer.conflicts()
+        assert (conflict.older.id, conflict.newer.id) == (older.id, newer.id)
+        assert store.conflicts("alice") == []
+        layer.decide(older.id, newer.id, keep=keep)
+        assert [p.text for p in layer.list()] == left
+        assert layer.conflicts() == []
+        layer.undo(newer.id if keep == "older" else older.id)
+        assert len(layer.list()) == 2
+        with pytest.raises(ConfigurationError, match="at_most"):
+            layer.conflicts(at_most=0)
