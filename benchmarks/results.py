@@ -22,6 +22,8 @@ from benchmarks.research.page import results_page
 from benchmarks.research.suites import RESEARCH
 from la_agents.cli.terminal import counting_bar, note
 from la_agents.errors import ConfigurationError
+from la_agents.evaluation.choosing import CHOICES
+from la_agents.evaluation.steerability import STEERABILITY
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
 from la_agents.models import DEFAULT_MODEL, load_model
@@ -31,6 +33,7 @@ PERSONAL = ROOT / "tests" / "data" / "personal_preference.jsonl"
 DATA = Path(os.environ.get("LA_AGENTS_DATA", ROOT.parent / "shared" / "data"))
 OUTSIDE = {"ifeval": "ifeval/single_instruction.jsonl", "prefeval-mcq": "prefeval"}
 """Where the data of suites lies in that folder."""
+SUITES = {STEERABILITY.name: STEERABILITY, **CHOICES, **RESEARCH}
 
 _METHODS = ("prompt", "prompt-system", "prompt-user", "calibrated", "tapered", "tapered+fluency", "linear", "cfg")
 _CHOICE_METHODS = ("base", "prompt", "tapered", "linear", "cfg")
@@ -105,7 +108,7 @@ def measure(folder: Path, model: str, sizes: dict[str, Options], data: Path) -> 
             options = replace(options, data=data / OUTSIDE[name])
         start = time.perf_counter()
         with counting_bar(name) as report:
-            run_suite(name, subject, out, options, report, RESEARCH.get(name))
+            run_suite(SUITES[name], subject, out, options, report)
         note(f"{name}: {time.perf_counter() - start:.0f} s")
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from la_agents.evaluation.answers import Answer, Job
+from la_agents.evaluation.cases import Answer, Case
 from la_agents.evaluation.runs import read_run
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, Suite, run_suite
-from la_agents.prompts.builder import Wording
 from tests.tiny import tiny_model
 
 __all__ = ["InterruptedRunError", "Scripted", "rows_of", "run_everywhere_interrupted", "run_once"]
@@ -35,25 +34,25 @@ class Scripted(Subject):
         self.asked: list[str] = []
         self.fails_at: int | None = None
 
-    def answer(self, jobs: Sequence[Job], wording: Wording | None = None) -> list[Answer]:
-        return [self._answer(job) for job in jobs]
+    def answer(self, cases: Sequence[Case]) -> list[Answer]:
+        return [self._answer(case) for case in cases]
 
-    def _answer(self, job: Job) -> Answer:
+    def _answer(self, case: Case) -> Answer:
         if len(self.asked) == self.fails_at:
             raise InterruptedRunError
-        self.asked.append(job.key)
-        text = self.aligned if job.setting.aligned else self.unaligned
+        self.asked.append(case.key)
+        text = self.aligned if case.setting.aligned else self.unaligned
         tokens = tuple(self.loaded.tokenizer.encode(text, add_special_tokens=False))
-        return Answer(job, text, tokens, 0.25 * job.setting.aligned, 0.5, "stop")
+        return Answer(case, text, tokens, 0.25 * case.setting.aligned, 0.5, "stop")
 
 
 def rows_of(folder: Path, suite: str) -> list[dict[str, Any]]:
     return read_run(folder / f"{suite}.jsonl")[1]
 
 
-def run_once(name: str, options: Options, folder: Path, suite: Suite | None = None) -> None:
+def run_once(suite: Suite, options: Options, folder: Path) -> None:
     """A suite writes rows, a page and a picture, all with their provenance."""
-    done = run_suite(name, Scripted(_ANSWER), folder, options, suite=suite)
+    name, done = suite.name, run_suite(suite, Scripted(_ANSWER), folder, options)
     assert [file.name for file in done.files][:3] == [f"{name}.jsonl", f"{name}.md", f"{name}.png"]
     page = (folder / f"{name}.md").read_text()
     assert f"*{name} · model tiny-llama (float32, cpu) · code 0.1.0" in page
@@ -62,15 +61,15 @@ def run_once(name: str, options: Options, folder: Path, suite: Suite | None = No
     assert all(f"/{row['setting']}/" in row["key"] for row in done.rows)
 
 
-def run_everywhere_interrupted(name: str, options: Options, folder: Path, suite: Suite | None = None) -> None:
+def run_everywhere_interrupted(suite: Suite, options: Options, folder: Path) -> None:
     """A suite that was interrupted and taken up again ends in the files of one that was not."""
     whole = Scripted(_ANSWER)
-    run_suite(name, whole, folder / "whole", options, suite=suite)
+    run_suite(suite, whole, folder / "whole", options)
     for place in (1, len(whole.asked) // 2, len(whole.asked) - 1):
         cut, rest = Scripted(_ANSWER), Scripted(_ANSWER)
         cut.fails_at = place
         with pytest.raises(InterruptedRunError):
-            run_suite(name, cut, folder / str(place), options, suite=suite)
-        run_suite(name, rest, folder / str(place), options, suite=suite)
-        for file in (f"{name}.jsonl", f"{name}.md", f"{name}.png"):
+            run_suite(suite, cut, folder / str(place), options)
+        run_suite(suite, rest, folder / str(place), options)
+        for file in (f"{suite.name}.jsonl", f"{suite.name}.md", f"{suite.name}.png"):
             assert (folder / str(place) / file).read_bytes() == (folder / "whole" / file).read_bytes()

@@ -11,18 +11,8 @@ import typer
 
 from la_agents.cli import measuring
 from la_agents.cli.app import Commands
-from la_agents.cli.measuring import (
-    OUT,
-    BudgetsOption,
-    DataOption,
-    LimitOption,
-    MethodsOption,
-    OutOption,
-    PrinciplesOption,
-    RepeatableSeedOption,
-    StrengthsOption,
-)
-from la_agents.cli.options import JsonOption, ModelOption, Settings
+from la_agents.cli.measuring import ChosenOptions
+from la_agents.cli.options import JsonOption, ModelSettings, command
 from la_agents.cli.terminal import answer, print_json
 from la_agents.errors import ConfigurationError
 
@@ -44,17 +34,11 @@ app = typer.Typer(
 
 
 @app.command()
+@command
 def run(
     suite: Annotated[str, typer.Argument(help="Such as conflict; a wrong name lists all.")],
-    model: ModelOption = None,
-    data: DataOption = None,
-    strength: StrengthsOption = None,
-    budget: BudgetsOption = None,
-    methods: MethodsOption = None,
-    principles: PrinciplesOption = None,
-    limit: LimitOption = None,
-    seed: RepeatableSeedOption = 0,
-    out: OutOption = OUT,
+    settings: ModelSettings,
+    chosen: ChosenOptions,
 ) -> None:
     """Run a suite on a model; rows, tables and a picture go to the folder `--out`."""
     from benchmarks.research.suites import RESEARCH
@@ -62,8 +46,7 @@ def run(
     if suite not in RESEARCH:
         msg = f"Expected a suite among {', '.join(RESEARCH)}, got {suite!r}."
         raise ConfigurationError(msg)
-    options = measuring.options(data, methods, strength, budget, principles, limit, seed)
-    measuring.show(measuring.run(Settings(model=model), suite, out, options, RESEARCH[suite]))
+    measuring.show(measuring.run(settings, RESEARCH[suite], chosen))
 
 
 @app.command()

@@ -15,101 +15,75 @@ import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from la_agents.evaluation.adherence import MeasuredPrinciple
-from la_agents.evaluation.intervals import mean_interval
-from la_agents.evaluation.methods import Setting
+from la_agents.errors import ConfigurationError
+from la_agents.evaluation.adherence import MeasuredPrinciple, measured_named
+from la_agents.evaluation.intervals import mean_interval, signed
+from la_agents.evaluation.methods import BASE, Setting
 from la_agents.evaluation.plots import Panel, Point
 from la_agents.evaluation.provenance import provenance_line
-from la_agents.evaluation.reports import gained, write_report
+from la_agents.evaluation.questions import check_limit
 from la_agents.evaluation.runs import Row
+from la_agents.evaluation.suites import Options, Plan, Suite
 from la_agents.evaluation.summary import grouped
 from la_agents.evaluation.tables import Cell, markdown_table
-from la_agents.evaluation.unaligned import BASE
 
 if TYPE_CHECKING:
     from la_agents.evaluation.lm_eval import LinearAlignmentLM
     from la_agents.evaluation.runs import Report, Run
     from la_agents.evaluation.subject import Subject
 
-__all__ = ["DATA", "METHODS", "PRINCIPLES", "TASKS", "Plan", "measure", "report"]
+__all__ = ["CAPABILITY", "DATA", "by_item"]
 
 DATA = Path(__file__).with_name("capability.json")
 METHODS = ("prompt", "prompt-system", "calibrated")
 PRINCIPLES = ("uplifting", "pirate", "formal", "vegetarian")
-TASKS = ("text", "choice", "sums")
 _MAX_TOKENS = 32
 _NO_PRINCIPLE = "-"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is measured: every task under every principle and setting, and once without any.
+def _plan(options: Options) -> Plan:
+    """Every task under every principle and setting, and once without any."""
+    check_limit(options.limit)
+    settings = options.settings(METHODS, (2.0,))
+    if any(setting.num_samples > 1 for setting in settings):
+        msg = "Expected methods that have a likelihood, got best-of-n; leave it out."
+        raise ConfigurationError(msg)
+    principles = measured_named(options.principles or PRINCIPLES)
+    pairs = [(None, BASE), *((principle, setting) for principle in principles for setting in settings)]
 
-    Attributes:
-        limit: The first so many of every task.
-    """
-
-    principles: Sequence[MeasuredPrinciple]
-    settings: Sequence[Setting]
-    limit: int | None = None
-    seed: int = 0
-
-    def as_settings(self) -> dict[str, Any]:
-        """For the provenance."""
+    def rows_of(principle: MeasuredPrinciple | None, setting: Setting) -> dict[str, Row]:
+        """All rows of a pair but for their scores, by key."""
+        name = principle.id if principle else _NO_PRINCIPLE
+        own = {"principle": name, "setting": setting.key, "method": setting.method}
         return {
-            "principles": {principle.id: principle.text for principle in self.principles},
-            "settings": [setting.key for setting in self.settings],
-            "limit": self.limit,
+            f"{task} {name}/{setting.key}/{number}": {"task": task, **own, "question": number}
+            for task, items in _data().items()
+            for number in range(len(items[: options.limit]))
         }
 
-    def sizes(self) -> dict[str, int]:
-        """How many items each task has."""
-        data = _data()
-        return {task: min(len(items), self.limit or len(items)) for task, items in data.items()}
+    def measure(run: Run, subject: Subject, report: Report | None = None) -> list[Row]:
+        due = {pair: rows_of(*pair) for pair in pairs}
 
+        def work(missing: Sequence[str]) -> Iterator[tuple[str, Row]]:
+            for pair, rows in due.items():
+                if not rows.keys().isdisjoint(missing):
+                    scores = _scores(_lm(subject, *pair), options.limit)
+                    for key, row in rows.items():
+                        if key in missing:
+                            yield key, {**row, "score": round(scores[row["task"], row["question"]], 4)}
 
-def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None) -> list[Row]:
-    """Do what is missing of a plan; its rows in order."""
-    pairs: list[tuple[MeasuredPrinciple | None, Setting]] = [(None, BASE)]
-    pairs += [(principle, setting) for principle in plan.principles for setting in plan.settings]
-    by_pair = {pair: list(_keys(plan, *pair)) for pair in pairs}
+        return run.complete([key for rows in due.values() for key in rows], work, report)
 
-    def work(missing: Sequence[str]) -> Iterator[tuple[str, Row]]:
-        due = frozenset(missing)
-        for (principle, setting), keys in by_pair.items():
-            if due.isdisjoint(keys):
-                continue
-            lm = _lm(subject, principle, setting)
-            for task, number, score in _scores(lm, plan.limit):
-                key = _key(task, principle, setting, number)
-                if key in due:
-                    yield key, _row(task, principle, setting, number, score)
-
-    return run.complete([key for keys in by_pair.values() for key in keys], work, report)
-
-
-def _keys(plan: Plan, principle: MeasuredPrinciple | None, setting: Setting) -> Iterator[str]:
-    for task, size in plan.sizes().items():
-        yield from (_key(task, principle, setting, number) for number in range(size))
-
-
-def _key(task: str, principle: MeasuredPrinciple | None, setting: Setting, number: int) -> str:
-    return f"{task} {principle.id if principle else _NO_PRINCIPLE}/{setting.key}/{number}"
-
-
-def _row(task: str, principle: MeasuredPrinciple | None, setting: Setting, number: int, score: float) -> Row:
-    return {
-        "task": task,
-        "principle": principle.id if principle else _NO_PRINCIPLE,
-        "setting": setting.key,
-        "method": setting.method,
-        "question": number,
-        "score": round(score, 4),
+    facts = {
+        "principles": {principle.id: principle.text for principle in principles},
+        "settings": [setting.key for setting in settings],
+        "limit": options.limit,
     }
+    return Plan(facts, measure)
 
 
 def _lm(subject: Subject, principle: MeasuredPrinciple | None, setting: Setting) -> LinearAlignmentLM:
@@ -137,19 +111,20 @@ def _lm(subject: Subject, principle: MeasuredPrinciple | None, setting: Setting)
     )
 
 
-def _scores(lm: LinearAlignmentLM, limit: int | None) -> Iterator[tuple[str, int, float]]:
-    """Task, number and score of every item, by lm-eval."""
+def _scores(lm: LinearAlignmentLM, limit: int | None) -> dict[tuple[str, int], float]:
+    """The score of every item by task and number, by lm-eval."""
     from lm_eval.evaluator import evaluate
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of defaults that are meant
     found = evaluate(lm, _tasks(), limit=limit, bootstrap_iters=0, apply_chat_template=True, log_samples=True)
-    for task, samples in found["samples"].items():
-        for sample in samples:
-            if task == "text":
-                (total, _), num_bytes = sample["filtered_resps"][0], len(sample["doc"]["rest"].encode())
-                yield task, sample["doc_id"], -total / (math.log(2) * num_bytes)
-            else:
-                yield task, sample["doc_id"], float(sample["acc"])
+
+    def score(task: str, sample: Mapping[str, Any]) -> float:
+        if task != "text":
+            return float(sample["acc"])
+        (total, _), num_bytes = sample["filtered_resps"][0], len(sample["doc"]["rest"].encode())
+        return -float(total) / (math.log(2) * num_bytes)
+
+    return {(task, one["doc_id"]): score(task, one) for task, samples in found["samples"].items() for one in samples}
 
 
 def _data() -> Mapping[str, list[Any]]:
@@ -223,10 +198,9 @@ def _names(answer: str, number: int) -> bool:
     return bool(found) and int(found[-1]) == number
 
 
-def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
+def _report(header: Row, rows: Sequence[Row]) -> tuple[list[str], list[Panel]]:
     """The score of every task by setting, and by principle, beside the model without principles."""
     line = provenance_line(header)
-    columns = ["task", "setting", "items", "score", "against base"]
     cells: list[list[Cell]] = []
     by_principle: list[list[Cell]] = []
     panels = []
@@ -234,32 +208,32 @@ def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
         base = {row["question"]: row["score"] for row in own if row["method"] == BASE.method}
         settings = grouped(own, "setting")
         cells += [[task, name, len(base), *_compared(part, base)] for name, part in settings.items()]
-        by_principle += [
-            [task, principle, name, *_compared(part, base)]
-            for principle, some in grouped(own, "principle").items()
-            for name, part in grouped(some, "setting").items()
-        ]
-        means = [mean_interval(_by_item(part)) for part in settings.values()]
+        for principle, some in grouped(own, "principle").items():
+            by_setting = grouped(some, "setting").items()
+            by_principle += [[task, principle, name, *_compared(part, base)] for name, part in by_setting]
+        means = [mean_interval(by_item(part)) for part in settings.values()]
         points = {task: [Point(i, mean.mean, mean.low, mean.high) for i, mean in enumerate(means)]}
         panels.append(Panel(task, "", "bits a byte" if task == "text" else "accuracy", points, ticks=list(settings)))
-    legend = (
-        "text: bits a byte of plain prose, lower is better. choice, sums: accuracy. against base: the same less what "
-        "the model without principles has on the same items [95% interval].\n"
-    )
-    tables = [
-        legend,
-        markdown_table(columns, cells, line),
-        "## By principle\n",
-        markdown_table(["task", "principle", *columns[1:2], *columns[3:]], by_principle, line),
-    ]
-    return write_report(folder, "capability", "Capability", tables, panels, line)
+    tables = [markdown_table(["task", "setting", "items", "score", "against base"], cells, line), "## By principle\n"]
+    columns = ["task", "principle", "setting", "score", "against base"]
+    return [_LEGEND, *tables, markdown_table(columns, by_principle, line)], panels
 
 
-def _by_item(rows: Sequence[Row], base: Mapping[int, float] | None = None) -> list[float]:
+_LEGEND = """\
+text: bits a byte of plain prose, lower is better. choice, sums: accuracy. against base: the same less what the model
+without principles has on the same items [95% interval].
+"""
+
+
+def by_item(rows: Sequence[Row], base: Mapping[int, float] | None = None) -> list[float]:
     """The mean of each item over the principles, less what it has in `base`."""
     own = grouped(rows, "question")
-    return [sum(row["score"] for row in part) / len(part) - (base[item] if base else 0.0) for item, part in own.items()]
+    return [fmean(row["score"] for row in part) - (base[item] if base else 0.0) for item, part in own.items()]
 
 
 def _compared(rows: Sequence[Row], base: Mapping[int, float]) -> list[Cell]:
-    return [str(mean_interval(_by_item(rows))), gained(mean_interval(_by_item(rows, base)))]
+    return [str(mean_interval(by_item(rows))), signed(mean_interval(by_item(rows, base)))]
+
+
+_TAKES = ("methods", "strengths", "budgets", "principles")
+CAPABILITY = Suite("capability", _plan, _report, _TAKES, DATA, Path(__file__))

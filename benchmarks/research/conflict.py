@@ -12,85 +12,49 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
 
-from la_agents.evaluation.adherence import MEASURED, MeasuredPrinciple
-from la_agents.evaluation.cases import EvalCase, can_measure, measure_cases
-from la_agents.evaluation.intervals import Interval, mean_interval
-from la_agents.evaluation.methods import Setting
+from la_agents.evaluation.adherence import MEASURED
+from la_agents.evaluation.cases import Case
+from la_agents.evaluation.intervals import Interval, mean_interval, signed
+from la_agents.evaluation.measuring import Unaligned, can_measure, follow, follow_case
 from la_agents.evaluation.plots import Panel, Point
 from la_agents.evaluation.provenance import provenance_line
-from la_agents.evaluation.questions import OpenQuestion
-from la_agents.evaluation.reports import gained, write_report
 from la_agents.evaluation.runs import Row
+from la_agents.evaluation.suites import Options, Plan, Suite
 from la_agents.evaluation.summary import grouped
 from la_agents.evaluation.tables import Cell, markdown_table
-from la_agents.evaluation.unaligned import Unaligned
 
-if TYPE_CHECKING:
-    from la_agents.evaluation.runs import Report, Run
-    from la_agents.evaluation.subject import Subject
+__all__ = ["CONFLICT", "Balance", "balances"]
 
-__all__ = ["METHODS", "Balance", "Plan", "balances", "conflict_table", "measure", "report"]
-
-METHODS = ("linear", "linear-sum")
 PAIRS = (("french", "german"), ("verbose", "concise"))
 WEIGHTS = ((1.5, 0.5), (1.0, 1.0), (0.5, 1.5))
 """3:1, 1:1 and 1:3 with a mean of 1, so that `joint`, which takes the mean, is the same for all."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is measured: every pair of principles under every pair of weights and every setting."""
+def _plan(options: Options) -> Plan:
+    """Every pair of principles under every pair of weights and every setting."""
+    questions, settings = options.questions(), options.settings(("linear", "linear-sum"), (1.0,))
 
-    questions: Sequence[OpenQuestion]
-    settings: Sequence[Setting]
-    pairs: Sequence[tuple[str, str]] = PAIRS
-    weights: Sequence[tuple[float, float]] = WEIGHTS
-    seed: int = 0
+    def cases(unaligned: Unaligned) -> Iterator[Case]:
+        for names in PAIRS:
+            pair = [MEASURED[name] for name in names]
+            for question in questions:
+                for weights in WEIGHTS if all(can_measure(one, question, unaligned) for one in pair) else ():
+                    ratio = ":".join(f"{weight / min(weights):g}" for weight in weights)
+                    judged, fields = tuple(zip(pair, weights, strict=True)), {"pair": "+".join(names), "weights": ratio}
+                    what = f"{fields['pair']} {ratio}"
+                    for setting in settings:
+                        yield follow_case(what, judged, setting, question, unaligned, fields, seed=options.seed)
 
-    def as_settings(self) -> dict[str, Any]:
-        """For the provenance."""
-        names = [name for pair in self.pairs for name in pair]
-        return {
-            "num_questions": len(self.questions),
-            "principles": {name: [MEASURED[name].text, MEASURED[name].max_tokens] for name in names},
-            "pairs": ["+".join(pair) for pair in self.pairs],
-            "weights": [list(pair) for pair in self.weights],
-            "settings": [setting.key for setting in self.settings],
-        }
-
-
-def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None) -> list[Row]:
-    """Do what is missing of a plan; its rows in order."""
-    pairs = [(MEASURED[first], MEASURED[second]) for first, second in plan.pairs]
-    longest = max(principle.max_tokens for pair in pairs for principle in pair)
-
-    def cases(unaligned: Unaligned) -> Iterator[EvalCase]:
-        for pair in pairs:
-            for question in plan.questions:
-                if all(can_measure(principle, question, unaligned) for principle in pair):
-                    for weights in plan.weights:
-                        yield from (_case(pair, weights, setting, question) for setting in plan.settings)
-
-    return measure_cases(run, subject, plan.questions, longest, cases, seed=plan.seed, report=report)
-
-
-def _case(
-    pair: tuple[MeasuredPrinciple, MeasuredPrinciple],
-    weights: tuple[float, float],
-    setting: Setting,
-    question: OpenQuestion,
-) -> EvalCase:
-    names, ratio = "+".join(principle.id for principle in pair), _ratio(weights)
-    key = f"{names} {ratio}/{setting.key}/{question.index}"
-    weighted = tuple(zip(pair, weights, strict=True))
-    return EvalCase(key, question, weighted, setting, {"pair": names, "weights": ratio})
-
-
-def _ratio(weights: tuple[float, float]) -> str:
-    least = min(weights)
-    return ":".join(f"{weight / least:g}" for weight in weights)
+    judges = {name: MEASURED[name] for pair in PAIRS for name in pair}
+    facts = {
+        "num_questions": len(questions),
+        "principles": {name: [one.text, one.max_tokens] for name, one in judges.items()},
+        "pairs": ["+".join(pair) for pair in PAIRS],
+        "weights": [list(pair) for pair in WEIGHTS],
+        "settings": [setting.key for setting in settings],
+    }
+    return Plan(facts, follow(questions, max(one.max_tokens for one in judges.values()), cases))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,35 +95,28 @@ def _balance(pair: str, setting: str, rows: Sequence[Row], seed: int) -> Balance
     return Balance(pair, setting, len(first), means, shift)
 
 
-def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
-    """Where each setting lets a pair of principles end up, by their weights."""
-    line = provenance_line(header)
-    panels = []
+def _report(header: Row, rows: Sequence[Row]) -> tuple[list[str], list[Panel]]:
+    """Where each setting lets a pair of principles end up, by their weights, and how far it moved with them."""
+    found, panels = balances(rows), []
+    weights = list(found[0].by_weights)
     for pair in grouped(rows, "pair"):
-        own = [balance for balance in balances(rows) if balance.pair == pair]
-        curves = {balance.setting: [Point(i, y) for i, y in enumerate(balance.by_weights.values())] for balance in own}
-        ticks = list(own[0].by_weights)
-        panels.append(Panel(pair, "weights, first:second", "balance to the first", curves, (-1.1, 1.1), ticks=ticks))
-    return write_report(folder, "conflict", "Principles at odds", [conflict_table(rows, line)], panels, line)
-
-
-def conflict_table(rows: Sequence[Row], line: str) -> str:
-    """A row a pair and setting: the balance under each weights, and how far it moved with them."""
-    found = balances(rows)
-    weights = list(found[0].by_weights) if found else []
+        curves = {
+            one.setting: [Point(i, y) for i, y in enumerate(one.by_weights.values())]
+            for one in found
+            if one.pair == pair
+        }
+        panels.append(Panel(pair, "weights, first:second", "balance to the first", curves, (-1.1, 1.1), ticks=weights))
     cells: list[list[Cell]] = [
-        [
-            balance.pair,
-            balance.setting,
-            balance.num_questions,
-            *(f"{balance.by_weights[w]:+.2f}" for w in weights),
-            gained(balance.shift),
-        ]
-        for balance in found
+        [one.pair, one.setting, one.num_questions, *(f"{one.by_weights[w]:+.2f}" for w in weights), signed(one.shift)]
+        for one in found
     ]
-    legend = (
-        "balance: adherence to the first principle less that to the second, from -1 to 1, by the weights first:second. "
-        "shift: the balance under the first weights less that under the last; above 0, it follows them.\n\n"
-    )
     columns = ["pair", "setting", "questions", *(f"balance {ratio}" for ratio in weights), "shift"]
-    return legend + markdown_table(columns, cells, line)
+    return [_LEGEND, markdown_table(columns, cells, provenance_line(header))], panels
+
+
+_LEGEND = """\
+balance: adherence to the first principle less that to the second, from -1 to 1, by the weights first:second. shift: the
+balance under the first weights less that under the last; above 0, it follows them.
+"""
+
+CONFLICT = Suite("conflict", _plan, _report, ("data", "methods", "strengths", "budgets"), source=Path(__file__))

@@ -12,31 +12,33 @@ Rows: `<kind> <principle> n=<N>/<setting>/<question>`; `earlier/<principle>/<que
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.adherence import MEASURED, MeasuredPrinciple
-from la_agents.evaluation.answers import Job
-from la_agents.evaluation.cases import EvalCase, complete_cases
-from la_agents.evaluation.methods import Setting
+from la_agents.evaluation.cases import Case
+from la_agents.evaluation.measuring import complete_cases, follow_case, unaligned_answers
+from la_agents.evaluation.methods import BASE, Setting
 from la_agents.evaluation.plots import Panel, Point
 from la_agents.evaluation.provenance import provenance_line
-from la_agents.evaluation.questions import OpenQuestion
-from la_agents.evaluation.reports import ADHERENCE, LEGEND, gained, write_report
+from la_agents.evaluation.questions import DEFAULT_QUESTIONS, OpenQuestion, read_questions
+from la_agents.evaluation.reports import ADHERENCE, LEGEND, cells, point
 from la_agents.evaluation.runs import Row
+from la_agents.evaluation.suites import Options, Plan, Suite
 from la_agents.evaluation.summary import SettingSummary, grouped, summarise
 from la_agents.evaluation.tables import Cell, markdown_table
 from la_agents.evaluation.text import sentences
-from la_agents.evaluation.unaligned import due_blocks, unaligned_answers, unaligned_key
 from la_agents.principles import Principle
 
 if TYPE_CHECKING:
     from la_agents.evaluation.runs import Report, Run
     from la_agents.evaluation.subject import Subject
 
-__all__ = ["CHANGES", "DRIFT_PRINCIPLES", "METHODS", "TURNS", "Plan", "Situation", "measure", "report", "situations"]
+__all__ = ["CONVERSATION", "DRIFT", "plan_of", "situations"]
 
 METHODS = ("prompt", "prompt-system", "prompt-user", "calibrated")
 TURNS = (0, 2, 4, 8)
@@ -77,145 +79,99 @@ def situations(suite: str, names: Sequence[str]) -> list[Situation]:
     return [*arrives, *(Situation("changes", principle, MEASURED[CHANGES[principle.id]]) for principle in chosen)]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is measured: every situation with every question after so many turns under every setting.
+def plan_of(suite: str, options: Options, turns: Sequence[int] = TURNS) -> Plan:
+    """Every situation with every question after so many turns under every setting.
 
-    Attributes:
-        pool: What the earlier turns ask about: for each question those that follow it, from the beginning again.
+    What the earlier turns ask about are, for each question, those that follow it, from the beginning again.
+
+    Raises:
+        ConfigurationError: there are too few questions for that.
     """
+    settings = options.settings(METHODS, (2.0,))
+    if suite == "drift":  # what the conversation itself achieves
+        settings = [BASE, *settings]
+    questions, pool = options.questions(), read_questions(options.data or DEFAULT_QUESTIONS)
+    if len(pool) <= max(turns):
+        msg = f"Expected more than {max(turns)} questions, one a turn, got {len(pool)}."
+        raise ConfigurationError(msg)
+    found = situations(suite, options.principles)
 
-    questions: Sequence[OpenQuestion]
-    pool: Sequence[OpenQuestion]
-    situations: Sequence[Situation]
-    settings: Sequence[Setting]
-    turns: Sequence[int] = TURNS
-    seed: int = 0
+    def before(question: OpenQuestion, num_turns: int) -> list[OpenQuestion]:
+        place = pool.index(question) + 1
+        return [pool[(place + turn) % len(pool)] for turn in range(num_turns)]
 
-    def __post_init__(self) -> None:
-        if len(self.pool) <= max(self.turns):
-            msg = f"Expected more than {max(self.turns)} questions, one a turn, got {len(self.pool)}."
-            raise ConfigurationError(msg)
+    def measure(run: Run, subject: Subject, report: Report | None = None) -> list[Row]:
+        earlier = {q for question in questions for q in (question, *before(question, max(turns)))}
+        asked = [question for question in pool if question in earlier]
+        unaligned = unaligned_answers(run, subject, asked, _MAX_TOKENS, report)
+        old = {one.old.id: Principle(one.old.text) for one in found if one.old}
+        prompted = [
+            Case(f"earlier/{name}/{question.index}", question.text, (old[name],), Setting("prompt"), _MAX_TOKENS)
+            for name in old
+            for question in asked
+        ]
+        rows = complete_cases(run, subject, prompted, report, before=unaligned.keys)
+        answers = {row["key"]: row["answer"] for row in rows}
 
-    def as_settings(self) -> dict[str, Any]:
-        """For the provenance."""
-        return {
-            "num_questions": len(self.questions),
-            "situations": [[one.kind, one.principle.text, one.old and one.old.text] for one in self.situations],
-            "turns": list(self.turns),
-            "settings": [setting.key for setting in self.settings],
-        }
+        def told(situation: Situation, question: OpenQuestion) -> str:
+            if situation.old is None:
+                answer = unaligned.text(question, _MAX_TOKENS)
+            else:
+                answer = answers[f"earlier/{situation.old.id}/{question.index}"]
+            return " ".join(sentences(answer)[:_NUM_SENTENCES]) or "-"
 
-    def before(self, question: OpenQuestion, num_turns: int) -> list[OpenQuestion]:
-        """What is asked before a question."""
-        place = self.pool.index(question) + 1
-        return [self.pool[(place + turn) % len(self.pool)] for turn in range(num_turns)]
+        def cases() -> Iterator[Case]:
+            for one, num_turns, question in product(found, turns, questions):
+                stated = [(_STATED.format(principle=one.principle.text), _PROMISED)] if one.kind == "drift" else []
+                talked = [*stated, *((q.text, told(one, q)) for q in before(question, num_turns))]
+                fields: dict[str, str | int] = {"kind": one.kind, "principle": one.principle.id, "turns": num_turns}
+                what, judged = f"{one.kind} {one.principle.id} n={num_turns}", ((one.principle, 1.0),)
+                for setting in settings:
+                    yield follow_case(
+                        what, judged, setting, question, unaligned, fields, seed=options.seed, earlier=talked
+                    )
 
+        return complete_cases(run, subject, cases(), report, before=[*unaligned.keys, *answers])
 
-def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None) -> list[Row]:
-    """Do what is missing of a plan; its rows in order."""
-    earlier = {q for question in plan.questions for q in plan.before(question, max(plan.turns))}
-    asked = [question for question in plan.pool if question in earlier or question in plan.questions]
-    unaligned = unaligned_answers(run, subject, asked, _MAX_TOKENS, report)
-    before = [unaligned_key(question) for question in asked]
-    old = {situation.old.id: situation.old for situation in plan.situations if situation.old}
-    jobs = {
-        f"earlier/{principle.id}/{question.index}": (principle, question)
-        for principle in old.values()
-        for question in asked
+    facts = {
+        "num_questions": len(questions),
+        "situations": [[one.kind, one.principle.text, one.old and one.old.text] for one in found],
+        "turns": list(turns),
+        "settings": [setting.key for setting in settings],
     }
-    answers = _answered(run, subject, before, jobs, report)
-
-    def told(situation: Situation, question: OpenQuestion) -> str:
-        if situation.old is None:
-            return _beginning(unaligned.text(question, _MAX_TOKENS))
-        return _beginning(answers[f"earlier/{situation.old.id}/{question.index}"])
-
-    def cases() -> Iterator[EvalCase]:
-        for situation in plan.situations:
-            stated = (
-                ((_STATED.format(principle=situation.principle.text), _PROMISED),) if situation.kind == "drift" else ()
-            )
-            for num_turns in plan.turns:
-                for question in plan.questions:
-                    turns = tuple((q.text, told(situation, q)) for q in plan.before(question, num_turns))
-                    for setting in plan.settings:
-                        yield _case(situation, num_turns, question, setting, (*stated, *turns))
-
-    return complete_cases(run, subject, unaligned, cases(), before=[*before, *jobs], seed=plan.seed, report=report)
+    return Plan(facts, measure)
 
 
-def _answered(
-    run: Run,
-    subject: Subject,
-    before: Sequence[str],
-    due: Mapping[str, tuple[MeasuredPrinciple, OpenQuestion]],
-    report: Report | None,
-) -> dict[str, str]:
-    """Prompted answers by key, generated or taken from the run."""
-    jobs = [
-        Job(question.text, (Principle(principle.text),), Setting("prompt"), max_tokens=_MAX_TOKENS, key=key)
-        for key, (principle, question) in due.items()
-    ]
-
-    def work(keys: Sequence[str]) -> Iterator[tuple[str, Row]]:
-        for block in due_blocks(jobs, keys):
-            for answer in subject.answer(block):
-                if answer.job.key in keys:
-                    yield answer.job.key, {"answer": answer.text}
-
-    rows = run.complete([*before, *due], work, report)
-    return {row["key"]: row["answer"] for row in rows[len(before) :]}
-
-
-def _beginning(answer: str) -> str:
-    return " ".join(sentences(answer)[:_NUM_SENTENCES]) or "-"
-
-
-def _case(
-    situation: Situation, num_turns: int, question: OpenQuestion, setting: Setting, earlier: tuple[tuple[str, str], ...]
-) -> EvalCase:
-    key = f"{situation.kind} {situation.principle.id} n={num_turns}/{setting.key}/{question.index}"
-    fields = {"kind": situation.kind, "principle": situation.principle.id, "turns": num_turns}
-    return EvalCase(key, question, ((situation.principle, 1.0),), setting, fields, earlier=earlier)
-
-
-def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
+def _report(header: Row, rows: Sequence[Row]) -> tuple[list[str], list[Panel]]:
     """Adherence after each number of turns, over all principles and for each."""
-    line, name = provenance_line(header), header["provenance"]["suite"]
-    columns = ["kind", "turns", "setting", "answers", "adherence", "gain", "ppl_1"]
-    cells: list[list[Cell]] = [
-        [kind, num_turns, *_cells(summary)]
-        for kind, own in grouped(rows, "kind").items()
-        for num_turns, part in grouped(own, "turns").items()
-        for summary in summarise(part)
-    ]
-    by_principle: list[list[Cell]] = [
-        [kind, principle, num_turns, *_cells(summary)]
-        for kind, own in grouped(rows, "kind").items()
-        for principle, some in grouped(own, "principle").items()
-        for num_turns, part in grouped(some, "turns").items()
-        for summary in summarise(part)
-    ]
-    panels = [Panel(k, "turns", "adherence", _curves(own), ADHERENCE) for k, own in grouped(rows, "kind").items()]
-    tables = [
-        LEGEND,
-        markdown_table(columns, cells, line),
-        "## By principle\n",
-        markdown_table(["kind", "principle", *columns[1:]], by_principle, line),
-    ]
-    return write_report(folder, name, name.capitalize(), tables, panels, line)
+    line, columns = provenance_line(header), ["turns", "setting", "answers", "adherence", "gain", "ppl_1"]
+    found: list[list[Cell]] = []
+    by_principle: list[list[Cell]] = []
+    panels = []
+    for kind, own in grouped(rows, "kind").items():
+        curves: dict[str, list[Point]] = {}
+        for num_turns, summary in _after(own):
+            found.append([kind, num_turns, *cells(summary), summary.costs["ppl_1"]])
+            curves.setdefault(summary.setting, []).append(replace(point(summary), x=num_turns, label=""))
+        for principle, part in grouped(own, "principle").items():
+            after = [[n, *cells(summary), summary.costs["ppl_1"]] for n, summary in _after(part)]
+            by_principle += [[kind, principle, *rest] for rest in after]
+        panels.append(Panel(kind, "turns", "adherence", curves, ADHERENCE))
+    tables = [markdown_table(["kind", *columns], found, line), "## By principle\n"]
+    return [LEGEND, *tables, markdown_table(["kind", "principle", *columns], by_principle, line)], panels
 
 
-def _cells(summary: SettingSummary) -> list[Cell]:
-    found = [summary.setting, summary.num_answers, str(summary.adherence), gained(summary.gain)]
-    return [*found, summary.perplexity_prompted]
+def _after(rows: Sequence[Row]) -> list[tuple[int, SettingSummary]]:
+    return [(turns, summary) for turns, part in grouped(rows, "turns").items() for summary in summarise(part)]
 
 
-def _curves(rows: Sequence[Row]) -> dict[str, list[Point]]:
-    curves: dict[str, list[Point]] = {}
-    for num_turns, part in grouped(rows, "turns").items():
-        for summary in summarise(part):
-            y = summary.adherence
-            curves.setdefault(summary.setting, []).append(Point(num_turns, y.mean, y.low, y.high))
-    return curves
+CONVERSATION, DRIFT = (
+    Suite(
+        name,
+        partial(plan_of, name),
+        _report,
+        ("data", "methods", "strengths", "budgets", "principles"),
+        source=Path(__file__),
+    )
+    for name in ("conversation", "drift")
+)

@@ -16,26 +16,23 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.cases import EvalCase, measure_cases
-from la_agents.evaluation.methods import Setting
-from la_agents.evaluation.provenance import provenance_line
-from la_agents.evaluation.questions import OpenQuestion
-from la_agents.evaluation.reports import LEGEND, costs_table, curves, principles_table, write_report
+from la_agents.evaluation.cases import Case
+from la_agents.evaluation.measuring import Unaligned, follow, follow_case
+from la_agents.evaluation.methods import BASE
+from la_agents.evaluation.plots import Panel
+from la_agents.evaluation.questions import OpenQuestion, check_limit
+from la_agents.evaluation.reports import steerability_report
 from la_agents.evaluation.runs import Row
-from la_agents.evaluation.summary import grouped
-from la_agents.evaluation.unaligned import BASE, Unaligned
+from la_agents.evaluation.suites import Options, Plan, Suite
 
-if TYPE_CHECKING:
-    from la_agents.evaluation.runs import Report, Run
-    from la_agents.evaluation.subject import Subject
-
-__all__ = ["METHODS", "Instruction", "Plan", "measure", "read_instructions", "report"]
+__all__ = ["IFEVAL", "Instruction", "read_instructions"]
 
 METHODS = ("prompt", "prompt-system", "prompt-user", "calibrated")
 MAX_TOKENS = 320
+_SKIPPED = "skipped, for want of nltk's punkt"
 _NEED_PUNKT = {"change_case:capital_word_frequency", "length_constraints:number_sentences"}
 """Their verifiers read nltk's data "punkt", which is not in a package: left out where it is not installed."""
 
@@ -83,6 +80,7 @@ def read_instructions(path: Path, limit: int | None = None) -> tuple[list[Instru
     Raises:
         ConfigurationError: the file is missing or not of that form, or an instruction is unknown.
     """
+    check_limit(limit)
     known = _verifiers().INSTRUCTION_DICT
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -94,9 +92,8 @@ def read_instructions(path: Path, limit: int | None = None) -> tuple[list[Instru
         msg = f"Expected instructions in {path}, got {type(error).__name__}: {error}"
         raise ConfigurationError(msg) from error
     unknown = {one.id for one in found} - set(known)
-    if unknown or not found or (limit is not None and limit < 1):
-        got = f"{sorted(unknown)[0]!r}" if unknown else "none" if not found else f"a limit of {limit}"
-        msg = f"Expected one or more of IFEval's instructions in {path}, got {got}."
+    if unknown or not found:
+        msg = f"Expected one or more of IFEval's instructions in {path}, got {min(unknown, default='none')}."
         raise ConfigurationError(msg)
     by_id: dict[str, list[Instruction]] = {}
     skipped: dict[str, int] = {}
@@ -114,48 +111,38 @@ def _given(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kwargs.items() if value}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is measured; the unaligned model takes part beside the settings."""
+def _plan(options: Options) -> Plan:
+    if options.data is None:
+        msg = "Expected --data with IFEval's single instructions, got none; see benchmarks/README.md."
+        raise ConfigurationError(msg)
+    instructions, skipped = read_instructions(options.data, options.limit)
+    settings = options.settings(METHODS, (2.0,))
 
-    instructions: Sequence[Instruction]
-    skipped: Mapping[str, int]
-    settings: Sequence[Setting]
-    seed: int = 0
+    def cases(unaligned: Unaligned) -> Iterator[Case]:
+        for one in instructions:
+            for setting in (BASE, *settings):
+                asked, fields = OpenQuestion(one.index, one.question), {"principle": one.id}
+                yield follow_case(one.id, ((one, 1.0),), setting, asked, unaligned, fields, seed=options.seed)
 
-    def as_settings(self) -> dict[str, Any]:
-        """For the provenance."""
-        return {
-            "num_instructions": len(self.instructions),
-            "max_tokens": MAX_TOKENS,
-            "skipped, for want of nltk's punkt": dict(self.skipped),
-            "settings": [setting.key for setting in self.settings],
-        }
-
-
-def measure(run: Run, subject: Subject, plan: Plan, report: Report | None = None) -> list[Row]:
-    """Do what is missing of a plan; its rows in order."""
-    asked = {one.index: OpenQuestion(one.index, one.question) for one in plan.instructions}
-
-    def cases(_: Unaligned) -> Iterator[EvalCase]:
-        for one in plan.instructions:
-            for setting in (BASE, *plan.settings):
-                key = f"{one.id}/{setting.key}/{one.index}"
-                yield EvalCase(key, asked[one.index], ((one, 1.0),), setting, {"principle": one.id})
-
-    return measure_cases(run, subject, list(asked.values()), MAX_TOKENS, cases, seed=plan.seed, report=report)
+    facts = {
+        "num_instructions": len(instructions),
+        "max_tokens": MAX_TOKENS,
+        _SKIPPED: skipped,
+        "settings": [setting.key for setting in settings],
+    }
+    return Plan(facts, follow([OpenQuestion(one.index, one.question) for one in instructions], MAX_TOKENS, cases))
 
 
-def report(folder: Path, header: Row, rows: Sequence[Row]) -> list[Path]:
+def _report(header: Row, rows: Sequence[Row]) -> tuple[list[str], list[Panel]]:
     """Strict accuracy by setting, and by instruction."""
-    line = provenance_line(header)
-    skipped = next(iter(v for k, v in header["provenance"]["settings"].items() if k.startswith("skipped")), {})
+    tables, panels = steerability_report(header, rows)
+    skipped = header["provenance"]["settings"][_SKIPPED]
     left_out = "".join(f"Left out: {n} tasks of `{name}` (nltk's punkt is missing).\n" for name, n in skipped.items())
-    legend = "adherence is strict accuracy: the answer as it stands follows the instruction.\n"
-    tables = [LEGEND, legend, left_out, costs_table(rows, line), "## By instruction\n", principles_table(rows, line)]
-    panels = [curves("all instructions", rows)]
-    panels += [curves(name, own) for name, own in grouped(rows, "principle").items()]
-    return write_report(folder, "ifeval", "IFEval, single instructions", tables, panels, line)
+    legend = "adherence is strict accuracy: the answer as it stands follows the instruction (the principle).\n"
+    return [legend, left_out, *tables], panels
+
+
+IFEVAL = Suite("ifeval", _plan, _report, ("data", "methods", "strengths", "budgets"), source=Path(__file__))
 
 
 @cache

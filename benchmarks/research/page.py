@@ -7,18 +7,20 @@ Everything is written from the rows of the suites, by rules that the page states
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from la_agents.evaluation.choice_tables import accuracy
-from la_agents.evaluation.choice_tables import summarise as summarise_choices
-from la_agents.evaluation.intervals import mean_interval
-from la_agents.evaluation.plots import Panel, Point, save_panels
+from benchmarks.research.capability import by_item
+from la_agents.evaluation.choosing import accuracy, mean_over_items
+from la_agents.evaluation.intervals import mean_interval, signed
+from la_agents.evaluation.methods import BASE
+from la_agents.evaluation.plots import Panel, save_panels
 from la_agents.evaluation.provenance import provenance_line
-from la_agents.evaluation.reports import ADHERENCE, LEGEND, gained
+from la_agents.evaluation.reports import LEGEND, curves
 from la_agents.evaluation.runs import Row, read_run
 from la_agents.evaluation.summary import SettingSummary, best_prompting, gain, grouped, summarise
 from la_agents.evaluation.tables import Cell, markdown_table
-from la_agents.evaluation.unaligned import BASE
 
 __all__ = ["DEFAULT", "results_page"]
 
@@ -50,7 +52,7 @@ def _model(folder: Path, link: str) -> Iterator[str]:
     rows = {name: [row for row in found if "setting" in row] for name, (_, found) in runs.items()}
     steerability, line = rows["steerability"], lines["steerability"]
     summaries = summarise(steerability)
-    save_panels(folder / "frontier.png", [_frontier(summaries)], line)
+    save_panels(folder / "frontier.png", [_frontier(steerability)], line)
     model = runs["steerability"][0]["provenance"]["model"]
     yield f"## {model if isinstance(model, str) else model['name']}\n"
     num_questions, num_principles = (len(grouped(steerability, name)) for name in ("question", "principle"))
@@ -75,21 +77,18 @@ _COLUMNS = ("setting", "adherence", "gain", "ppl_0", "ppl_1", "repetition", "rel
 
 
 def _cells(summary: SettingSummary) -> list[Cell]:
-    own = summary
-    costs = (own.perplexity, own.perplexity_prompted, own.repetition, own.relevance, own.divergence)
-    return [own.setting, str(own.adherence), gained(own.gain), *("-" if c is None else f"{c:.2f}" for c in costs)]
+    costs = [summary.costs[name] for name in _COLUMNS[3:]]
+    told = ["-" if cost is None else f"{cost:.2f}" for cost in costs]
+    return [summary.setting, str(summary.adherence), signed(summary.gain), *told]
 
 
-def _frontier(summaries: Sequence[SettingSummary]) -> Panel:
-    curves: dict[str, list[Point]] = {}
-    for own in summaries:
-        if own.perplexity is not None:
-            varied = own.strength if own.max_divergence is None else own.max_divergence
-            name = own.method if varied is None else f"{own.method} {varied:g}"
-            curves.setdefault(own.method, []).append(
-                Point(own.perplexity, own.adherence.mean, own.adherence.low, own.adherence.high, name)
-            )
-    return Panel("up: followed further; right: less fluent", "ppl_0", "adherence", curves, ADHERENCE, log_x=True)
+def _frontier(rows: Sequence[Row]) -> Panel:
+    panel = curves("up: followed further; right: less fluent", rows, "ppl_0", "ppl_0")
+    named = {
+        method: [replace(point, label=f"{method} {point.label}".strip()) for point in points]
+        for method, points in panel.curves.items()
+    }
+    return replace(panel, curves=named, log_x=True)
 
 
 def _verdicts(rows: Sequence[Row], summaries: Sequence[SettingSummary]) -> Iterator[str]:
@@ -104,7 +103,7 @@ def _verdicts(rows: Sequence[Row], summaries: Sequence[SettingSummary]) -> Itera
         ("Hurt", [s for s in compared if s.gain and s.gain.high < 0]),
     ):
         if some:
-            yield f"{verb}: {', '.join(f'`{s.setting}` {gained(s.gain)}' for s in some)}.\n"
+            yield f"{verb}: {', '.join(f'`{s.setting}` {signed(s.gain)}' for s in some)}.\n"
     if DEFAULT in by_name:
         yield from _by_principle(rows, best)
 
@@ -147,8 +146,9 @@ def _elsewhere(name: str, rows: Sequence[Row]) -> Iterator[list[Cell]]:
         by_setting = grouped(rows, "setting")
         aligned = next((setting for setting in by_setting if setting.startswith("tapered ")), None)
         if aligned and "prompt" in by_setting:
-            prompted, own = (summarise_choices(by_setting[s], _letter) for s in ("prompt", aligned))
-            yield [f"{_CHOICES[name]} (`{aligned}`)", str(prompted), str(own), "-"]
+            letter = partial(accuracy, "letter")
+            told = [str(mean_over_items(by_setting[setting], letter)) for setting in ("prompt", aligned)]
+            yield [f"{_CHOICES[name]} (`{aligned}`)", *told, "-"]
 
 
 _KINDS: Mapping[str, str] = {
@@ -162,16 +162,12 @@ _CHOICES: Mapping[str, str] = {
 }
 
 
-def _letter(row: Row) -> float | None:
-    return accuracy(row, "letter")
-
-
 def _against(what: str, rows: Sequence[Row]) -> Iterator[list[Cell]]:
     best = best_prompting(rows)
     found = {summary.setting: summary for summary in summarise(rows)}
     if best is not None and DEFAULT in found:
         own = found[DEFAULT]
-        yield [what, f"{found[best].adherence} ({best})", str(own.adherence), gained(own.gain)]
+        yield [what, f"{found[best].adherence} ({best})", str(own.adherence), signed(own.gain)]
 
 
 def _costs(summaries: Sequence[SettingSummary], capability: Sequence[Row]) -> Iterator[str]:
@@ -179,20 +175,22 @@ def _costs(summaries: Sequence[SettingSummary], capability: Sequence[Row]) -> It
     ways = [s for s in summaries if s.method.startswith("prompt")]
     if ways and DEFAULT in by_name:
         prompt, own = max(ways, key=lambda s: s.adherence.mean), by_name[DEFAULT]
-        pairs = (
-            ("perplexity under the unaligned model", prompt.perplexity, own.perplexity),
-            ("under the prompt with the principle", prompt.perplexity_prompted, own.perplexity_prompted),
-            ("repetition", prompt.repetition, own.repetition),
-            ("relevance", prompt.relevance, own.relevance),
-        )
+        pairs = [(what, prompt.costs[name], own.costs[name]) for name, what in _NAMES.items()]
         told = [f"{what} {a:.2f} to {b:.2f}" for what, a, b in pairs if a is not None and b is not None]
         yield f"From the best prompting to the default: {', '.join(told)}.\n"
     for task, own_rows in grouped(capability, "task").items():
         by_setting = grouped(own_rows, "setting")
         base = {row["question"]: row["score"] for row in by_setting.get(BASE.key, [])}
         if base and DEFAULT in by_setting:
-            items = grouped(by_setting[DEFAULT], "question")
-            lost = [sum(r["score"] for r in part) / len(part) - base[item] for item, part in items.items()]
+            lost = by_item(by_setting[DEFAULT], base)
             what = "bits a byte of plain prose" if task == "text" else f"accuracy on {task}"
             mean = mean_interval(list(base.values()))
-            yield f"Where no principle matters, {what}: {mean} without one, {gained(mean_interval(lost))} with one.\n"
+            yield f"Where no principle matters, {what}: {mean} without one, {signed(mean_interval(lost))} with one.\n"
+
+
+_NAMES: Mapping[str, str] = {
+    "ppl_0": "perplexity under the unaligned model",
+    "ppl_1": "under the prompt with the principle",
+    "repetition": "repetition",
+    "relevance": "relevance",
+}

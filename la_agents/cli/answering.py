@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from la_agents.cli.decoding import Decoding
-from la_agents.cli.options import Settings
-from la_agents.cli.terminal import answer, conversion_bar, note, print_json
+from la_agents.cli.options import Decoding, Settings
+from la_agents.cli.terminal import WordWrap, answer, console, conversion_bar, note, print_json, spinner
 
 if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from la_agents.chat_models import ChatLinearAlignment
     from la_agents.models import LoadedModel
 
-__all__ = ["as_object", "as_user", "ask", "chat_model", "load", "stream", "summary", "with_texts"]
+__all__ = ["as_object", "as_user", "ask", "chat_model", "effect", "load", "stream", "summary", "with_texts"]
 
 _PRINCIPLE_KEYS = ("id", "text", "weight", "relevance", "layer")
 
 
-def load(settings: Settings) -> LoadedModel:
-    """Load the model, with a progress bar if it has to be converted first."""
-    from la_agents.models import DEFAULT_MODEL, load_model
-
+def load(settings: Settings, decoding: Decoding | None = None) -> LoadedModel:
+    """Load the model, with a progress bar if it has to be converted first; before that, refuse what is out of range."""
     with conversion_bar() as progress:
-        return load_model(settings.model or DEFAULT_MODEL, progress=progress)
+        from la_agents.chat_models import ChatLinearAlignment
+        from la_agents.models import DEFAULT_MODEL, load_model
+
+        model = settings.model or DEFAULT_MODEL
+        if decoding:
+            ChatLinearAlignment(model=model, **decoding.given())
+        return load_model(model, progress=progress)
 
 
 def chat_model(loaded: LoadedModel, store: PreferenceStore | None, decoding: Decoding) -> ChatLinearAlignment:
@@ -45,21 +49,28 @@ def as_user(user: str) -> RunnableConfig:
 
 def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_json: bool) -> None:
     """Answer a question: streamed, with the report as a note; or as one JSON object."""
-    with settings.open_store() as store:
-        llm = chat_model(load(settings), store, decoding)
+    with settings.open_store(reading=True) as store:
+        llm = chat_model(load(settings, decoding), store, decoding)
+        settings.note_missing()
         if as_json:
-            print_json(as_object(with_texts(llm.invoke(question, config=as_user(user)), llm, question, user), user))
+            with spinner("Answering"):
+                message = with_texts(llm.invoke(question, config=as_user(user)), llm, question, user)
+            print_json(as_object(message, user))
         else:
             note(summary(stream(llm, question, user).response_metadata["alignment"]))
 
 
 def stream(llm: ChatLinearAlignment, prompt: LanguageModelInput, user: str) -> AIMessage:
-    """Print the answer as it is written, and return it whole."""
+    """Print the answer as it is written, and return it whole; on a terminal its words are wrapped."""
     whole: Any = None
-    for chunk in llm.stream(prompt, config=as_user(user)):
-        answer(chunk.text, end="")
-        whole = chunk if whole is None else whole + chunk
-    answer("")
+    wrap = WordWrap(console().width) if sys.stdout.isatty() else None
+    with spinner("Answering") as stop:
+        for chunk in llm.stream(prompt, config=as_user(user)):
+            if chunk.text:
+                stop()
+            answer(wrap.push(chunk.text) if wrap else chunk.text, end="")
+            whole = chunk if whole is None else whole + chunk
+    answer(wrap.end() if wrap else "")
     return with_texts(whole, llm, prompt, user)
 
 

@@ -7,23 +7,21 @@ from typing import Annotated
 import typer
 
 from la_agents.cli import answering, comparison
-from la_agents.cli.decoding import Decoding, answers
-from la_agents.cli.options import JsonOption, QuestionArgument, Settings, UserOption
+from la_agents.cli.options import AllSettings, DecodingOptions, JsonOption, QuestionArgument, UserOption, command
+from la_agents.cli.terminal import text_of
 
 __all__ = ["ask"]
 
 
-@answers
+@command
 def ask(
-    ctx: typer.Context,
-    *,
     question: QuestionArgument,
     user: UserOption,
-    decoding: Decoding,
+    decoding: DecodingOptions,
+    settings: AllSettings,
     compare: Annotated[bool, typer.Option("--compare", help="Beside it: unaligned and prompted.")] = False,
     as_json: JsonOption = False,
-    settings: Settings,
 ) -> None:
     """Answer one question, aligned with what the user prefers."""
     ask_one = comparison.ask if compare else answering.ask
-    ask_one(settings, decoding, question, user, as_json=as_json)
+    ask_one(settings, decoding, text_of(question), user, as_json=as_json)

@@ -3,64 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from typing import Annotated
 
 import typer
 
 from la_agents.cli import measuring
-from la_agents.cli.measuring import (
-    OUT,
-    DataOption,
-    LimitOption,
-    OutOption,
-    PrinciplesOption,
-    RepeatableSeedOption,
-    StrengthsOption,
-)
-from la_agents.cli.options import JsonOption, ModelOption, settings_of
+from la_agents.cli.measuring import Chosen
+from la_agents.cli.options import JsonOption, ModelSettings, Options, command
 from la_agents.cli.terminal import note, print_json
 
 __all__ = ["calibrate"]
 
-RateOption = Annotated[
-    float, typer.Option("--rate", help="Adherence, of 1, that a doubling of perplexity has to gain.")
-]
 
-
+@command
 def calibrate(
-    ctx: typer.Context,
-    model: ModelOption = None,
-    data: DataOption = None,
-    strength: StrengthsOption = None,
-    principles: PrinciplesOption = None,
-    limit: LimitOption = 8,
-    rate: RateOption = 0.08,
-    seed: RepeatableSeedOption = 0,
-    out: OutOption = OUT,
+    settings: ModelSettings,
+    chosen: Annotated[Chosen, Options.of(Chosen, but=("methods", "budget"))],
+    rate: Annotated[
+        float, typer.Option("--rate", help="Adherence, of 1, that a doubling of perplexity has to gain.")
+    ] = 0.08,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out how your model follows each principle best, and write it down for `calibration=`."""
-    from la_agents.calibration import Calibration
-    from la_agents.evaluation.calibration import calibrate as read
-    from la_agents.evaluation.calibration import check_rate
-    from la_agents.evaluation.reports import calibration_report
-    from la_agents.evaluation.suites import SUITES, Options, Suite
+    """Find out how your model follows each principle best, and write it down for `calibration=`.
 
-    check_rate(rate)
-    options = Options(
-        data=data,
-        strengths=measuring.numbers(strength),
-        principles=measuring.names(principles),
-        limit=limit,
-        seed=seed,
-    )
-    usual = SUITES["calibration"]
-    suite = Suite(usual.plan, usual.measure, partial(calibration_report, rate=rate))
-    done = measuring.run(settings_of(ctx, model=model), "calibration", out, options, suite)
+    Asks the first 8 questions unless --limit says otherwise; fewer are too few to rely on.
+    """
+    from la_agents.evaluation import calibration
+
+    done = measuring.run(settings, calibration.calibration_suite(rate), chosen, limit=calibration.FEW)
+    found = calibration.calibrate(done.rows, done.header["provenance"]["model"]["name"], rate)
+    file = done.files[0].with_name("calibration.json")
+    found.calibration.write(file)
     if as_json:
-        found = read(done.rows, Calibration.read(done.files[-1]).model, rate)
         print_json({**asdict(found), "calibration": found.calibration.as_json()})
     else:
         measuring.show(done)
-        note(f"Use it: ChatLinearAlignment(model=..., calibration={str(done.files[-1])!r})")
+    for warning in found.warnings:
+        note(f"Warning: {warning}")
+    note(f"Wrote {file}\nUse it: ChatLinearAlignment(model=..., calibration={str(file)!r})")

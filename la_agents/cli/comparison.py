@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from la_agents.cli import answering
-from la_agents.cli.decoding import Decoding
-from la_agents.cli.options import Settings
+from la_agents.cli.options import Decoding, Settings
 from la_agents.cli.terminal import clean, console, print_json, spinner
 
 if TYPE_CHECKING:
@@ -31,8 +30,9 @@ class Comparison:
 
 def ask(settings: Settings, decoding: Decoding, question: str, user: str, *, as_json: bool) -> None:
     """Answer a question three ways: a table, or the aligned answer's JSON object with the others in it."""
-    with settings.open_store() as store:
-        loaded = answering.load(settings)
+    with settings.open_store(reading=True) as store:
+        loaded = answering.load(settings, decoding)
+        settings.note_missing()
         with spinner("Answering three ways"):
             compared = compare(loaded, store, decoding, question, user)
     if as_json:

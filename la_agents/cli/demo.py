@@ -8,11 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-import typer
-
 from la_agents.cli import answering, comparison
-from la_agents.cli.decoding import Decoding
-from la_agents.cli.options import MaxTokensOption, ModelOption, Settings, StrengthOption, settings_of
+from la_agents.cli.options import Decoding, MaxTokensOption, ModelSettings, Settings, StrengthOption, command
 from la_agents.cli.terminal import answer, spinner
 
 if TYPE_CHECKING:
@@ -36,18 +33,14 @@ Try it yourself:
   la-agents explain "How do vaccines work?" --user alice --out page.html"""
 
 
-def demo(
-    ctx: typer.Context,
-    strength: StrengthOption = None,
-    max_tokens: MaxTokensOption = 56,
-    model: ModelOption = None,
-) -> None:
+@command
+def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: MaxTokensOption = 56) -> None:
     """Ask one question for two users with opposite preferences, and show what alignment does."""
-    settings = settings_of(ctx, model=model)
-    loaded = answering.load(settings)
+    decoding = Decoding(strength=strength, max_tokens=max_tokens)
+    loaded = answering.load(settings, decoding)
     answer(f"{_introduce(loaded)}\n\nEverybody asks: {QUESTION}\n")
     with spinner("Answering two users in three ways each"):
-        compared = _compare(loaded, Decoding(strength=strength, max_tokens=max_tokens))
+        compared = _compare(loaded, decoding)
     for one in compared:
         comparison.show(one)
     answer(_CLOSING)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from la_agents.cli import timing
-from la_agents.cli.options import ModelOption, Settings, StoreOption, settings_of
+from la_agents.cli.options import PlacesSettings, Settings, command
 from la_agents.cli.terminal import answer, clean
 from la_agents.errors import LaAgentsError
 from la_agents.models.local_extra import PACKAGES, REMEDY
@@ -37,14 +37,12 @@ class Finding:
     remedy: str | None = None
 
 
+@command
 def doctor(
-    ctx: typer.Context,
+    settings: PlacesSettings,
     time: Annotated[bool, typer.Option("--time", help="Also measure start-up to first token.")] = False,
-    store: StoreOption = None,
-    model: ModelOption = None,
 ) -> None:
     """Say what is installed and what would be used; exit status 1 if something is missing."""
-    settings = settings_of(ctx, store, model)
     findings = [*_packages(), _model(settings), _embeddings(), _store(settings)]
     for finding in findings:
         answer(clean(f"{finding.subject:<16} {finding.detail}"))

@@ -10,46 +10,59 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from la_agents.cli import answering, comparison
-from la_agents.cli.decoding import Decoding, answers
-from la_agents.cli.options import JsonOption, QuestionArgument, Settings, UserOption
-from la_agents.cli.terminal import clean, console, note, print_json, spinner
-from la_agents.errors import ConfigurationError
+from la_agents.cli.options import (
+    AllSettings,
+    DecodingOptions,
+    ForceOption,
+    JsonOption,
+    QuestionArgument,
+    UserOption,
+    command,
+)
+from la_agents.cli.terminal import answer, check_new, clean, console, note, print_json, spinner, text_of
 
 if TYPE_CHECKING:
     from rich.style import Style
     from rich.table import Table
     from rich.text import Text
 
-    from la_agents.report import AlignmentReport, TokenReport
+    from la_agents.report.report import AlignmentReport
+    from la_agents.report.values import TokenReport
 
 __all__ = ["explain"]
 
 _NUM_MOST_MOVED = 8
 
 
-@answers
+@command
 def explain(
-    ctx: typer.Context,
-    *,
     question: QuestionArgument,
     user: UserOption,
+    decoding: DecodingOptions,
+    settings: AllSettings,
     out: Annotated[
-        Path | None, typer.Option("--out", dir_okay=False, help="Write a page (HTML) for a browser.")
+        Path | None,
+        typer.Option(
+            "--out",
+            dir_okay=False,
+            help="Write a page for a browser; - is standard output.",
+            show_default="none",
+        ),
     ] = None,
-    decoding: Decoding,
+    force: ForceOption = False,
     as_json: JsonOption = False,
-    settings: Settings,
 ) -> None:
     """Answer one question, and show token by token what alignment did to the answer."""
-    from la_agents.report import AlignmentReport
+    from la_agents.report.report import AlignmentReport
 
-    if out is not None and not out.parent.is_dir():  # told before the work
-        msg = f"Expected --out in a folder that exists, got {out}."
-        raise ConfigurationError(msg)
-    with settings.open_store() as store:
-        loaded = answering.load(settings)
+    if out is not None:
+        check_new(out, "--out", force=force)  # told before the work
+    question = text_of(question)
+    with settings.open_store(reading=True) as store:
+        loaded = answering.load(settings, decoding)
         llm = answering.chat_model(loaded, store, decoding)
         unaligned = answering.chat_model(loaded, None, replace(decoding, strength=None, max_divergence=None))
+        settings.note_missing()
         with spinner("Answering"):
             message = llm.invoke(question, config=answering.as_user(user), explain=True)
             before = comparison.cut(unaligned.invoke(question)) if out is not None else None
@@ -57,6 +70,9 @@ def explain(
     if out is not None:
         name = message.response_metadata["model_name"]
         page = report.to_html(question=question, unaligned=before, model=name, date=datetime.now())
+        if str(out) == "-":
+            answer(page)
+            return
         out.write_text(page, encoding="utf-8")
     if as_json:
         print_json(answering.as_object(message, user))

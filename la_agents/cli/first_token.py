@@ -29,8 +29,7 @@ class Stopwatch:
 def _ask(location: str, model: str, user: str, question: str, started: float) -> dict[str, float]:
     watch = Stopwatch(started)
     from la_agents.cli import answering
-    from la_agents.cli.decoding import Decoding
-    from la_agents.cli.options import Settings
+    from la_agents.cli.options import Decoding, Settings
 
     watch.lap("Python and command line")
     import chromadb  # noqa: F401

@@ -3,74 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from la_agents.cli import answering
-from la_agents.cli.options import Settings
-from la_agents.cli.terminal import answer, counting_bar, note
+from la_agents.cli.options import Options, Settings
+from la_agents.cli.terminal import answer, console, counting_bar, note
 from la_agents.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from la_agents.evaluation.suites import Finished, Options, Suite
+    from la_agents.evaluation import suites
 
-__all__ = [
-    "OUT",
-    "BudgetsOption",
-    "ChoicesOption",
-    "DataOption",
-    "LimitOption",
-    "MethodsOption",
-    "OutOption",
-    "PrinciplesOption",
-    "RepeatableSeedOption",
-    "StrengthsOption",
-    "names",
-    "numbers",
-    "options",
-    "run",
-    "show",
-]
-
-OUT = Path("results")
+__all__ = ["Chosen", "ChosenOptions", "run", "show"]
 
 _LIST = " Separated by commas, or the option repeated."
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="FILE", help='A JSON list of {"index", "question"}. Default: a list of our own.'),
-]
-ChoicesOption = Annotated[
-    Path, typer.Option("--data", metavar="PATH", help="The suite's file, or PrefEval's folder of topics.", exists=True)
-]
-StrengthsOption = Annotated[
-    list[str] | None, typer.Option("--strength", metavar="NUMBERS", help="Strengths to try: 0,0.5,1,2,3." + _LIST)
-]
-BudgetsOption = Annotated[
-    list[str] | None,
-    typer.Option("--budget", metavar="NUMBERS", help="Budgets of divergence or fluency to try, nats a token: 0.3,1."),
-]
-MethodsOption = Annotated[
-    list[str] | None, typer.Option("--methods", metavar="NAMES", help="What to compare: prompt,linear,amulet." + _LIST)
-]
-PrinciplesOption = Annotated[
-    list[str] | None, typer.Option("--principles", metavar="NAMES", help="Of those that can be measured: french,dogs.")
-]
-LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the first N of the data.")]
-RepeatableSeedOption = Annotated[int, typer.Option("--seed", help="The same seed gives the same numbers.")]
-OutOption = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="For rows, tables and plots. An interrupted run there is taken up.")
-]
 
 
-def numbers(values: Sequence[str] | None) -> list[float]:
-    """Numbers separated by commas or spaces, in one option or several.
+@dataclass(frozen=True)
+class Chosen:
+    """What is chosen about a suite, and where its results go. Each field is an option of the commands."""
 
-    Raises:
-        ConfigurationError: one is no number.
-    """
-    parts = names(values)
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="What to ask.", show_default="the suite's own"),
+    ] = None
+    strength: Annotated[
+        list[str] | None, typer.Option("--strength", metavar="NUMBERS", help="Strengths to try: 0,0.5,1,2,3." + _LIST)
+    ] = None
+    budget: Annotated[
+        list[str] | None,
+        typer.Option("--budget", metavar="NUMBERS", help="Budgets of divergence or fluency to try, nats a token: 0.3."),
+    ] = None
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--methods", metavar="NAMES", help="What to compare: prompt,linear,amulet." + _LIST),
+    ] = None
+    principles: Annotated[
+        list[str] | None,
+        typer.Option("--principles", metavar="NAMES", help="Of those that can be measured: french,dogs."),
+    ] = None
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="Only the first N of the data.", show_default="all")
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="The same seed gives the same numbers.", show_default="0")
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="For rows, tables and plots. An interrupted run there is taken up.",
+            show_default="results",
+        ),
+    ] = None
+
+    def options(self, limit: int | None = None) -> suites.Options:
+        """In the words of the library.
+
+        Raises:
+            ConfigurationError: a strength or a budget is no number.
+        """
+        from la_agents.evaluation.suites import Options
+
+        return Options(
+            data=self.data,
+            methods=_names(self.methods),
+            strengths=_numbers(self.strength),
+            budgets=_numbers(self.budget),
+            principles=_names(self.principles),
+            limit=limit if self.limit is None else self.limit,
+            seed=self.seed or 0,
+        )
+
+
+ChosenOptions = Annotated[Chosen, Options.of(Chosen)]
+
+
+def _names(values: Sequence[str] | None) -> list[str]:
+    return [part for value in values or () for part in value.replace(",", " ").split()]
+
+
+def _numbers(values: Sequence[str] | None) -> list[float]:
+    parts = _names(values)
     try:
         return [float(part) for part in parts]
     except ValueError as error:
@@ -78,48 +96,22 @@ def numbers(values: Sequence[str] | None) -> list[float]:
         raise ConfigurationError(msg) from error
 
 
-def names(values: Sequence[str] | None) -> list[str]:
-    """Names separated by commas or spaces, in one option or several."""
-    return [part for value in values or () for part in value.replace(",", " ").split()]
+def run(settings: Settings, suite: suites.Suite, chosen: Chosen, limit: int | None = None) -> suites.Finished:
+    """Run a suite on the chosen model, with a progress bar, and name the files it wrote.
 
-
-def options(
-    data: Path | None,
-    methods: list[str] | None,
-    strength: list[str] | None,
-    budget: list[str] | None,
-    principles: list[str] | None,
-    limit: int | None,
-    seed: int,
-) -> Options:
-    """The options of a suite, from those of a command.
-
-    Raises:
-        ConfigurationError: a strength or a budget is no number.
+    Args:
+        limit: Of the suite, where none is chosen.
     """
-    from la_agents.evaluation.suites import Options
+    from la_agents.evaluation.suites import prepare, run_suite
 
-    return Options(
-        data=data,
-        methods=names(methods),
-        strengths=numbers(strength),
-        budgets=numbers(budget),
-        principles=names(principles),
-        limit=limit,
-        seed=seed,
-    )
-
-
-def run(settings: Settings, name: str, out: Path, options: Options, suite: Suite | None = None) -> Finished:
-    """Run a suite on the chosen model, with a progress bar, and name the files it wrote."""
+    options, out = chosen.options(limit), chosen.out or Path("results")
+    prepare(suite, options)  # refuses what is wrong before the model is loaded
     from la_agents.evaluation.subject import Subject
-    from la_agents.evaluation.suites import check, run_suite
 
-    check(name, options, suite)  # before the model is loaded
     subject = Subject(answering.load(settings))
     try:
-        with counting_bar(f"Measuring {name}") as report:
-            done = run_suite(name, subject, out, options, report, suite)
+        with counting_bar(f"Measuring {suite.name}") as report:
+            done = run_suite(suite, subject, out, options, report)
     except KeyboardInterrupt:
         note(f"Interrupted. What is finished is in {out}; the same command takes it up again.")
         raise
@@ -128,8 +120,13 @@ def run(settings: Settings, name: str, out: Path, options: Options, suite: Suite
     return done
 
 
-def show(done: Finished) -> None:
-    """Print the page of tables, without its picture."""
-    page = next(file for file in done.files if file.suffix == ".md")
-    lines = page.read_text(encoding="utf-8").splitlines()
-    answer("\n".join(line for line in lines if not line.startswith("![")).strip())
+def show(done: suites.Finished) -> None:
+    """Print the page of tables, without its picture: laid out on a terminal, else as it stands."""
+    page = next(file for file in done.files if file.suffix == ".md").read_text(encoding="utf-8")
+    text = "\n".join(line for line in page.splitlines() if not line.startswith("![")).strip()
+    if console().is_terminal:
+        from rich.markdown import Markdown
+
+        console().print(Markdown(text))
+    else:
+        answer(text)

@@ -1,13 +1,20 @@
-"""Options that several commands share, and the settings they add up to."""
+"""Options that several commands share, the settings they add up to, and the decorator that makes them options."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+import functools
+import inspect
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from la_agents.cli.terminal import note
 from la_agents.errors import LaAgentsError
+from la_agents.guidance import DEFAULT_METHOD, Rule, Support
 from la_agents.users import as_user_id
 from la_agents.wheels import data_folder
 
@@ -15,25 +22,24 @@ if TYPE_CHECKING:
     from la_agents import PreferenceStore
 
 __all__ = [
+    "AllSettings",
+    "Decoding",
+    "DecodingOptions",
+    "ForceOption",
     "JsonOption",
-    "LayersOption",
-    "MaxDivergenceOption",
     "MaxTokensOption",
-    "ModelOption",
+    "ModelSettings",
+    "OpenStore",
+    "Options",
+    "PlacesSettings",
     "QuestionArgument",
-    "SeedOption",
     "Settings",
     "StoreOption",
     "StrengthOption",
-    "TemperatureOption",
     "UserOption",
+    "command",
     "settings_of",
 ]
-
-
-def _checked_user(user: str) -> str:
-    return as_user_id(user)
-
 
 StoreOption = Annotated[
     str | None,
@@ -41,33 +47,36 @@ StoreOption = Annotated[
         "--store",
         envvar="LA_AGENTS_STORE",
         metavar="PATH|URL",
-        help="Where the preferences are.",
+        help="Folder or Chroma server that holds the preferences.",
+        show_default="a folder of your own",
     ),
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", metavar="NAME", help="Alias, folder, .gguf file or hub id."),
+    typer.Option(
+        "--model", metavar="NAME", help="Alias, folder, .gguf file or hub id.", show_default="the bundled model"
+    ),
 ]
-UserOption = Annotated[
-    str, typer.Option("--user", "-u", metavar="NAME", callback=_checked_user, help="Whose preferences.")
-]
-QuestionArgument = Annotated[str, typer.Argument(help="What to ask.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-StrengthOption = Annotated[
-    float | None, typer.Option("--strength", help="How far beyond prompting to go; 0 is prompting alone.")
-]
-MaxDivergenceOption = Annotated[
-    float | None,
-    typer.Option("--max-divergence", help="Budget for leaving the unaligned model, in nats a token."),
-]
-MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", help="Longest answer.")]
-TemperatureOption = Annotated[float | None, typer.Option("--temperature", help="0, the default, is greedy.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Makes sampling repeatable.")]
-
-
 LayersOption = Annotated[
     list[str] | None,
     typer.Option("--layer", metavar="NAME", help="A shared layer that applies before the user's own; repeatable."),
+]
+UserOption = Annotated[
+    str, typer.Option("--user", "-u", metavar="NAME", callback=lambda user: as_user_id(user), help="Whose preferences.")
+]
+QuestionArgument = Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Overwrite a file that is there.")]
+StrengthOption = Annotated[
+    float | None,
+    typer.Option(
+        "--strength",
+        help="How far beyond prompting to go; 0 is prompting alone.",
+        show_default="what suits the model and the preference",
+    ),
+]
+MaxTokensOption = Annotated[
+    int | None, typer.Option("--max-tokens", help="Longest answer, in tokens.", show_default="256")
 ]
 
 
@@ -91,12 +100,33 @@ class Settings:
         """Whether `location` is the URL of a Chroma server."""
         return self.location.startswith(("http://", "https://"))
 
-    def open_store(self) -> PreferenceStore:
-        """The store, its layers known to it; without layers nothing is opened, made or loaded before its first use."""
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no store yet in the folder."""
+        return not self.is_server and not Path(self.location).expanduser().exists()
+
+    def note_missing(self) -> None:
+        """Say so, for whoever mistyped the folder."""
+        if self.is_missing:
+            note(f"There is no store at {self.location} yet.")
+
+    def open_store(self, *, reading: bool = False) -> PreferenceStore:
+        """The store, its layers known to it; without layers nothing is opened, made or loaded before its first use.
+
+        Args:
+            reading: Nothing will be stored: a folder that is not there is not made, and its place is taken by an empty
+                store in memory.
+        """
         from la_agents import PreferenceStore
 
-        place = {"url": self.location} if self.is_server else {"path": self.location}
-        store = PreferenceStore(**place, layers=self.layers)  # type: ignore[arg-type]
+        if reading and self.is_missing:
+            import chromadb
+
+            nothing = chromadb.EphemeralClient(chromadb.config.Settings(anonymized_telemetry=False))
+            store = PreferenceStore(client=nothing, name=f"none-{secrets.token_hex(8)}", layers=self.layers)
+        else:
+            place = {"url": self.location} if self.is_server else {"path": self.location}
+            store = PreferenceStore(**place, layers=self.layers)  # type: ignore[arg-type]
         try:
             if self.layers:
                 store.check_layers()
@@ -106,10 +136,106 @@ class Settings:
         return store
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How to decode, in the chat model's own words; None keeps its default. Each field is an option of the commands."""
+
+    method: Annotated[
+        Rule | None, typer.Option("--method", help="How answers are moved.", show_default=DEFAULT_METHOD)
+    ] = None
+    strength: StrengthOption = None
+    support: Annotated[
+        Support | None,
+        typer.Option("--support", help="Which tokens may be chosen.", show_default="the method's own"),
+    ] = None
+    max_divergence: Annotated[
+        float | None,
+        typer.Option(
+            "--max-divergence", help="Budget for leaving the unaligned model, in nats a token.", show_default="none"
+        ),
+    ] = None
+    max_tokens: MaxTokensOption = None
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="0 always takes the likeliest token.", show_default="0")
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Makes sampling repeatable.", show_default="another each time")
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """What is not left to the default."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+class Options:
+    """Marks a parameter that stands for several options: `Annotated[Settings, Options(make, store=StoreOption)]`.
+
+    Args:
+        make: Makes the parameter's value of the command's context and the options.
+        options: Annotation by name; each is None if it is not given.
+    """
+
+    def __init__(self, make: Callable[..., Any], **options: Any) -> None:
+        self.make, self.options = make, options
+
+    @classmethod
+    def of(cls, values: type[Any], *, but: Sequence[str] = ()) -> Options:
+        """The fields of a dataclass, each an option, but for some."""
+        hints = get_type_hints(values, include_extras=True)
+        return cls(lambda _, **given: values(**given), **{name: hints[name] for name in hints if name not in but})
+
+
+def command(function: Callable[..., Any], **groups: Options) -> Callable[..., None]:
+    """A function as Typer reads it: with the options in place of what stands for them, and with the context.
+
+    Args:
+        groups: Parameters that stand for options, beside those that are annotated so.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    for name, each in signature.parameters.items():
+        groups.update((name, group) for group in get_args(each.annotation)[1:] if isinstance(group, Options))
+
+    @functools.wraps(function)
+    def run(ctx: typer.Context, **given: Any) -> None:
+        values = {}
+        for name, group in groups.items():
+            values[name] = group.make(ctx, **{each: given.pop(each) for each in group.options})
+        function(**values, **given)
+
+    def parameters() -> Iterator[inspect.Parameter]:
+        kind = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        for name, each in signature.parameters.items():
+            for option, annotation in groups[name].options.items() if name in groups else ():
+                is_optional = type(None) in get_args(get_args(annotation)[0])
+                default = None if is_optional else inspect.Parameter.empty
+                yield inspect.Parameter(option, kind, default=default, annotation=annotation)
+            if name not in groups:
+                yield each.replace(kind=kind)
+
+    listed = list(parameters())
+    run.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in listed}
+    return run
+
+
 def settings_of(
     ctx: typer.Context, store: str | None = None, model: str | None = None, layers: list[str] | None = None
 ) -> Settings:
     """A command's own `--store` and `--model`, else those given before the command."""
-    given: Any = ctx.obj
-    common = given if isinstance(given, Settings) else Settings()
+    common = ctx.obj if isinstance(ctx.obj, Settings) else Settings()
     return Settings(common.store if store is None else store, model or common.model, tuple(layers or ()))
+
+
+PlacesSettings = Annotated[Settings, Options(settings_of, store=StoreOption, model=ModelOption)]
+ModelSettings = Annotated[Settings, Options(settings_of, model=ModelOption)]
+AllSettings = Annotated[Settings, Options(settings_of, layers=LayersOption, store=StoreOption, model=ModelOption)]
+
+
+def _opened(ctx: typer.Context, store: str | None, *, reading: bool) -> PreferenceStore:
+    """The store that was named; closed when the command ends."""
+    return ctx.with_resource(settings_of(ctx, store).open_store(reading=reading))
+
+
+OpenStore = Annotated[Any, Options(functools.partial(_opened, reading=True), store=StoreOption)]
+DecodingOptions = Annotated[Decoding, Options.of(Decoding)]

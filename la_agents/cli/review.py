@@ -1,28 +1,23 @@
-"""`la-agents prefs pending`, `approve`, `reject`, `conflicts` and `decide`: what waits for its user's word."""
+"""`pending`, `approve`, `reject`, `conflicts` and `decide`: what waits for somebody's word."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from la_agents.cli.options import JsonOption, StoreOption, UserOption, settings_of
-from la_agents.cli.tables import print_table
-from la_agents.cli.terminal import note, print_json
-
-if TYPE_CHECKING:
-    from la_agents.preferences.proposals import Proposals
-    from la_agents.preferences.store import PreferenceStore
+from la_agents.cli.options import JsonOption
+from la_agents.cli.terminal import note, print_json, print_table
 
 __all__ = ["approve", "conflicts", "decide", "pending", "reject"]
 
 ProposalArgument = Annotated[str, typer.Argument(metavar="ID", help="As `prefs pending` shows it.")]
 
 
-def pending(ctx: typer.Context, user: UserOption, as_json: JsonOption = False, store: StoreOption = None) -> None:
+def pending(memory: Any, as_json: JsonOption = False) -> None:
     """Show what was learned about a user and waits for approval, with the words it comes from."""
-    waiting = _proposals(ctx, store).list(user)
+    waiting = memory.store.proposals.list(memory.name)
     if as_json:
         print_json([preference.model_dump(mode="json") for preference in waiting])
     elif waiting:
@@ -35,15 +30,15 @@ def pending(ctx: typer.Context, user: UserOption, as_json: JsonOption = False, s
         note("Nothing waits for approval.")
 
 
-def approve(ctx: typer.Context, id: ProposalArgument, user: UserOption, store: StoreOption = None) -> None:
+def approve(memory: Any, id: ProposalArgument) -> None:
     """Let a proposal apply from now on."""
-    known = _proposals(ctx, store).approve(user, id)
+    known = memory.store.proposals.approve(memory.name, id)
     note(f"Approved {id}." if known.id == id else f"Approved {id}; it says what {known.id} says.")
 
 
-def reject(ctx: typer.Context, id: ProposalArgument, user: UserOption, store: StoreOption = None) -> None:
+def reject(memory: Any, id: ProposalArgument) -> None:
     """Turn a proposal down; the same words are not proposed again."""
-    _proposals(ctx, store).reject(user, id)
+    memory.store.proposals.reject(memory.name, id)
     note(f"Rejected {id}.")
 
 
@@ -55,50 +50,30 @@ class Keep(str, Enum):
     older = "older"
 
 
-def conflicts(ctx: typer.Context, user: UserOption, as_json: JsonOption = False, store: StoreOption = None) -> None:
+def conflicts(memory: Any, as_json: JsonOption = False) -> None:
     """Show pairs of preferences that may contradict or repeat each other, the most similar first."""
-    found = _open(ctx, store).conflicts(user)
+    found = memory.conflicts()
     if as_json:
-        print_json(
-            [
-                {
-                    "older": conflict.older.model_dump(mode="json"),
-                    "newer": conflict.newer.model_dump(mode="json"),
-                    "similarity": conflict.similarity,
-                }
-                for conflict in found
-            ]
-        )
+        pairs = [{"older": pair.older, "newer": pair.newer} for pair in found]
+        left_out = {"user_id"} if memory.is_layer else None
+        dumped = [{name: one.model_dump(mode="json", exclude=left_out) for name, one in p.items()} for p in pairs]
+        print_json([{**each, "similarity": pair.similarity} for each, pair in zip(dumped, found, strict=True)])
     elif found:
-        rows = [
-            row
-            for each in found
-            for row in (
-                (f"{each.similarity:.2f}", each.older.id, each.older.text),
-                ("", each.newer.id, each.newer.text),
-            )
-        ]
+        rows = []
+        for pair in found:
+            rows.append((f"{pair.similarity:.2f}", pair.older.id, pair.older.text))
+            rows.append(("", pair.newer.id, pair.newer.text))
         print_table(("similarity", "older, newer", "preference"), rows)
     else:
         note("Nothing may conflict.")
 
 
 def decide(
-    ctx: typer.Context,
-    older: Annotated[str, typer.Argument(metavar="OLDER", help="As `prefs conflicts` shows it.")],
-    newer: Annotated[str, typer.Argument(metavar="NEWER", help="As `prefs conflicts` shows it.")],
-    user: UserOption,
+    memory: Any,
+    older: Annotated[str, typer.Argument(metavar="OLDER", help="As the command `conflicts` shows it.")],
+    newer: Annotated[str, typer.Argument(metavar="NEWER", help="As the command `conflicts` shows it.")],
     keep: Annotated[Keep, typer.Option("--keep", help="Which of the two stays.")],
-    store: StoreOption = None,
 ) -> None:
     """Settle a possible conflict; it is not shown again."""
-    _open(ctx, store).decide(user, older, newer, keep=keep.value)
+    memory.decide(older, newer, keep=keep.value)
     note(f"Kept {keep.value}.")
-
-
-def _proposals(ctx: typer.Context, store: str | None) -> Proposals:
-    return _open(ctx, store).proposals
-
-
-def _open(ctx: typer.Context, store: str | None) -> PreferenceStore:
-    return ctx.with_resource(settings_of(ctx, store).open_store())

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from la_agents.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +20,9 @@ if TYPE_CHECKING:
     from la_agents.progress import Progress as Report
 
 __all__ = [
+    "WordWrap",
     "answer",
+    "check_new",
     "clean",
     "console",
     "conversion_bar",
@@ -25,8 +31,13 @@ __all__ = [
     "note",
     "print_anything",
     "print_json",
+    "print_table",
     "spinner",
+    "text_of",
 ]
+
+_NARROW = 24
+"""Columns that a table's texts need at least; where there are fewer, its rows are written one below the other."""
 
 
 def print_anything() -> None:
@@ -69,38 +80,125 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Ids and texts are wrapped, never cut: an id is there to be copied. On a narrow terminal there are no columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = [name in ("id", "by") for name in header]
+    fixed = sum(max(_num_cells(row[i]) for row in rows) + 1 for i, whole in enumerate(kept) if whole)
+    if console().width - fixed - 8 * kept.count(False) < _NARROW:
+        for row in rows:
+            answer("\n".join(f"{name}: {cell}" for name, cell in zip(header, row, strict=True) if cell) + "\n")
+        return
+    table = Table(*header, box=None, pad_edge=False)
+    for column, whole in zip(table.columns, kept, strict=True):
+        column.overflow, column.no_wrap = "fold", whole
+    for row in rows:
+        table.add_row(*(Text(clean(cell)) for cell in row))
+    console().print(table)
+
+
+class WordWrap:
+    """Breaks a text that comes in pieces between words, so that no word is broken by the end of a line.
+
+    A word is held back until it ends or fills a line of its own; what then follows of it goes on where that ends.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width, self._column = width, 0
+        self._space, self._word = "", ""
+        self._is_long = False
+
+    def push(self, text: str) -> str:
+        """What can be shown so far."""
+        shown = ""
+        for part in re.findall(r"\n|[^\S\n]+|\S", text):
+            if not part.isspace():
+                self._word += part
+                if self._is_long or _num_cells(self._word) >= self._width:
+                    shown, self._is_long = shown + self._placed(), True
+                continue
+            shown, self._is_long = shown + self._placed(), False
+            if part == "\n":
+                shown, self._space, self._column = shown + part, "", 0
+            else:
+                self._space += part
+        return shown
+
+    def end(self) -> str:
+        """What was held back."""
+        return self._placed()
+
+    def _placed(self) -> str:
+        if not self._word:
+            return ""
+        room = self._width - self._column - _num_cells(self._space + self._word)
+        before = "\n" if self._column and room < 0 and not self._is_long else self._space
+        self._column = _num_cells(self._word) + (0 if before == "\n" else self._column + _num_cells(before))
+        placed, self._word, self._space = before + self._word, "", ""
+        return placed
+
+
+def _num_cells(text: str) -> int:
+    """Columns that a text takes on the terminal."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def text_of(argument: str) -> str:
+    """The argument, or what standard input holds where it is a dash."""
+    return sys.stdin.read().strip() if argument == "-" else argument
+
+
+def check_new(file: Path, name: str, *, force: bool) -> None:
+    """Refuse to overwrite a file that nobody asked to.
+
+    Args:
+        name: Of the option or argument that names the file.
+
+    Raises:
+        ConfigurationError: it is there, or its folder is not.
+    """
+    if str(file) != "-" and not file.parent.is_dir():
+        msg = f"Expected {name} in a folder that exists, got {file}."
+        raise ConfigurationError(msg)
+    if str(file) != "-" and file.exists() and not force:
+        msg = f"Expected {name} to be a new file, got {file}, which is there; --force overwrites it."
+        raise ConfigurationError(msg)
+
+
 @contextmanager
-def spinner(text: str) -> Iterator[None]:
-    """Say what is going on while it goes on, if somebody watches."""
-    with console(stderr=True).status(text):
-        yield
+def spinner(text: str) -> Iterator[Callable[[], None]]:
+    """Say what is going on while it goes on, or until the function is called, if somebody watches."""
+    status = console(stderr=True).status(text)
+    with status:
+        yield status.stop
 
 
 @contextmanager
 def conversion_bar() -> Iterator[Report]:
-    """A progress bar for the one-time conversion of a model; appears with the first report and only then."""
+    """What is seen while a model is loaded: that it is, if somebody watches, and a bar while it is converted."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=console(stderr=True))
-    task = bar.add_task("Converting the model (once)", total=1.0, start=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    bar = Progress(*columns, TimeRemainingColumn(), console=console(stderr=True))
+    task = bar.add_task("", total=1.0, start=False)
+    with spinner("Loading the model") as stop:
 
-    def report(stage: str, fraction: float) -> None:
-        if not bar.live.is_started:
-            bar.start()
-            bar.start_task(task)
-        bar.update(task, completed=fraction, description=f"Converting the model (once): {stage}")
+        def report(stage: str, fraction: float) -> None:
+            if not bar.live.is_started:
+                stop()
+                bar.start()
+                bar.start_task(task)
+            bar.update(task, completed=fraction, description=f"Converting the model (once): {stage}")
 
-    try:
-        yield report
-    finally:
-        if bar.live.is_started:
-            bar.stop()
+        try:
+            yield report
+        finally:
+            if bar.live.is_started:
+                bar.stop()
 
 
 @contextmanager

@@ -18,29 +18,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 from la_agents.calibration import DEFAULT, Calibration, Guidance
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.adherence import MEASURED
-from la_agents.evaluation.methods import METHODS, Setting
+from la_agents.evaluation.adherence import MEASURED, measured_named
+from la_agents.evaluation.methods import METHODS, Setting, settings_of
+from la_agents.evaluation.plots import Panel
+from la_agents.evaluation.provenance import provenance_line
+from la_agents.evaluation.reports import LEGEND, costs_table, curves
 from la_agents.evaluation.runs import Row
-from la_agents.evaluation.steerability import settings_of
-from la_agents.evaluation.summary import grouped
+from la_agents.evaluation.steerability import plan_of
+from la_agents.evaluation.suites import Options, Plan, Suite
+from la_agents.evaluation.summary import PROMPTS, grouped
+from la_agents.evaluation.tables import Cell, markdown_table
 from la_agents.guidance import DEFAULT_METHOD
 
-__all__ = [
-    "CANDIDATES",
-    "FEW",
-    "RATE",
-    "STRENGTHS",
-    "Finding",
-    "Findings",
-    "calibrate",
-    "candidates",
-    "check_rate",
-    "worth",
-]
+__all__ = ["CANDIDATES", "FEW", "RATE", "Finding", "Findings", "calibrate", "calibration_suite", "candidates", "worth"]
 
 RATE = 0.08
 """Adherence, of 1, that a doubling of perplexity must gain."""
@@ -53,8 +48,7 @@ MARGIN = 0.05
 FEW = 8
 """Fewer questions than this decide too little to rely on."""
 
-CANDIDATES = ("prompt", "prompt-system", "prompt-user", *(name for name, method in METHODS.items() if method.candidate))
-STRENGTHS = (DEFAULT.strength,)
+CANDIDATES = (*PROMPTS, *(name for name, method in METHODS.items() if method.candidate))
 USUAL = Setting(DEFAULT_METHOD, DEFAULT.strength).key
 """What the library does for a model that nobody has measured."""
 
@@ -65,12 +59,14 @@ class Finding:
 
     Attributes:
         principle: Its id.
+        num_questions: That it was measured on: fewer than `FEW` are too few to rely on.
         setting: The candidate that it is followed best with, all things considered.
         default: Adherence with what is best on average.
         prompted: With the best of the ways of prompting, in hindsight.
     """
 
     principle: str
+    num_questions: int
     setting: str
     adherence: float
     default: float
@@ -96,6 +92,14 @@ class Findings:
     unseen: float | None
     unseen_prompted: float | None
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is too little to rely on."""
+        if self.num_questions < FEW:
+            return [f"Only {self.num_questions} of the {FEW} questions or more that it takes to recommend anything."]
+        few = [f"{one.principle} ({one.num_questions})" for one in self.principles if one.num_questions < FEW]
+        return [f"Too few questions (under {FEW}) to rely on what is said of: {', '.join(few)}."] if few else []
+
 
 def candidates(strengths: Sequence[float] = ()) -> list[Setting]:
     """The settings to measure.
@@ -103,7 +107,7 @@ def candidates(strengths: Sequence[float] = ()) -> list[Setting]:
     Raises:
         ConfigurationError: a strength is out of range, or none is above 0.
     """
-    chosen = sorted(set(strengths or STRENGTHS))
+    chosen = sorted(set(strengths or (DEFAULT.strength,)))
     if not all(strength > 0 for strength in chosen):
         msg = f"Expected strengths above 0 to calibrate (prompting, strength 0, always takes part), got {chosen}."
         raise ConfigurationError(msg)
@@ -120,47 +124,76 @@ def worth(rows: Sequence[Row], rate: float = RATE) -> float:
     return mean("adherence") - rate * bits + SENSE * (mean("relevance") - mean("repetition"))
 
 
-def check_rate(rate: float) -> None:
-    """Raise `ConfigurationError` for a rate that is no price: not finite, or not above 0."""
-    if not 0 < rate < math.inf:
-        msg = f"Expected a rate above 0, got {rate!r}."
-        raise ConfigurationError(msg)
-
-
 def calibrate(rows: Sequence[Row], model: str, rate: float = RATE) -> Findings:
     """Read the rows of a steerability run of `candidates`.
 
     Raises:
         ConfigurationError: there are no candidates among the rows, or the rate is not positive.
     """
-    check_rate(rate)
+    _check_rate(rate)
     own = [row for row in rows if row["method"] in CANDIDATES]
     if not own:
         msg = "Expected rows of the candidates of a calibration, got none; run `la-agents calibrate`."
         raise ConfigurationError(msg)
     default, chosen = _choose(own, rate)
-    findings = [
-        Finding(
-            principle,
-            chosen[principle],
-            _adherence(part, chosen[principle]),
-            _adherence(part, default),
-            max(
-                (_adherence(part, name) for name in grouped(part, "setting") if name.startswith("prompt")), default=0.0
-            ),
-        )
-        for principle, part in grouped(own, "principle").items()
-    ]
+    findings = []
+    for name, part in grouped(own, "principle").items():
+        adherence = {setting: fmean(row["adherence"] for row in r) for setting, r in grouped(part, "setting").items()}
+        best, num_questions = chosen[name], len(grouped(part, "question"))
+        prompted = max((value for setting, value in adherence.items() if setting in PROMPTS), default=0.0)
+        findings.append(Finding(name, num_questions, best, adherence[best], adherence.get(default, 0.0), prompted))
     measured = {MEASURED[one.principle].text: _guidance(own, one.setting) for one in findings}
-    unseen, prompted = _unseen(own, rate)
     return Findings(
         Calibration(model, _guidance(own, default), measured),
         default,
         findings,
-        len({row["question"] for row in own}),
-        unseen,
-        prompted,
+        len(grouped(own, "question")),
+        *_unseen(own, rate),
     )
+
+
+def calibration_suite(rate: float = RATE) -> Suite:
+    """The suite that measures the candidates, and says what `calibrate` makes of them.
+
+    Raises:
+        ConfigurationError: the rate is no price: not finite, or not above 0.
+    """
+    _check_rate(rate)
+    return Suite("calibration", _plan, partial(_report, rate=rate), ("data", "strengths", "principles"))
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 < rate < math.inf:
+        msg = f"Expected a rate above 0, got {rate!r}."
+        raise ConfigurationError(msg)
+
+
+def _plan(options: Options) -> Plan:
+    settings = candidates(options.strengths)
+    return plan_of(options.questions(), measured_named(options.principles), settings, options.seed)
+
+
+def _report(header: Row, rows: Sequence[Row], rate: float) -> tuple[list[str], list[Panel]]:
+    found, line = calibrate(rows, header["provenance"]["model"]["name"], rate), provenance_line(header)
+    said = f"Best on average: {found.default}. (A doubling of perplexity has to gain {rate:g} of adherence.)"
+    if found.unseen is not None and found.unseen_prompted is not None:
+        said += (
+            f" On questions that nothing was chosen on: adherence {found.unseen:.2f}, the best way of prompting "
+            f"{found.unseen_prompted:.2f}."
+        )
+    columns = ["principle", "questions", "followed best with", "adherence", "default", "best prompting"]
+    cells: list[list[Cell]] = [
+        [
+            one.principle,
+            one.num_questions,
+            one.setting,
+            *(f"{value:.2f}" for value in (one.adherence, one.default, one.prompted)),
+        ]
+        for one in found.principles
+    ]
+    warned = [f"**{warning}**\n" for warning in found.warnings]
+    tables = [f"{said}\n", *warned, markdown_table(columns, cells, line), LEGEND, costs_table(rows, line)]
+    return tables, [curves("all principles", rows, "ppl_0", "perplexity under the unaligned model")]
 
 
 def _choose(rows: Sequence[Row], rate: float) -> tuple[str, dict[str, str]]:

@@ -1,41 +1,36 @@
-"""Choices: questions with several answers of which one follows the principle; which one does a method choose?
+"""Choices: questions with several answers of which one follows the principle, and the published sets of such questions.
 
-Two ways to ask. By likelihood: the question alone is put to the model, and each answer is scored token by token under
-the method's policy. By letter: the answers are listed under A, B, C, ..., and the method generates the letter.
+`prefeval`: PrefEval's classification task (Zhao et al., "Do LLMs Recognize Your Preferences?", ICLR 2025, arXiv
+2502.09597). The preference, which there stands somewhere in a conversation, is given here as the principle, word for
+word: what is measured is not whether it is found (`benchmarks.research.retrieval`) but whether it is followed.
+
+`personal`: one question, four people who ask it, and for each of them the answer meant for them, in the format of the
+set published with Linear Alignment (Gao et al., ICML 2024, arXiv 2401.11458, section 4;
+`kkuusou/personal_preference_eval`). The asker is put to the model in the authors' words. They draw one of the four and
+generate a letter; here all four ask. Whoever does not know the asker answers all four alike and is right once: the
+unaligned model scores 1 of 4, neither more nor less, and an interval has to draw questions, not askers.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING
-
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
 
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.answers import BLOCK, Answer, Answerer, Job
-from la_agents.evaluation.likelihood import Continuation, ModelScorer, Scorer
-from la_agents.evaluation.methods import Setting
-from la_agents.evaluation.runs import Row
-from la_agents.principles import Principle
+from la_agents.evaluation.questions import check_limit
 
-if TYPE_CHECKING:
-    from la_agents.engine.engine import Engine
-    from la_agents.prompts.builder import PromptBuilder
+__all__ = ["ASKER", "LETTERS", "Choice", "first_of_each", "letter_of", "personal", "prefeval", "shuffled"]
 
-__all__ = ["Choice", "items", "letter_of", "measure", "row_key", "shuffled"]
-
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_MAX_LETTER_TOKENS = 6
-_BEGINNING = "Answer:"
-"""The answer is begun for the model, as in the published protocol, so that a small one knows what is wanted."""
-_CHOICES_AT_ONCE = 8
-"""As many as the prefix cache holds the prompts of, with room to spare."""
-_DIGITS = 4
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+ASKER = "The person who asked the question is {preference}, your answer needs to take his(her) needs into account."
+"""The authors' wording of the principle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +54,70 @@ class Choice:
     correct: int
 
 
+def prefeval(path: Path, seed: int = 0) -> list[Choice]:
+    """Read a topic's file, or a folder of them: a JSON list of `preference`, `question`, `classification_task_options`.
+
+    Raises:
+        ConfigurationError: there is none, or one is not of that form.
+    """
+
+    def choices(item: dict[str, Any], name: str) -> Iterator[Choice]:
+        if not isinstance(item["classification_task_options"], list):
+            msg = f"{name} has no list of options"
+            raise TypeError(msg)
+        order, correct = shuffled(item["classification_task_options"], 0, name, seed)
+        topic, question, principle = name.partition("/")[0], item["question"].strip(), item["preference"].strip()
+        yield Choice(name, name, topic, question, principle, order, correct)
+
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    return [c for file in files for c in _read(file, f"{file.stem}/", choices)] or _none("PrefEval's topics", path)
+
+
+def personal(path: Path, seed: int = 0) -> list[Choice]:
+    """Read JSON Lines or a JSON list of `question`, `domain`, `preference_a` to `_d` (the askers), `answer_a` to `_d`.
+
+    Returns:
+        Four choices for each item, one an asker.
+
+    Raises:
+        ConfigurationError: the file is missing, empty or not of that form.
+    """
+
+    def choices(item: dict[str, Any], name: str) -> Iterator[Choice]:
+        answers = [item[f"answer_{letter}"] for letter in "abcd"]
+        for place, letter in enumerate("abcd"):
+            order, correct = shuffled(answers, place, name, seed)
+            principle = ASKER.replace("{preference}", item[f"preference_{letter}"].strip().rstrip("."))
+            yield Choice(name + letter, name, item["domain"], item["question"].strip(), principle, order, correct)
+
+    return _read(path, "", choices) or _none("personal preferences", path)
+
+
+def _read(path: Path, prefix: str, choices: Callable[[dict[str, Any], str], Iterator[Choice]]) -> list[Choice]:
+    """The choices about each item of a JSON list or of JSON Lines."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        is_list = text.lstrip().startswith("[")
+        items = json.loads(text) if is_list else [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [choice for number, item in enumerate(items) for choice in choices(item, f"{prefix}{number:03}")]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"Expected questions with answers to choose from in {path}, got {type(error).__name__}: {error}"
+        raise ConfigurationError(msg) from error
+
+
+def _none(what: str, path: Path) -> list[Choice]:
+    msg = f"Expected {what} in {path}, got none; the documentation says where to get them."
+    raise ConfigurationError(msg)
+
+
 def shuffled(options: Sequence[str], right: int, name: str, seed: int) -> tuple[tuple[str, ...], int]:
     """The options in an order drawn for this name and seed, and the new place of the right one.
 
     Raises:
         ConfigurationError: there are fewer than two, or one is blank or there twice.
     """
-    if not 2 <= len(options) <= len(_LETTERS) or len({option.strip() for option in options} - {""}) < len(options):
-        msg = f"Expected 2 to {len(_LETTERS)} different options in {name}, none of them blank, got {list(options)}."
+    if not 2 <= len(options) <= len(LETTERS) or len({option.strip() for option in options} - {""}) < len(options):
+        msg = f"Expected 2 to {len(LETTERS)} different options in {name}, none of them blank, got {list(options)}."
         raise ConfigurationError(msg)
     # Not from one stream, so that an item keeps its order whatever else is read beside it.
     order = list(range(len(options)))
@@ -74,9 +125,21 @@ def shuffled(options: Sequence[str], right: int, name: str, seed: int) -> tuple[
     return tuple(options[i].strip() for i in order), order.index(right)
 
 
-def row_key(choice: Choice, setting: Setting) -> str:
-    """Stable name of one choice under one setting."""
-    return f"{choice.key}/{setting.key}"
+def first_of_each(found: Sequence[Choice], limit: int | None) -> list[Choice]:
+    """The first questions of every topic or domain, so many in all that `limit` is reached; in the order of the data.
+
+    Everybody who asks one question stays with it.
+
+    Raises:
+        ConfigurationError: the limit is below 1.
+    """
+    check_limit(limit)
+    by_group: dict[str, dict[str, None]] = {}
+    for choice in found:
+        by_group.setdefault(choice.group, {})[choice.item] = None
+    in_turn = [item for turn in zip_longest(*by_group.values()) for item in turn if item is not None]
+    kept = set(in_turn[:limit])
+    return [choice for choice in found if choice.item in kept]
 
 
 def letter_of(text: str, options: Sequence[str]) -> int | None:
@@ -86,7 +149,7 @@ def letter_of(text: str, options: Sequence[str]) -> int | None:
     [1, 1, 0, 1, None]
     """
     text = text.strip()
-    letters = _LETTERS[: len(options)]
+    letters = LETTERS[: len(options)]
     # "A" before a small letter is an article.
     named = re.match(
         rf"\W*(?:(?i:the|best|correct|answer|option|choice|is)\b\W*)*(A(?!\s+[a-z])|[{letters[1:]}])(?![\w'])", text
@@ -95,117 +158,3 @@ def letter_of(text: str, options: Sequence[str]) -> int | None:
         return letters.index(named[1])
     begun = [i for i, option in enumerate(options) if text.lower().startswith(option.lower())]
     return begun[0] if len(begun) == 1 else None
-
-
-def measure(
-    engine: Engine,
-    builder: PromptBuilder,
-    choices: Sequence[Choice],
-    settings: Sequence[Setting],
-    *,
-    seed: int = 0,
-    keys: Container[str] | None = None,
-) -> Iterator[tuple[str, Row]]:
-    """One row for each choice under each setting, with its `row_key`, in their order; only those in `keys`.
-
-    A row holds, for each option, `total` (log-likelihood, nats) and `mean` (nats a token), None for settings that have
-    no policy of their own (best-of-n); and `letter`, the place of the option that the generated `text` names, or None.
-    The model runs along the options once, whatever the number of settings.
-    """
-    scorer = ModelScorer(engine.loaded)
-
-    def due(item: Sequence[Choice]) -> list[tuple[Choice, Setting]]:
-        pairs = [(choice, setting) for choice in item for setting in settings]
-        return [pair for pair in pairs if keys is None or row_key(*pair) in keys]
-
-    for block in _blocks(choices):
-        if not any(map(due, block)):
-            continue
-        # All of the block, whatever is due of it: its answers are not to depend on that.
-        pairs = [(choice, setting) for item in block for choice in item for setting in settings]
-        letters = _letters(engine, builder, pairs, seed)
-        for item in block:
-            own = due(item)
-            along = dict(_along_options(scorer, builder, item) if own else ())
-            for choice, setting in own:
-                scores = None if setting.num_samples > 1 else _scores(along[choice], setting)
-                key = row_key(choice, setting)
-                yield key, _row(choice, setting, scores, letters[key])
-
-
-def items(choices: Sequence[Choice]) -> list[list[Choice]]:
-    """The choices about each item.
-
-    An item is computed as a whole even where only one of it is wanted, so that its numbers do not depend on that.
-    """
-    return [list(own) for _, own in groupby(choices, key=lambda choice: choice.item)]
-
-
-def _blocks(choices: Sequence[Choice]) -> Iterator[list[list[Choice]]]:
-    """As many items as are decoded at a time."""
-    block: list[list[Choice]] = []
-    for own in items(choices):
-        block.append(own)
-        if sum(map(len, block)) >= _CHOICES_AT_ONCE:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-def _letters(
-    engine: Engine, builder: PromptBuilder, pairs: Sequence[tuple[Choice, Setting]], seed: int
-) -> dict[str, Answer]:
-    """The generated answers by `row_key`."""
-    answerer = Answerer(engine, builder)
-    jobs = [_letter_job(choice, setting, seed) for choice, setting in pairs]
-    blocks = [jobs[start : start + BLOCK] for start in range(0, len(jobs), BLOCK)]
-    return {answer.job.key: answer for block in blocks for answer in answerer.answer(block)}
-
-
-def _letter_job(choice: Choice, setting: Setting, seed: int) -> Job:
-    listed = "\n".join(f"{letter}. {option}" for letter, option in zip(_LETTERS, choice.options, strict=False))
-    asked = f"{choice.question}\n\n{listed}\n\nChoose the best of these answers. Reply with its letter alone."
-    messages: tuple[BaseMessage, ...] = (HumanMessage(asked), AIMessage(_BEGINNING))
-    return Job(
-        question=messages,
-        principles=(Principle(choice.principle),),
-        setting=setting,
-        max_tokens=_MAX_LETTER_TOKENS,
-        seed=seed,
-        key=row_key(choice, setting),
-    )
-
-
-def _along_options(
-    scorer: Scorer, builder: PromptBuilder, item: Sequence[Choice]
-) -> Iterator[tuple[Choice, list[Continuation]]]:
-    """For each choice about an item its options; the reference is computed once for all of them."""
-    first = item[0]
-    prompts = builder.build_text(first.question, [Principle(choice.principle) for choice in item], "sum")
-    along = list(scorer.continuations(prompts, [scorer.encode(option) for option in first.options]))
-    for branch, choice in enumerate(item, start=1):
-        yield choice, [Continuation(one.token_ids, one.logits[[0, branch]], one.weights[:1]) for one in along]
-
-
-def _scores(along: list[Continuation], setting: Setting) -> tuple[list[float], list[float]]:
-    totals = [float(one.log_probabilities(setting).double().sum()) for one in along]
-    means = [total / len(one.token_ids) for total, one in zip(totals, along, strict=True)]
-    return totals, means
-
-
-def _row(choice: Choice, setting: Setting, scores: tuple[list[float], list[float]] | None, answer: Answer) -> Row:
-    totals, means = scores or (None, None)
-    return {
-        "group": choice.group,
-        "item": choice.item,
-        "setting": setting.key,
-        "method": setting.method,
-        "strength": setting.strength,
-        "max_divergence": setting.max_divergence,
-        "correct": choice.correct,
-        "total": totals and [round(value, _DIGITS) for value in totals],
-        "mean": means and [round(value, _DIGITS) for value in means],
-        "letter": letter_of(answer.text, choice.options),
-        "text": answer.text,
-    }

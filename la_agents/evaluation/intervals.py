@@ -9,10 +9,7 @@ import numpy as np
 
 from la_agents.errors import ConfigurationError
 
-__all__ = ["Interval", "mean_interval"]
-
-_DRAWS_AT_ONCE = 2_000_000
-"""Bounds the memory of the resampling, whatever the number of values."""
+__all__ = ["Interval", "mean_interval", "signed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +24,20 @@ class Interval:
         return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
+def signed(difference: Interval | None) -> str:
+    """A difference with its sign; a dash for none."""
+    if difference is None:
+        return "-"
+    return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
+
+
 def mean_interval(
     values: Sequence[float], *, seed: int = 0, level: float = 0.95, num_resamples: int = 2000
 ) -> Interval:
-    """The mean, and the percentile bootstrap's interval of it: means of as many values, drawn with replacement.
+    """The mean of independent values, and the percentile bootstrap's interval of it; the same seed gives the same.
 
-    The same seed gives the same interval. Values are taken to be independent of each other; a single one, or values
-    that are all alike, give an interval without width, which says nothing about how sure one may be.
+    A single value, or values that are all alike, give an interval without width, which says nothing about how sure one
+    may be.
 
     Raises:
         ConfigurationError: there are no values, or one is not finite.
@@ -53,7 +57,7 @@ def mean_interval(
         confidence_level=level,
         method="percentile",
         n_resamples=num_resamples,
-        batch=max(1, _DRAWS_AT_ONCE // array.size),
+        batch=max(1, 2_000_000 // array.size),  # bounds the memory of the resampling
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high))

@@ -13,14 +13,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from la_agents import alignment
 from la_agents.engine.runner import PrefillChunk, Runner
-from la_agents.evaluation.methods import Setting, log_policy
+from la_agents.evaluation.methods import BASE, Setting
 from la_agents.models import LoadedModel
 from la_agents.prompts.builder import Prompts
+from la_agents.requests import Alignment
 
 __all__ = ["Continuation", "ModelScorer", "Scorer"]
 
 _ROWS_AT_ONCE = 16
+_GREEDY_MASK_TEMPERATURE = 0.5
+"""T_m of the nucleus where decoding is greedy and none is given: the authors'."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,35 @@ class Continuation:
     logits: Tensor
     weights: Tensor
 
+    def policy(self, settings: Alignment, *, aligned: bool = True, masked: bool = False) -> Tensor:
+        """`log pi` [n, vocab] of what the engine decodes at temperature 1, whatever `fluency` the answer has left.
+
+        Without `masked` it is the policy before the support mask, under which every text has a likelihood; with it,
+        -inf outside the support. Without branches, or if not `aligned`, it is the reference's.
+        """
+        reference, branches = self.logits[0], self.logits[1:].transpose(0, 1)
+        if not (aligned and len(self.weights)):
+            return alignment.policy(reference)
+        weights, adaptive = self.weights.expand(len(reference), -1), settings.chosen_push == "adaptive"
+        logits, _ = alignment.pushed(reference, branches, weights, settings.scale, settings.kappa, adaptive=adaptive)
+        allowed = torch.ones_like(logits, dtype=torch.bool)
+        if masked:
+            f_1 = alignment.prompted(reference, branches, weights)
+            allowed = alignment.plausible(f_1, settings.log_plausibility)
+            allowed &= alignment.nucleus(f_1, settings.support_p, settings.mask_temperature or _GREEDY_MASK_TEMPERATURE)
+        if settings.max_divergence is not None:
+            _, logits = alignment.within_budget(reference, logits, allowed, settings.max_divergence)
+            return alignment.policy(logits)  # on its way to the reference it leaves the support
+        return alignment.policy(logits.masked_fill(~allowed, float("-inf")))
+
     def log_probabilities(self, setting: Setting) -> Tensor:
         """`log pi(token | what comes before)` of each token under a setting's policy, [n]."""
-        branches, weights = self.logits[1:].transpose(0, 1), self.weights.expand(len(self.token_ids), -1)
-        log_pi = log_policy(setting, self.logits[0], branches, weights)
+        log_pi = self.policy(setting.alignment(), aligned=setting.aligned)
         return log_pi.gather(-1, self.token_ids.unsqueeze(-1)).squeeze(-1)
 
     def log_ratio(self) -> float:
         """`sum log pi_1 / pi_0` in nats: by how much the principles together raise the text."""
-        prompted, base = self.log_probabilities(Setting("prompt")), self.log_probabilities(Setting("base"))
-        return float((prompted - base).sum())
+        return float((self.log_probabilities(Setting("prompt")) - self.log_probabilities(BASE)).sum())
 
 
 class Scorer(Protocol):
@@ -57,11 +80,7 @@ class Scorer(Protocol):
         ...
 
     def continuations(self, prompts: Prompts, texts: Sequence[Sequence[int]]) -> Iterator[Continuation]:
-        """Each text after the same prompts, in order.
-
-        Args:
-            texts: Token ids, at least one each.
-        """
+        """Each text, of at least one token, after the same prompts, in order; the prompts are computed once."""
         ...
 
 
@@ -78,7 +97,7 @@ class ModelScorer:
         return ids
 
     def continuations(self, prompts: Prompts, texts: Sequence[Sequence[int]]) -> Iterator[Continuation]:
-        """As `Scorer.continuations`; the prompts are computed once."""
+        """As `Scorer.continuations`."""
         rows = [prompt.token_ids for prompt in (prompts.reference, *prompts.branches)]
         # All but the last token: the texts' chunks begin with that, so that its logits are there too.
         begun = [row[:-1] for row in rows if len(row) > 1]

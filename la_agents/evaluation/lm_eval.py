@@ -27,7 +27,6 @@ from la_agents.chat_models import ChatLinearAlignment
 from la_agents.engine.engine import Engine
 from la_agents.errors import ConfigurationError, RequestTooLargeError
 from la_agents.evaluation.likelihood import ModelScorer
-from la_agents.evaluation.methods import policy_of
 from la_agents.llms import LinearAlignmentLLM
 from la_agents.principles import as_principles
 from la_agents.prompts.builder import Prompt, Prompts, Wording
@@ -163,10 +162,8 @@ class LinearAlignmentLM(LM):  # type: ignore[misc]
             raise RequestTooLargeError(msg)
         found = []
         for one in self._scorer.continuations(prompts, texts):
-            branches, weights = one.logits[1:].transpose(0, 1), one.weights.expand(len(one.token_ids), -1)
-            log_pi = policy_of(alignment, one.logits[0], branches, weights)
-            chosen = policy_of(alignment, one.logits[0], branches, weights, masked=True).argmax(dim=-1)
-            total = log_pi.gather(-1, one.token_ids.unsqueeze(-1)).double().sum()
+            chosen = one.policy(alignment, masked=True).argmax(dim=-1)
+            total = one.policy(alignment).gather(-1, one.token_ids.unsqueeze(-1)).double().sum()
             found.append((float(total), bool(torch.equal(chosen, one.token_ids))))
         return found
 

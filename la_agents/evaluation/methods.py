@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from la_agents.errors import ConfigurationError
 from la_agents.guidance import Rule
 from la_agents.prompts.builder import Compose, Placing
 from la_agents.requests import Alignment, Sampling
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["METHODS", "POLICIES", "Method", "Setting", "log_policy", "methods_named", "policy_of"]
-
-GREEDY_MASK_TEMPERATURE = 0.5
-"""T_m of the nucleus where decoding is greedy and none is given: the authors'."""
+__all__ = ["BASE", "METHODS", "POLICIES", "Method", "Setting", "methods_named", "settings_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +39,9 @@ class Setting:
     @property
     def key(self) -> str:
         """Stable name of the point: "base", "linear strength=2", "linear+budget budget=0.5", "best-of-n n=4"."""
-        parts = [self.method]
-        if self.strength is not None:
-            parts.append(f"strength={self.strength:g}")
-        if self.max_divergence is not None:
-            parts.append(f"budget={self.max_divergence:g}")
-        if self.fluency is not None:
-            parts.append(f"fluency={self.fluency:g}")
-        if self.num_samples > 1:
-            parts.append(f"n={self.num_samples}")
-        return " ".join(parts)
+        varied = {"strength": self.strength, "budget": self.max_divergence, "fluency": self.fluency}
+        varied["n"] = self.num_samples if self.num_samples > 1 else None
+        return " ".join([self.method, *(f"{name}={x:g}" for name, x in varied.items() if x is not None)])
 
     @property
     def compose(self) -> Compose:
@@ -87,12 +74,16 @@ class Setting:
         return Sampling(temperature=temperature, seed=seed, max_tokens=max_tokens, stop=stop)
 
 
+BASE = Setting("base")
+"""The model without principles."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A way to make a model follow principles.
 
     Attributes:
-        varies: What a sweep goes over.
+        varies: What a sweep goes over; a budget, of divergence or of fluency, with the greatest strength as its cap.
         rule: Which point of the line it takes (`la_agents.guidance`).
         compose: One branch for all principles, or one each.
         aligned: Whether the principles take part at all.
@@ -104,7 +95,7 @@ class Method:
 
     name: str
     summary: str
-    varies: Literal["nothing", "strength", "budget", "fluency"] = "nothing"
+    varies: Literal["nothing", "strength", "max_divergence", "fluency"] = "nothing"
     rule: Rule = "linear"
     compose: Compose = "joint"
     aligned: bool = True
@@ -121,24 +112,16 @@ class Method:
     def points(self, strengths: Sequence[float] = (1.0,), budgets: Sequence[float] = (0.5,)) -> list[Setting]:
         """The settings to run, in ascending order.
 
-        A budget, of divergence or of fluency, is tried with the greatest of the strengths as its cap. Strength 0 is the
-        method `prompt` for all rules without a mask, and is left out of them; Amulet's strength is its alpha over the
-        published one, which is always among its points, and beyond it the policy soon degenerates
-        (`la_agents.guidance`).
+        Strength 0 is the method `prompt` for all rules without a mask, and is left out of them. Amulet's strength is
+        its alpha over the published one, which is always among its points; beyond it the policy soon degenerates.
         """
-        if self.varies in ("budget", "fluency"):
-            cap, divergence = max(strengths, default=1.0), self.varies == "budget"
-            return [
-                Setting(self.name, cap, max_divergence=budget)
-                if divergence
-                else Setting(self.name, cap, fluency=budget)
-                for budget in sorted(set(budgets))
-            ]
         if self.varies == "nothing":
             return [Setting(self.name, num_samples=self.num_samples)]
-        chosen = set(strengths)
-        if self.rule != "linear":
-            chosen -= {0.0}
+        if self.varies != "strength":
+            cap, bound = max(strengths, default=1.0), self.varies
+            bounds: list[dict[str, Any]] = [{bound: budget} for budget in sorted(set(budgets))]
+            return [Setting(self.name, cap, **bounded) for bounded in bounds]
+        chosen = set(strengths) - ({0.0} if self.rule != "linear" else set())
         if self.rule == "amulet":
             chosen = {s for s in chosen if 0 < s < 1} | {1.0}
         return [Setting(self.name, strength) for strength in sorted(chosen)]
@@ -182,7 +165,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method("tapered+fluency", "the same with at most a given loss of fluency a token", "fluency", "tapered"),
         Method("linear", "Linear Alignment as published", "strength"),
-        Method("linear+budget", "Linear Alignment with at most a given divergence a token", "budget"),
+        Method("linear+budget", "Linear Alignment with at most a given divergence a token", "max_divergence"),
         Method("linear-sum", "Linear Alignment with a branch for each principle", "strength", compose="sum"),
         Method("amulet", "Amulet: online learning of each token, alpha times the strength", "strength", "amulet"),
         Method("cfg", "classifier-free guidance, scale 1 + strength", "strength", "cfg"),
@@ -208,42 +191,13 @@ def methods_named(names: Sequence[str]) -> list[Method]:
     return [method for name, method in METHODS.items() if name in names]
 
 
-def log_policy(setting: Setting, reference: Tensor, branches: Tensor, weights: Tensor) -> Tensor:
-    """Logits of the branches in, policy out: `log pi`, [batch, vocab], of what the engine decodes with this setting.
+def settings_of(names: Sequence[str], strengths: Sequence[float], budgets: Sequence[float]) -> list[Setting]:
+    """The points of the named methods, without the unaligned model, which always takes part.
 
-    At temperature 1 and before the support mask, so that every token has a likelihood: the mask says which tokens
-    decoding may choose, and a text that leaves it anywhere would be impossible as a whole.
-
-    Args:
-        reference: f_0 [batch, vocab].
-        branches: f_i [batch, k, vocab]; of the method's composition, and k = 0 where there are no principles.
-        weights: w_i [batch, k].
+    Raises:
+        ConfigurationError: there is no method of one of the names, or a strength or budget is out of range.
     """
-    aligned = branches if setting.aligned else branches[:, :0]
-    return policy_of(setting.alignment(), reference, aligned, weights)
-
-
-def policy_of(
-    settings: Alignment, reference: Tensor, branches: Tensor, weights: Tensor, *, masked: bool = False
-) -> Tensor:
-    """`log pi` [batch, vocab] of what the engine decodes at temperature 1 with these settings, whatever the answer's
-    `fluency` has left; -inf outside the support if `masked`. Without branches it is the reference's.
-    """
-    import torch
-
-    from la_agents import alignment
-
-    if not branches.shape[1]:
-        return alignment.policy(reference)
-    adaptive = settings.chosen_push == "adaptive"
-    logits, _ = alignment.pushed(reference, branches, weights, settings.scale, settings.kappa, adaptive=adaptive)
-    allowed = torch.ones_like(logits, dtype=torch.bool)
-    if masked:
-        f_1 = alignment.prompted(reference, branches, weights)
-        mask_temperature = settings.mask_temperature or GREEDY_MASK_TEMPERATURE
-        allowed = alignment.plausible(f_1, settings.log_plausibility)
-        allowed &= alignment.nucleus(f_1, settings.support_p, mask_temperature)
-    if settings.max_divergence is not None:
-        _, logits = alignment.within_budget(reference, logits, allowed, settings.max_divergence)
-        return alignment.policy(logits)  # on its way to the reference it leaves the support
-    return alignment.policy(logits.masked_fill(~allowed, float("-inf")))
+    points = [point for method in methods_named(names) for point in method.points(strengths, budgets)]
+    for point in points:
+        point.alignment()
+    return [point for point in points if point.aligned]

@@ -16,7 +16,6 @@ from la_agents.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 __all__ = ["Panel", "Point", "save_panels"]
@@ -45,7 +44,6 @@ class Panel:
     """One set of axes: a curve a name, drawn in the order of its points.
 
     Attributes:
-        marked: A point to draw a ring around.
         ticks: What stands at places of the x axis, instead of numbers.
         log_x: Whether equal steps of the x axis are equal factors.
     """
@@ -55,7 +53,6 @@ class Panel:
     y_label: str
     curves: Mapping[str, Sequence[Point]]
     y_limits: tuple[float, float] | None = None
-    marked: Point | None = None
     ticks: Sequence[str] = ()
     log_x: bool = False
 
@@ -69,16 +66,19 @@ def save_panels(path: Path, panels: Sequence[Panel], provenance: str, *, columns
     Raises:
         ConfigurationError: matplotlib is not installed.
     """
-    figure_type = _figure_type()
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        msg = "Expected matplotlib for the plots, it is not installed; run `pip install 'la-agents[evaluation]'`."
+        raise ConfigurationError(msg) from error
     columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    width = max(4.6 * columns, 6.0)
-    figure: Figure = figure_type(figsize=(width, 3.4 * rows + 0.9), dpi=110, layout="constrained")
+    rows, width = -(-len(panels) // columns), max(4.6 * columns, 6.0)
+    figure = Figure(figsize=(width, 3.4 * rows + 0.9), dpi=110, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
     handles: dict[str, Line2D] = {}
     for panel, ax in zip(panels, axes, strict=False):
-        _draw(panel, ax, names, handles)
+        handles |= _draw(panel, ax, names)
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     num_columns = min(len(names), int(width / 1.7))
@@ -89,20 +89,20 @@ def save_panels(path: Path, panels: Sequence[Panel], provenance: str, *, columns
     return path
 
 
-def _draw(panel: Panel, ax: Axes, names: Sequence[str], handles: dict[str, Line2D]) -> None:
+def _draw(panel: Panel, ax: Axes, names: Sequence[str]) -> dict[str, Line2D]:
+    """Draw the curves; each line by its name, for the legend."""
+    handles = {}
     for name, points in panel.curves.items():
         number = names.index(name)
-        xs, ys = [point.x for point in points], [point.y for point in points]
-        style = {"color": f"C{number % 10}", "marker": _MARKERS[number % len(_MARKERS)], "markersize": 5}
-        (handles[name],) = ax.plot(xs, ys, linewidth=1.2, **style)  # type: ignore[arg-type]
-        ends = [(p.x, p.low, p.high) for p in points if p.low is not None and p.high is not None]
-        if ends:
-            ax.vlines(*zip(*ends, strict=True), color=style["color"], alpha=0.35, linewidth=1)
+        colour, marker = f"C{number % 10}", _MARKERS[number % len(_MARKERS)]
+        (handles[name],) = ax.plot(
+            [p.x for p in points], [p.y for p in points], linewidth=1.2, color=colour, marker=marker, markersize=5
+        )
         for point in points:
+            if point.low is not None and point.high is not None:
+                ax.vlines(point.x, point.low, point.high, color=colour, alpha=0.35, linewidth=1)
             if point.label:
                 ax.annotate(point.label, (point.x, point.y), (4, 3), textcoords="offset points", fontsize=6)
-    if panel.marked:
-        ax.plot([panel.marked.x], [panel.marked.y], "o", markersize=14, fillstyle="none", color="0.3")
     if panel.ticks:
         ax.set_xticks(range(len(panel.ticks)), panel.ticks)
     if panel.log_x:
@@ -115,12 +115,4 @@ def _draw(panel: Panel, ax: Axes, names: Sequence[str], handles: dict[str, Line2
     ax.grid(alpha=0.25)
     if panel.y_limits:
         ax.set_ylim(*panel.y_limits)
-
-
-def _figure_type() -> type[Figure]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        msg = "Expected matplotlib for the plots, it is not installed; run `pip install 'la-agents[evaluation]'`."
-        raise ConfigurationError(msg) from error
-    return Figure
+    return handles

@@ -6,7 +6,6 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -17,76 +16,47 @@ from la_agents.errors import ConfigurationError
 if TYPE_CHECKING:
     from la_agents.models import LoadedModel
 
-__all__ = ["Provenance", "checksum", "code_version", "describe_model", "provenance_line"]
+__all__ = ["checksum", "code_version", "describe_model", "provenance", "provenance_line"]
 
 _PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = ("torch", "transformers", "onnxruntime", "numpy")
 
 
-def _code_version() -> str:
-    return code_version()
+def provenance(
+    *, suite: str, model: str | Mapping[str, Any], seed: int, data: str, settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The first row of a results file. It holds no time and no place: the same work has the same one.
 
-
-def _library_versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _LIBRARIES}}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """What the rows of one run have in common. It holds no time and no place: the same work has the same one.
-
-    Attributes:
+    Args:
         suite: Names the measurement, and its file.
         model: What answered: a name, or `describe_model`'s facts.
         seed: Of everything that is drawn.
         data: SHA-256 of what was asked (`checksum`).
         settings: All else that the numbers depend on, JSON-able: methods, strengths, limits, token caps.
-        code: Version and commit of this library.
-        libraries: Versions of what computes.
     """
-
-    suite: str
-    model: str | Mapping[str, Any]
-    seed: int
-    data: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    code: str = field(default_factory=_code_version)
-    libraries: Mapping[str, str] = field(default_factory=_library_versions)
-
-    def header(self) -> dict[str, Any]:
-        """The first row of a results file."""
-        return {
-            "provenance": {
-                "suite": self.suite,
-                "model": self.model if isinstance(self.model, str) else dict(self.model),
-                "seed": self.seed,
-                "data": self.data,
-                "settings": dict(self.settings),
-                "code": self.code,
-                "libraries": dict(self.libraries),
-            }
+    versions = {name: metadata.version(name) for name in _LIBRARIES}
+    return {
+        "provenance": {
+            "suite": suite,
+            "model": model,
+            "seed": seed,
+            "data": data,
+            "settings": dict(settings or {}),
+            "code": code_version(),
+            "libraries": {"python": platform.python_version(), **versions},
         }
-
-    def line(self) -> str:
-        """One line under a table or a picture."""
-        return provenance_line(self.header())
+    }
 
 
 def provenance_line(header: Mapping[str, Any]) -> str:
-    """The line under a table or a picture, from the first row of its file."""
+    """One line under a table or a picture, from the first row of its file."""
     values = header["provenance"]
     model = values["model"]
     if not isinstance(model, str):
         facts = ", ".join(str(model[name]) for name in ("quantization", "dtype", "device") if model.get(name))
         model = f"{model['name']} ({facts})"
-    parts = (
-        values["suite"],
-        f"model {model}",
-        f"code {values['code']}",
-        f"seed {values['seed']}",
-        f"data sha256 {values['data'][:12]}",
-    )
-    return " · ".join(parts)
+    told = f"code {values['code']} · seed {values['seed']} · data sha256 {values['data'][:12]}"
+    return f"{values['suite']} · model {model} · {told}"
 
 
 def describe_model(loaded: LoadedModel) -> dict[str, Any]:
@@ -129,12 +99,11 @@ def code_version() -> str:
 def _git(*arguments: str) -> str:
     """What git says about the package's folder; nothing where it is no checkout."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=_PACKAGE, capture_output=True, text=True, timeout=30, check=False
-        )
+        return subprocess.run(
+            ["git", *arguments], cwd=_PACKAGE, capture_output=True, text=True, timeout=30, check=True
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _digest(files: Iterable[Path]) -> str:

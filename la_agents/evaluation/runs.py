@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.provenance import Provenance
 
 __all__ = ["Report", "Row", "Run", "Work", "read_run"]
 
 Row = dict[str, Any]
 """What was measured on one case: JSON-able, and finite or None."""
-
 Report = Callable[[int, int], None]
 """Told how many cases are done, of how many."""
-
 Work = Callable[[Sequence[str]], Iterable[tuple[str, Row]]]
 """Does the cases with these keys and yields each with its row as soon as it is finished, in any order."""
 
@@ -35,24 +32,24 @@ class Run:
 
     Args:
         folder: Made if it does not exist.
-        provenance: What the numbers depend on. Rows that are there already count only if theirs is the same.
+        header: What the numbers depend on (`provenance`). Rows that are there already count only if theirs is the same.
 
     Raises:
         ConfigurationError: the folder holds this suite's results of another provenance, is in use, or its file is
             damaged beyond a torn last line.
     """
 
-    def __init__(self, folder: Path, provenance: Provenance) -> None:
-        self.provenance = provenance
-        self.path = folder / f"{provenance.suite}.jsonl"
+    def __init__(self, folder: Path, header: Row) -> None:
+        suite = header["provenance"]["suite"]
+        self.path = folder / f"{suite}.jsonl"
         self.rows: dict[str, Row] = {}
-        self._header = provenance.header()
+        self._header = header
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             msg = f"Expected --out to be a folder that can be written, got {folder}: {error}"
             raise ConfigurationError(msg) from error
-        self._lock = FileLock(folder / f".{provenance.suite}.lock", timeout=0)
+        self._lock = FileLock(folder / f".{suite}.lock", timeout=0)
         try:
             self._lock.acquire()
         except Timeout as error:
@@ -94,14 +91,12 @@ class Run:
             msg = "Expected every case to have a key of its own, got one twice."
             raise ConfigurationError(msg)
         missing = [key for key in keys if key not in self.rows]
+        report = report or (lambda _done, _total: None)
         num_done = len(keys) - len(missing)
-        if report:
-            report(num_done, len(keys))
-        for key, row in work(missing) if missing else ():
+        report(num_done, len(keys))
+        for num_new, (key, row) in enumerate(work(missing) if missing else (), start=1):
             self.add(key, row)
-            num_done += 1
-            if report:
-                report(num_done, len(keys))
+            report(num_done + num_new, len(keys))
         left = [key for key in keys if key not in self.rows]
         if left:
             msg = f"Expected a row for every case, {len(left)} are missing, {left[0]!r} the first of them."
@@ -110,14 +105,20 @@ class Run:
         return [self.rows[key] for key in keys]
 
     def _take_up(self) -> None:
-        if not self.path.exists():
+        found: list[Row] = []
+        if self.path.exists():
+            content = self.path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]  # what follows was being written when the run was interrupted
+            if whole != content:
+                os.truncate(self.path, len(whole))
+            found = _parsed(self.path)
+        if not found:  # or interrupted before its first line was whole
             self._write(())
             return
-        header, rows = _read(self.path, repair=True)
-        if header is None:  # interrupted before its first line was whole
-            self._write(())
-        elif header != json.loads(_line(self._header)):
-            names = ", ".join(_differences(header, self._header))
+        header, *rows = found
+        if header != json.loads(_line(self._header)):
+            old, new = header["provenance"], json.loads(_line(self._header["provenance"]))
+            names = ", ".join(name for name in new if old.get(name) != new[name]) or "fields"
             msg = (
                 f"Expected {self.path} to hold results of the same measurement, its {names} differ; "
                 "choose another --out, or remove that file to start again."
@@ -128,8 +129,7 @@ class Run:
     def _write(self, keys: Sequence[str]) -> None:
         """Replace the file by header and rows in order, all or nothing."""
         order = dict.fromkeys([*keys, *self.rows])  # a later stage's rows, if this is an early one, stay behind it
-        lines = [_line(self._header), *(_line(self.rows[key]) for key in order)]
-        content = "".join(lines).encode()
+        content = "".join([_line(self._header), *(_line(self.rows[key]) for key in order)]).encode()
         if self.path.exists() and self.path.read_bytes() == content:
             return
         beside = self.path.with_suffix(".tmp")
@@ -143,50 +143,30 @@ def read_run(path: Path) -> tuple[Row, list[Row]]:
     Raises:
         ConfigurationError: it cannot be read, or is not such a file.
     """
-    header, rows = _read(path, repair=False)
-    if header is None:
-        msg = f"Expected {path} to begin with a provenance row, it does not; run the suite again."
+    header, *rows = _parsed(path) or [{}]
+    if not header:
+        msg = f"Expected {path} to begin with a provenance row, it is empty; run the suite again."
         raise ConfigurationError(msg)
     return header, rows
 
 
-def _read(path: Path, *, repair: bool) -> tuple[Row | None, list[Row]]:
-    """Header and rows; what follows the last line end was being written when the run was interrupted."""
+def _parsed(path: Path) -> list[Row]:
+    """All lines of a results file."""
+    rows: list[Row] = []
     try:
-        content = path.read_bytes()
+        for line in path.read_bytes().splitlines():
+            rows.append(json.loads(line))
     except OSError as error:
         msg = f"Expected results in {path}, got {type(error).__name__}: {error}"
         raise ConfigurationError(msg) from error
-    whole, torn = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
-    if torn and repair:
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    parsed = list(_parse(whole, path))
-    if not parsed:
-        return None, []
-    if "provenance" not in parsed[0] or not all("key" in row for row in parsed[1:]):
+    except ValueError as error:
+        msg = f"Expected JSON in line {len(rows) + 1} of {path}, got: {error}; remove that file to start again."
+        raise ConfigurationError(msg) from error
+    names = ["provenance", *["key"] * len(rows)]
+    if not all(isinstance(row, dict) and name in row for name, row in zip(names, rows, strict=False)):
         msg = f"Expected {path} to hold a provenance row and then rows with keys, it does not; choose another --out."
         raise ConfigurationError(msg)
-    return parsed[0], parsed[1:]
-
-
-def _parse(content: bytes, path: Path) -> Iterator[Row]:
-    for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            msg = f"Expected JSON in line {number} of {path}, got: {error}; remove that file to start again."
-            raise ConfigurationError(msg) from error
-        if not isinstance(row, dict):
-            msg = f"Expected a JSON object in line {number} of {path}, got another value; remove it to start again."
-            raise ConfigurationError(msg)
-        yield row
-
-
-def _differences(old: Row, new: Row) -> list[str]:
-    before, after = old["provenance"], new["provenance"]
-    names = [name for name in after if before.get(name) != json.loads(json.dumps(after[name]))]
-    return names or ["fields"]
+    return rows
 
 
 def _line(row: Row) -> str:

@@ -14,57 +14,11 @@ from typing import Any
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.text import distinct_bigrams, lines, sentences, words
 
-__all__ = [
-    "bullets",
-    "concise",
-    "ends_with",
-    "formal",
-    "language",
-    "lower_case",
-    "no_digits",
-    "pirate",
-    "questions",
-    "topic",
-    "uplifting",
-    "verbose",
-]
-
 _PIRATE = frozenset(
-    {
-        "ahoy",
-        "argh",
-        "arr",
-        "arrr",
-        "arrrr",
-        "avast",
-        "aye",
-        "blimey",
-        "booty",
-        "buccaneer",
-        "cap'n",
-        "doubloon",
-        "doubloons",
-        "grog",
-        "hearties",
-        "hearty",
-        "lad",
-        "lads",
-        "landlubber",
-        "landlubbers",
-        "lassie",
-        "matey",
-        "mateys",
-        "plunder",
-        "scallywag",
-        "scurvy",
-        "shiver",
-        "swab",
-        "tis",
-        "treasure",
-        "yarr",
-        "ye",
-        "yer",
-    }
+    words(
+        "ahoy argh arr arrr arrrr avast aye blimey booty buccaneer cap'n doubloon doubloons grog hearties hearty lad "
+        "lads landlubber landlubbers lassie matey mateys plunder scallywag scurvy shiver swab tis treasure yarr ye yer"
+    )
 )
 _SECOND_PERSON = frozenset({"you", "your", "yours", "yourself", "yourselves"})
 _CONTRACTION = re.compile(

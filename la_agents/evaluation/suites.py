@@ -1,34 +1,27 @@
-"""Suites from end to end: the data in; rows, a page of tables and a picture out."""
+"""Suites from end to end: options and data in; rows, a page of tables and a picture out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation import calibration, choice_suites, reports, steerability
-from la_agents.evaluation.adherence import measured_named
-from la_agents.evaluation.choice_suites import READERS
-from la_agents.evaluation.methods import POLICIES, methods_named
-from la_agents.evaluation.provenance import Provenance, checksum
+from la_agents.evaluation.methods import Setting, settings_of
+from la_agents.evaluation.plots import Panel, save_panels
+from la_agents.evaluation.provenance import checksum, describe_model, provenance, provenance_line
 from la_agents.evaluation.questions import DEFAULT_QUESTIONS, OpenQuestion, read_questions
 from la_agents.evaluation.runs import Report, Row, Run
-from la_agents.evaluation.unaligned import BASE
 
 if TYPE_CHECKING:
     from la_agents.evaluation.subject import Subject
 
-__all__ = ["SUITES", "Finished", "Options", "Suite", "check", "run_suite"]
-
+__all__ = ["Finished", "Options", "Plan", "Suite", "prepare", "run_suite"]
 
 _EXTRA = ("matplotlib", "py3langid", "scipy", "vaderSentiment")
 """Needed at the very end of a run, or in the middle of it: looked for at its beginning."""
-
-
 _CHOICES = ("data", "methods", "strengths", "budgets", "principles")
 
 
@@ -53,20 +46,42 @@ class Options:
         """The open questions to ask."""
         return read_questions(self.data or DEFAULT_QUESTIONS, self.limit)
 
+    def settings(self, methods: Sequence[str], strengths: Sequence[float]) -> list[Setting]:
+        """The settings to compare beside the unaligned model: those chosen, else the suite's own.
+
+        Raises:
+            ConfigurationError: there is no method of one of the names, or a strength or budget is out of range.
+        """
+        return settings_of(self.methods or methods, self.strengths or strengths, self.budgets or (0.3,))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a suite makes of options.
+
+    Attributes:
+        facts: What the numbers depend on beside the data, for the provenance.
+        measure: Does what is missing of a run; returns its rows in order.
+    """
+
+    facts: Mapping[str, Any]
+    measure: Callable[[Run, Subject, Report | None], list[Row]]
+
 
 @dataclass(frozen=True)
 class Suite:
-    """A measurement: what options make of it, how its rows come about, and what is shown of them.
+    """A measurement by name.
 
     Attributes:
+        report: Tables and panels, from the header and the rows of a run.
         takes: The options it honours beside `limit` and `seed`; any other one is refused.
         data: What is asked where the options name no data.
         source: Its code, where that is not the library's: rows of another version are not continued.
     """
 
-    plan: Callable[[Options], Any]
-    measure: Callable[[Run, Subject, Any, Report | None], list[Row]]
-    report: Callable[[Path, Row, Sequence[Row]], list[Path]]
+    name: str
+    plan: Callable[[Options], Plan]
+    report: Callable[[Row, Sequence[Row]], tuple[Sequence[str], Sequence[Panel]]]
     takes: Sequence[str] = _CHOICES
     data: Path = DEFAULT_QUESTIONS
     source: Path | None = None
@@ -74,89 +89,51 @@ class Suite:
 
 @dataclass(frozen=True)
 class Finished:
-    """A suite that is done: its rows, and the files that hold them and what they show."""
+    """A suite that is done: its header and rows, and the files that hold them and what they show."""
 
+    header: Row
     rows: Sequence[Row]
     files: Sequence[Path]
 
 
-def check(name: str, options: Options, suite: Suite | None = None) -> None:
-    """Raise what `run_suite` would raise about the options or what is installed, before a model is loaded."""
+def prepare(suite: Suite, options: Options) -> Plan:
+    """What would be measured.
+
+    Raises:
+        ConfigurationError: something is not installed, an option names nothing, or the data cannot be read.
+    """
     missing = [package for package in _EXTRA if find_spec(package) is None]
     if missing:
         msg = f"Expected {', '.join(missing)} to be installed; run `pip install 'la-agents[evaluation]'`."
         raise ConfigurationError(msg)
-    chosen = suite or SUITES[name]
-    unused = [option for option in _CHOICES if getattr(options, option) and option not in chosen.takes]
+    unused = [option for option in _CHOICES if getattr(options, option) and option not in suite.takes]
     if unused:
-        msg = f"Expected options that {name} has ({', '.join(chosen.takes)}), got {', '.join(unused)}."
+        msg = f"Expected options that {suite.name} has ({', '.join(suite.takes)}), got {', '.join(unused)}."
         raise ConfigurationError(msg)
-    chosen.plan(options)
+    return suite.plan(options)
 
 
-def run_suite(
-    name: str, subject: Subject, out: Path, options: Options, report: Report | None = None, suite: Suite | None = None
-) -> Finished:
+def run_suite(suite: Suite, subject: Subject, out: Path, options: Options, report: Report | None = None) -> Finished:
     """Run a suite, or take it up where it was interrupted.
 
     Args:
         out: Folder for `<name>.jsonl`, `<name>.md` and `<name>.png`.
-        suite: Another one than that of the name.
 
     Raises:
-        ConfigurationError: an option names nothing, the data cannot be read, or `out` holds other results.
+        ConfigurationError: as of `prepare`, or `out` holds other results.
     """
-    check(name, options, suite)
-    chosen = suite or SUITES[name]
-    plan = chosen.plan(options)
-    provenance = Provenance(
+    plan, name = prepare(suite, options), suite.name
+    header = provenance(
         suite=name,
-        model=subject.facts,
+        model=describe_model(subject.loaded),
         seed=options.seed,
-        data=checksum(options.data or chosen.data),
-        settings={**plan.as_settings(), **({"source": checksum(chosen.source)} if chosen.source else {})},
+        data=checksum(options.data or suite.data),
+        settings={**plan.facts, **({"source": checksum(suite.source)} if suite.source else {})},
     )
-    with Run(out, provenance) as run:
-        rows = chosen.measure(run, subject, plan, report)
-        return Finished(rows, [run.path, *chosen.report(out, provenance.header(), rows)])
-
-
-def _steerability(options: Options) -> steerability.Plan:
-    settings = steerability.settings_of(
-        options.methods or steerability.METHODS,
-        options.strengths or steerability.STRENGTHS,
-        options.budgets or steerability.BUDGETS,
-    )
-    return steerability.Plan(options.questions(), measured_named(options.principles), settings, options.seed)
-
-
-def _calibration(options: Options) -> steerability.Plan:
-    settings = calibration.candidates(options.strengths)
-    return steerability.Plan(options.questions(), measured_named(options.principles), settings, options.seed)
-
-
-def _choices(name: str, options: Options) -> choice_suites.Plan:
-    if options.data is None:
-        msg = f"Expected --data with the file or folder of {name}, got none; the documentation says where to get it."
-        raise ConfigurationError(msg)
-    names = options.methods or POLICIES
-    if refused := [method.name for method in methods_named(names) if not method.is_policy]:
-        msg = f"Expected methods that texts can be scored under ({', '.join(POLICIES)}), got {', '.join(refused)}."
-        raise ConfigurationError(msg)
-    settings = steerability.settings_of(
-        names,
-        options.strengths or steerability.STRENGTHS,
-        options.budgets or steerability.BUDGETS,
-    )
-    if any(setting.calibrated for setting in settings):
-        msg = f"Expected methods with one policy for all principles for {name}, got calibrated; leave it out."
-        raise ConfigurationError(msg)
-    found = choice_suites.first_of_each(choice_suites.READERS[name](options.data, options.seed), options.limit)
-    return choice_suites.Plan(found, [BASE, *settings], options.seed)
-
-
-SUITES = {
-    "steerability": Suite(_steerability, steerability.measure, reports.steerability_report),
-    "calibration": Suite(_calibration, steerability.measure, reports.calibration_report),
-    **{name: Suite(partial(_choices, name), choice_suites.measure, choice_suites.report) for name in READERS},
-}
+    with Run(out, header) as run:
+        rows = plan.measure(run, subject, report)
+        parts, panels = suite.report(header, rows)
+        page, picture = out / f"{name}.md", out / f"{name}.png"
+        save_panels(picture, panels, provenance_line(header), columns=4)
+        page.write_text("\n".join([f"# {name}\n", *parts, f"![{name}]({picture.name})", ""]), encoding="utf-8")
+        return Finished(header, rows, [run.path, page, picture])

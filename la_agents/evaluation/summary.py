@@ -7,7 +7,7 @@ questions are resampled. Gains are paired, so what makes a question hard for all
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -15,10 +15,19 @@ from typing import Any
 from la_agents.evaluation.intervals import Interval, mean_interval
 from la_agents.evaluation.runs import Row
 
-__all__ = ["PROMPTS", "SettingSummary", "best_prompting", "gain", "grouped", "summarise", "summarise_setting"]
+__all__ = ["COSTS", "PROMPTS", "SettingSummary", "best_prompting", "gain", "grouped", "summarise", "summarise_setting"]
 
 PROMPTS = ("prompt", "prompt-system", "prompt-user")
 """The ways of prompting that alignment is compared with, by the best of them."""
+COSTS: Mapping[str, str] = {
+    "KL": "divergence",
+    "ppl_0": "nll",
+    "ppl_1": "nll_prompted",
+    "distinct-2": "distinct_2",
+    "repetition": "repetition",
+    "relevance": "relevance",
+}
+"""By the name in tables: the field of rows. A perplexity is exp of the mean negative log-likelihood a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +35,20 @@ class SettingSummary:
     """What one setting does, over the rows it was summarised from.
 
     Attributes:
+        varied: The strength or the budget; None where the method has neither.
         num_answers: How many rows there are.
         adherence: In [0, 1].
         gain: Its adherence less that of the best way of prompting to the same questions; None where none was run.
-        divergence: Nats a token.
-        perplexity: Under the model without principles: exp of the mean negative log-likelihood a token.
-        perplexity_prompted: The same under the prompt with the principles; None for answers without any.
+        costs: Means by the names of `COSTS`; None where no row has the figure.
     """
 
     setting: str
     method: str
-    strength: float | None
-    max_divergence: float | None
+    varied: float | None
     num_answers: int
     adherence: Interval
     gain: Interval | None
-    divergence: float
-    perplexity: float | None
-    perplexity_prompted: float | None
-    distinct_2: float | None
-    repetition: float | None
-    relevance: float | None
+    costs: Mapping[str, float | None]
 
 
 def grouped(rows: Iterable[Row], name: str) -> dict[Any, list[Row]]:
@@ -66,29 +68,26 @@ def best_prompting(rows: Sequence[Row]) -> str | None:
 def summarise(rows: Sequence[Row], *, seed: int = 0) -> list[SettingSummary]:
     """One summary a setting, in the order the settings come."""
     by_setting = grouped(rows, "setting")
-    best = best_prompting(rows)
-    prompted = None if best is None else by_setting[best]
+    prompted = by_setting.get(best_prompting(rows))
     return [summarise_setting(own, prompted, seed=seed) for own in by_setting.values()]
 
 
 def summarise_setting(rows: Sequence[Row], prompted: Sequence[Row] | None, *, seed: int = 0) -> SettingSummary:
     """The summary of one setting's rows, beside a way of prompting's to the same questions and principles."""
     first = rows[0]
-    nll, nll_prompted = _mean(rows, "nll"), _mean(rows, "nll_prompted")
+    costs = {}
+    for name, field in COSTS.items():
+        values = [row[field] for row in rows if row.get(field) is not None]
+        mean = fmean(values) if values else None
+        costs[name] = math.exp(mean) if mean is not None and name.startswith("ppl") else mean
     return SettingSummary(
         setting=first["setting"],
         method=first["method"],
-        strength=first["strength"],
-        max_divergence=first["max_divergence"],
+        varied=first["strength"] if first["max_divergence"] is None else first["max_divergence"],
         num_answers=len(rows),
         adherence=mean_interval(_per_question(rows, lambda row: row["adherence"]), seed=seed),
         gain=gain(rows, prompted, seed=seed) if prompted else None,
-        divergence=fmean(row["divergence"] for row in rows),
-        perplexity=None if nll is None else math.exp(nll),
-        perplexity_prompted=None if nll_prompted is None else math.exp(nll_prompted),
-        distinct_2=_mean(rows, "distinct_2"),
-        repetition=_mean(rows, "repetition"),
-        relevance=_mean(rows, "relevance"),
+        costs=costs,
     )
 
 
@@ -103,8 +102,3 @@ def gain(rows: Sequence[Row], against: Sequence[Row], *, seed: int = 0) -> Inter
 
 def _per_question(rows: Iterable[Row], value: Callable[[Row], float]) -> list[float]:
     return [fmean(map(value, own)) for own in grouped(rows, "question").values()]
-
-
-def _mean(rows: Iterable[Row], name: str) -> float | None:
-    values = [row[name] for row in rows if row.get(name) is not None]
-    return fmean(values) if values else None

@@ -10,23 +10,16 @@ Cell = str | int | float | None
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], provenance: str) -> str:
-    """The table and, under it, the line that says where its numbers come from. Numbers are aligned to the right.
+    """The table and, under it, the line that says where its numbers come from.
 
-    Floats are shown with three digits behind the point, None as a dash.
+    Columns of numbers are aligned to the right. Floats are shown with three decimals, None as a dash.
     """
-    numeric = [all(not isinstance(row[i], str) for row in rows) for i in range(len(columns))]
-    rule = ["---:" if right and rows else "---" for right in numeric]
-    lines = [_line(columns), _line(rule), *(_line([_text(cell) for cell in row]) for row in rows)]
-    return "\n".join([*lines, "", f"*{provenance}*", ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    numeric = [bool(rows) and not any(isinstance(row[i], str) for row in rows) for i in range(len(columns))]
+    lines = [columns, ["---:" if right else "---" for right in numeric], *(map(_text, row) for row in rows)]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", f"*{provenance}*", ""])
 
 
 def _text(cell: Cell) -> str:
     if cell is None:
         return "-"
-    if isinstance(cell, float):
-        return f"{cell:.3f}"
-    return " ".join(str(cell).split())
+    return f"{cell:.3f}" if isinstance(cell, float) else " ".join(str(cell).split()).replace("|", r"\|")

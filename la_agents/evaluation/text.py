@@ -1,4 +1,4 @@
-"""Words, sentences and echoes of a text: what the scorers look at."""
+"""Words, sentences, echoes and repetitions of a text: what answers are scored by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-__all__ = ["distinct_bigrams", "lines", "new_words", "sentences", "without_echo", "words"]
+__all__ = ["distinct_2", "distinct_bigrams", "lines", "new_words", "repetition", "sentences", "without_echo", "words"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _BULLET = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+")
@@ -58,3 +58,21 @@ def new_words(text: str, *sources: str) -> set[str]:
 def distinct_bigrams(sequence: Sequence[str]) -> int:
     """How many different pairs of neighbours there are: a length that saying things again does not add to."""
     return len(set(pairwise(sequence)))
+
+
+def distinct_2(text: str) -> float | None:
+    """Different pairs of neighbouring words over all pairs; None for fewer than two words."""
+    own = words(text)
+    return distinct_bigrams(own) / (len(own) - 1) if len(own) > 1 else None
+
+
+def repetition(text: str) -> float | None:
+    """Share of the words in runs of four that stood before in the text; None for fewer than four words."""
+    own = words(text)
+    seen: set[tuple[str, ...]] = set()
+    again: set[int] = set()
+    for start in range(len(own) - 3):
+        run = tuple(own[start : start + 4])
+        again.update(range(start, start + 4) if run in seen else ())
+        seen.add(run)
+    return len(again) / len(own) if seen else None

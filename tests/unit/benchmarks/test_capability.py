@@ -26,7 +26,7 @@ def tiny() -> Subject:
 
 
 def test_every_task_is_scored_once_without_and_under_each_principle_and_setting(tiny: Subject, tmp_path: Path) -> None:
-    done = run_suite("capability", tiny, tmp_path, FEW, suite=SUITE)
+    done = run_suite(SUITE, tiny, tmp_path, FEW)
     assert len(done.rows) == 3 * 2 * (1 + 2 * 2)  # tasks, items, without and principles with settings
     assert {row["key"] for row in done.rows if row["task"] == "choice" and row["question"] == 1} == {
         "choice -/base/1",
@@ -41,7 +41,7 @@ def test_every_task_is_scored_once_without_and_under_each_principle_and_setting(
     assert row["score"] == pytest.approx(-total / math.log(2) / len(rest.encode()), abs=1e-3)
     whole = done.files[0].read_bytes()
     done.files[0].write_bytes(whole[: len(whole) // 2])
-    assert run_suite("capability", tiny, tmp_path, FEW, suite=SUITE).files[0].read_bytes() == whole
+    assert run_suite(SUITE, tiny, tmp_path, FEW).files[0].read_bytes() == whole
     page = (tmp_path / "capability.md").read_text()
     assert "| text | base | 2 |" in page
     assert f"data sha256 {checksum(DATA)[:12]}" in page

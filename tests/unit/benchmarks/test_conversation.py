@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from benchmarks.research.conversation import situations
+from benchmarks.research.conversation import plan_of, situations
 from benchmarks.research.suites import RESEARCH
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.answers import Answer, Job
+from la_agents.evaluation.cases import Answer, Case
 from la_agents.evaluation.questions import read_questions
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
@@ -28,29 +28,29 @@ class Listening(Scripted):
 
     def __init__(self) -> None:
         super().__init__(ALIGNED, UNALIGNED)
-        self.jobs: dict[str, Job] = {}
+        self.cases: dict[str, Case] = {}
 
-    def _answer(self, job: Job) -> Answer:
-        self.jobs[job.key] = job
-        return super()._answer(job)
+    def _answer(self, case: Case) -> Answer:
+        self.cases[case.key] = case
+        return super()._answer(case)
 
 
-def texts(job: Job) -> list[tuple[type[BaseMessage], str]]:
-    assert not isinstance(job.question, str)
-    return [(type(message), str(message.text)) for message in job.question]
+def texts(case: Case) -> list[tuple[type[BaseMessage], str]]:
+    assert not isinstance(case.question, str)
+    return [(type(message), str(message.text)) for message in case.question]
 
 
 @pytest.mark.parametrize("name", ["conversation", "drift"])
 def test_the_suites_write_their_files_and_resume(name: str, tmp_path: Path) -> None:
-    run_once(name, FEW, tmp_path / "once", RESEARCH[name])
-    run_everywhere_interrupted(name, FEW, tmp_path / "cut", RESEARCH[name])
+    run_once(RESEARCH[name], FEW, tmp_path / "once")
+    run_everywhere_interrupted(RESEARCH[name], FEW, tmp_path / "cut")
 
 
 def test_a_principle_arrives_after_answers_that_ignore_it(tmp_path: Path) -> None:
     subject, questions = Listening(), read_questions()
-    run_suite("conversation", subject, tmp_path, FEW, suite=RESEARCH["conversation"])
-    assert subject.jobs["arrives french n=0/prompt/0"].question == questions[0].text
-    job = subject.jobs["arrives french n=2/calibrated/1"]
+    run_suite(RESEARCH["conversation"], subject, tmp_path, FEW)
+    assert subject.cases["arrives french n=0/prompt/0"].question == questions[0].text
+    job = subject.cases["arrives french n=2/calibrated/1"]
     assert texts(job) == [
         (HumanMessage, questions[2].text),
         (AIMessage, "Water helps. Light helps, too."),
@@ -63,10 +63,10 @@ def test_a_principle_arrives_after_answers_that_ignore_it(tmp_path: Path) -> Non
 
 def test_a_principle_changes_after_answers_that_follow_the_opposite(tmp_path: Path) -> None:
     subject = Listening()
-    run_suite("conversation", subject, tmp_path, FEW, suite=RESEARCH["conversation"])
-    told = subject.jobs["earlier/german/3"]
+    run_suite(RESEARCH["conversation"], subject, tmp_path, FEW)
+    told = subject.cases["earlier/german/3"]
     assert ([principle.text for principle in told.principles], told.setting.key) == (["Answer in German."], "prompt")
-    job = subject.jobs["changes french n=8/prompt/0"]
+    job = subject.cases["changes french n=8/prompt/0"]
     assert len(texts(job)) == 2 * 8 + 1
     answers = {text for kind, text in texts(job) if kind is AIMessage}
     assert answers == {"Mettez la plante devant la fenêtre. Arrosez la plante."}
@@ -75,10 +75,10 @@ def test_a_principle_changes_after_answers_that_follow_the_opposite(tmp_path: Pa
 
 def test_an_old_wish_stands_first_and_the_unaligned_model_is_asked_too(tmp_path: Path) -> None:
     subject = Listening()
-    done = run_suite("drift", subject, tmp_path, FEW, suite=RESEARCH["drift"])
+    done = run_suite(RESEARCH["drift"], subject, tmp_path, FEW)
     said = (HumanMessage, "From now on, in all your answers: Answer in French.")
     for key, num_messages in (("drift french n=0/base/0", 3), ("drift french n=8/prompt/1", 19)):
-        found = texts(subject.jobs[key])
+        found = texts(subject.cases[key])
         assert (found[0], found[1][0], len(found)) == (said, AIMessage, num_messages)
     assert {row["method"] for row in done.rows} == {"base", "prompt", "calibrated"}
     assert {row["adherence"] for row in done.rows if row["method"] == "base"} == {0.0}
@@ -88,8 +88,8 @@ def test_an_old_wish_stands_first_and_the_unaligned_model_is_asked_too(tmp_path:
 def test_a_real_engine_answers_within_a_conversation(tmp_path: Path) -> None:
     options = Options(methods=("prompt", "calibrated"), principles=("pirate",), limit=1)
     usual = RESEARCH["conversation"]
-    short = replace(usual, plan=lambda options: replace(usual.plan(options), turns=(0, 1)))  # a tiny context
-    done = run_suite("conversation", Subject(tiny_model("llama")), tmp_path, options, suite=short)
+    short = replace(usual, plan=lambda options: plan_of("conversation", options, turns=(0, 1)))  # a tiny context
+    done = run_suite(short, Subject(tiny_model("llama")), tmp_path, options)
     assert len(done.rows) == 2 * 2 * 2  # kinds, numbers of turns, settings
     assert len({row["answer"] for row in done.rows if row["kind"] == "arrives"}) > 2
     assert all(row["nll_prompted"] > 0 for row in done.rows if row["num_tokens"])

@@ -87,7 +87,7 @@ def test_an_unknown_instruction_is_named(tmp_path: Path) -> None:
 def test_the_suite_scores_each_setting(data: Path, tmp_path: Path) -> None:
     suite, options = RESEARCH["ifeval"], Options(data=data, methods=("prompt", "tapered"), strengths=(1.0,))
     subject = Scripted("it is warm and dry outside today.", unaligned="Warm, dry and sun.")
-    done = run_suite("ifeval", subject, tmp_path / "out", options, suite=suite)
+    done = run_suite(suite, subject, tmp_path / "out", options)
     by_method = {m: [r["adherence"] for r in done.rows if r["method"] == m] for m in ("base", "prompt", "tapered")}
     assert set(by_method["prompt"]) == set(by_method["tapered"]) == {1.0}
     assert set(by_method["base"]) == {0.0}
@@ -97,5 +97,5 @@ def test_the_suite_scores_each_setting(data: Path, tmp_path: Path) -> None:
 
 def test_the_suite_resumes(data: Path, tmp_path: Path) -> None:
     options = Options(data=data, methods=("prompt",))
-    run_once("ifeval", options, tmp_path / "once", RESEARCH["ifeval"])
-    run_everywhere_interrupted("ifeval", options, tmp_path / "cut", RESEARCH["ifeval"])
+    run_once(RESEARCH["ifeval"], options, tmp_path / "once")
+    run_everywhere_interrupted(RESEARCH["ifeval"], options, tmp_path / "cut")

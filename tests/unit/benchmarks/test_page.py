@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from benchmarks.research.page import results_page
-from benchmarks.research.suites import RESEARCH
-from benchmarks.results import FULL, QUICK
-from la_agents.evaluation.provenance import Provenance
+from benchmarks.results import FULL, QUICK, SUITES
+from la_agents.evaluation.provenance import provenance
 from la_agents.evaluation.runs import Run
-from la_agents.evaluation.suites import SUITES, Options, check
+from la_agents.evaluation.suites import Options, prepare
 
 ADHERENCE = {
     "pirate": {"base": 0.0, "prompt": 0.2, "calibrated": 0.8, "cfg strength=1": 0.1},
@@ -53,7 +52,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def write(folder: Path, suite: str, measured: list[dict[str, Any]]) -> None:
-    with Run(folder, Provenance(suite=suite, model="tiny", seed=0, data="00")) as run:
+    with Run(folder, provenance(suite=suite, model="tiny", seed=0, data="00")) as run:
         run.complete([row["key"] for row in measured], lambda keys: ((row["key"], row) for row in measured))
 
 
@@ -143,9 +142,8 @@ def test_each_model_has_a_section_and_none_has_no_page(tmp_path: Path) -> None:
 def test_what_make_results_runs_is_possible(sizes: dict[str, Options], tmp_path: Path) -> None:
     topic = [{"preference": "p", "question": "q", "classification_task_options": ["a", "b", "c", "d"]}]
     (tmp_path / "topic.json").write_text(json.dumps(topic))
-    assert set(sizes) <= {*SUITES, *RESEARCH}
     task = {"question": "Why?", "prompt": "Why?", "instruction_id": "punctuation:no_comma", "kwargs": {}}
     (tmp_path / "tasks.jsonl").write_text(json.dumps(task))
     outside = {"prefeval-mcq": tmp_path, "ifeval": tmp_path / "tasks.jsonl"}
     for name, options in sizes.items():
-        check(name, replace(options, data=outside.get(name, options.data)), RESEARCH.get(name))
+        assert prepare(SUITES[name], replace(options, data=outside.get(name, options.data))).facts

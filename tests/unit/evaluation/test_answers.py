@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from la_agents.engine.engine import Engine
 from la_agents.errors import ConfigurationError, RequestTooLargeError
-from la_agents.evaluation.answers import Answerer, Job
+from la_agents.evaluation.cases import Case
 from la_agents.evaluation.likelihood import ModelScorer
-from la_agents.evaluation.methods import METHODS, POLICIES, Setting, log_policy, methods_named, policy_of
+from la_agents.evaluation.methods import METHODS, POLICIES, Setting, methods_named
+from la_agents.evaluation.subject import Subject
 from la_agents.principles import Principle
 from la_agents.prompts.builder import PromptBuilder
 from la_agents.requests import Alignment, Request, Sampling
@@ -28,8 +28,8 @@ def settings_of_all() -> list[Setting]:
     return [point for method in METHODS.values() for point in method.points([0.0, 1.0, 2.0], [0.1, 1.0])]
 
 
-def job(question: str = QUESTIONS[0], setting: Setting = PROMPT, **other: object) -> Job:
-    return Job(question, PRINCIPLES, setting, **{"max_tokens": 10, **other})
+def case(question: str = QUESTIONS[0], setting: Setting = PROMPT, **other: object) -> Case:
+    return Case("", question, PRINCIPLES, setting, **{"max_tokens": 10, **other})
 
 
 def test_every_point_has_a_key_of_its_own_and_can_be_run() -> None:
@@ -68,72 +68,67 @@ def usual(setting: Setting) -> Setting:
 
 
 def test_answers_are_those_of_each_request_alone() -> None:
-    loaded = tiny_model("llama")
-    builder = PromptBuilder(loaded.tokenizer)
+    subject = Subject(tiny_model("llama"))
+    builder = subject.builder
     points = [point for point in settings_of_all() if point.num_samples == 1]
-    jobs = [job(question, point, seed=3) for question in QUESTIONS for point in points]
-    with Engine(loaded) as engine:
-        answers = Answerer(engine, builder).answer(jobs)
-        assert [answer.job for answer in answers] == jobs
-        for answer in answers:
-            one = answer.job
-            principles = one.principles if one.setting.method != "base" else ()
-            setting = usual(one.setting)
-            placings = [setting.placing for _ in principles]
-            prompts = builder.build_text(one.question, principles, setting.compose, placings=placings)
-            alone = engine.complete(
-                Request(
-                    reference=prompts.reference.token_ids,
-                    branches=tuple(branch.token_ids for branch in prompts.branches),
-                    weights=prompts.weights,
-                    sampling=Sampling(max_tokens=10),
-                    alignment=setting.alignment(),
-                )
+    cases = [case(question, point, seed=3) for question in QUESTIONS for point in points]
+    answers, engine = subject.answer(cases), subject.engine
+    assert [answer.case for answer in answers] == cases
+    for answer in answers:
+        one = answer.case
+        principles = one.principles if one.setting.method != "base" else ()
+        setting = usual(one.setting)
+        placings = [setting.placing for _ in principles]
+        prompts = builder.build_text(one.question, principles, setting.compose, placings=placings)
+        alone = engine.complete(
+            Request(
+                reference=prompts.reference.token_ids,
+                branches=tuple(branch.token_ids for branch in prompts.branches),
+                weights=prompts.weights,
+                sampling=Sampling(max_tokens=10),
+                alignment=setting.alignment(),
             )
-            assert answer.token_ids == tuple(record.token_id for record in alone.records)
-            assert answer.num_tokens == len(alone.records)
-    unmoved = [answer for answer in answers if answer.job.setting.method == "base"]
+        )
+        assert answer.token_ids == tuple(record.token_id for record in alone.records)
+        assert len(answer.token_ids) == len(alone.records)
+    unmoved = [answer for answer in answers if answer.case.setting.method == "base"]
     assert all(answer.mean_divergence == answer.changed == 0 for answer in unmoved)
-    moved = [answer for answer in answers if answer.job.setting.method == "amulet" and answer.num_tokens]
+    moved = [answer for answer in answers if answer.case.setting.method == "amulet" and len(answer.token_ids)]
     assert moved
     assert all(answer.mean_divergence > 0 for answer in moved)
 
 
 def test_two_principles_make_one_branch_or_two() -> None:
-    loaded = fresh_model()
-    builder = PromptBuilder(loaded.tokenizer)
-    jobs = [job(setting=Setting("linear", 1.0)), job(setting=Setting("linear-sum", 1.0))]
-    with Engine(loaded) as engine:
-        answers = {answer.job.setting.method: answer.token_ids for answer in Answerer(engine, builder).answer(jobs)}
+    cases = [case(setting=Setting("linear", 1.0)), case(setting=Setting("linear-sum", 1.0))]
+    answers = {answer.case.setting.method: answer.token_ids for answer in Subject(fresh_model()).answer(cases)}
     assert answers["linear"] != answers["linear-sum"]
 
 
 def test_the_best_of_n_is_the_sample_that_the_principles_raise_most() -> None:
-    loaded = fresh_model()
-    builder = PromptBuilder(loaded.tokenizer)
-    one = job(setting=Setting("best-of-n", num_samples=6), seed=5)
-    with Engine(loaded) as engine:
-        (best,) = Answerer(engine, builder).answer([one])
-        (again,) = Answerer(engine, builder).answer([one])
-        assert again.token_ids == best.token_ids
-        assert again.mean_divergence == pytest.approx(best.mean_divergence, rel=1e-3, abs=1e-5)
-        (other,) = Answerer(engine, builder).answer([replace(one, seed=6)])
-        prompts = builder.build_text(one.question, PRINCIPLES)
-        samples = [
-            tuple(
-                record.token_id
-                for record in engine.complete(
-                    Request(
-                        reference=prompts.reference.token_ids,
-                        branches=(prompts.branches[0].token_ids,),
-                        weights=prompts.weights,
-                        sampling=Sampling(temperature=1.0, seed=5 * 1_000_003 + n, max_tokens=10),
-                        alignment=Alignment(strength=0.0, principle_top_p=1.0),
-                    )
-                ).records
-            )
-            for n in range(6)
-        ]
+    subject = Subject(fresh_model())
+    builder, engine = subject.builder, subject.engine
+    one = case(setting=Setting("best-of-n", num_samples=6), seed=5)
+    (best,) = subject.answer([one])
+    (again,) = subject.answer([one])
+    assert again.token_ids == best.token_ids
+    assert again.mean_divergence == pytest.approx(best.mean_divergence, rel=1e-3, abs=1e-5)
+    (other,) = subject.answer([replace(one, seed=6)])
+    prompts = builder.build_text(one.question, PRINCIPLES)
+    samples = [
+        tuple(
+            record.token_id
+            for record in engine.complete(
+                Request(
+                    reference=prompts.reference.token_ids,
+                    branches=(prompts.branches[0].token_ids,),
+                    weights=prompts.weights,
+                    sampling=Sampling(temperature=1.0, seed=5 * 1_000_003 + n, max_tokens=10),
+                    alignment=Alignment(strength=0.0, principle_top_p=1.0),
+                )
+            ).records
+        )
+        for n in range(6)
+    ]
     model = pristine_model("llama").model
 
     def ratio(text: tuple[int, ...]) -> float:
@@ -151,23 +146,20 @@ def test_the_best_of_n_is_the_sample_that_the_principles_raise_most() -> None:
 
 
 def test_the_first_failure_reaches_the_caller_and_the_rest_is_given_up() -> None:
-    loaded = fresh_model()
-    jobs = [job(max_tokens=200), job("word " * 2000), job(max_tokens=200)]
-    with Engine(loaded) as engine:
-        with pytest.raises(RequestTooLargeError):
-            Answerer(engine, PromptBuilder(loaded.tokenizer)).answer(jobs)
-        assert engine.complete(Request(reference=(1, 2, 3), sampling=Sampling(max_tokens=1))).finish_reason == "length"
-        assert engine.stats().num_running == engine.stats().num_waiting == 0
+    subject = Subject(fresh_model())
+    cases, engine = [case(max_tokens=200), case("word " * 2000), case(max_tokens=200)], subject.engine
+    with pytest.raises(RequestTooLargeError):
+        subject.answer(cases)
+    assert engine.complete(Request(reference=(1, 2, 3), sampling=Sampling(max_tokens=1))).finish_reason == "length"
+    assert engine.stats().num_running == engine.stats().num_waiting == 0
 
 
 def test_a_prompt_is_computed_once_for_all_settings() -> None:
-    loaded = fresh_model()
+    subject = Subject(fresh_model())
     points = [Setting("linear", strength) for strength in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)]
-    jobs = [job(f"What should I cook on day {n}, {n}?", point) for n in range(4) for point in points]
-    with Engine(loaded) as engine:
-        answers = Answerer(engine, PromptBuilder(loaded.tokenizer)).answer(jobs)
-        stats = engine.stats()
-    assert len(answers) == len(jobs)
+    cases = [case(f"What should I cook on day {n}, {n}?", point) for n in range(4) for point in points]
+    answers, stats = subject.answer(cases), subject.engine.stats()
+    assert len(answers) == len(cases)
     assert stats.prefix_hit_rate > 0.6
 
 
@@ -189,25 +181,20 @@ def test_continuations_hold_what_the_model_says(family: str) -> None:
 
 def test_a_settings_policy_is_what_the_engine_decodes() -> None:
     """Token by token, the divergence that the engine reports is that of the policy that the evaluation reads."""
-    loaded = fresh_model()
-    builder = PromptBuilder(loaded.tokenizer)
+    subject = Subject(fresh_model())
+    builder = subject.builder
     points = [point for point in settings_of_all() if point.num_samples == 1 and point.fluency is None]
-    with Engine(loaded) as engine:
-        for answer in Answerer(engine, builder).answer([job(setting=point) for point in points]):
-            setting = usual(answer.job.setting)
-            principles = PRINCIPLES if setting.aligned else ()
-            placings = [setting.placing for _ in principles]
-            prompts = builder.build_text(QUESTIONS[0], principles, setting.compose, placings=placings)
-            (along,) = ModelScorer(loaded).continuations(prompts, [answer.token_ids])
-            branches = along.logits[1:].transpose(0, 1)
-            log_pi = log_policy(setting, along.logits[0], branches, along.weights.expand(answer.num_tokens, -1))
-            log_pi_0 = torch.log_softmax(along.logits[0], dim=-1)
-            decoded = log_pi
-            if prompts.branches:
-                weights = along.weights.expand(answer.num_tokens, -1)
-                decoded = policy_of(setting.alignment(), along.logits[0], branches, weights, masked=True)
-            kl = (decoded.exp() * (decoded - log_pi_0)).nan_to_num().sum(dim=-1)
-            assert float(kl.mean()) == pytest.approx(answer.mean_divergence, rel=1e-3, abs=1e-4)
-            assert decoded.argmax(dim=-1).tolist() == list(answer.token_ids)
-            assert bool((log_pi.exp().sum(dim=-1) - 1).abs().max() < 1e-4)
-            assert not math.isnan(float(along.log_probabilities(setting).sum()))
+    for answer in subject.answer([case(setting=point) for point in points]):
+        setting = usual(answer.case.setting)
+        principles = PRINCIPLES if setting.aligned else ()
+        placings = [setting.placing for _ in principles]
+        prompts = builder.build_text(QUESTIONS[0], principles, setting.compose, placings=placings)
+        (along,) = subject.scorer.continuations(prompts, [answer.token_ids])
+        log_pi = along.policy(setting.alignment(), aligned=setting.aligned)
+        log_pi_0 = torch.log_softmax(along.logits[0], dim=-1)
+        decoded = along.policy(setting.alignment(), aligned=setting.aligned, masked=True)
+        kl = (decoded.exp() * (decoded - log_pi_0)).nan_to_num().sum(dim=-1)
+        assert float(kl.mean()) == pytest.approx(answer.mean_divergence, rel=1e-3, abs=1e-4)
+        assert decoded.argmax(dim=-1).tolist() == list(answer.token_ids)
+        assert bool((log_pi.exp().sum(dim=-1) - 1).abs().max() < 1e-4)
+        assert not math.isnan(float(along.log_probabilities(setting).sum()))

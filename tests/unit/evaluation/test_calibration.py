@@ -45,11 +45,11 @@ def test_a_summary_is_of_its_rows() -> None:
     ]
     prompt, linear = summarise(rows)
     assert (prompt.setting, prompt.num_answers, prompt.adherence.mean) == ("prompt", 2, pytest.approx(0.4))
-    assert prompt.perplexity == pytest.approx(4.0)  # the geometric mean
-    assert prompt.relevance == pytest.approx(0.3)
+    assert prompt.costs["ppl_0"] == pytest.approx(4.0)  # the geometric mean
+    assert prompt.costs["relevance"] == pytest.approx(0.3)
     assert prompt.gain is not None
     assert (prompt.gain.mean, prompt.gain.low, prompt.gain.high) == (0.0, 0.0, 0.0)
-    assert (linear.strength, linear.perplexity, linear.repetition) == (1.0, pytest.approx(math.e), 0.25)
+    assert (linear.varied, linear.costs["ppl_0"], linear.costs["repetition"]) == (1.0, pytest.approx(math.e), 0.25)
     assert linear.gain is not None
     assert linear.gain.mean == pytest.approx(0.2)
     assert linear.gain.low >= 0.1 - 1e-9

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from la_agents.cli import app
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation import personal
-from la_agents.evaluation.choice_suites import first_of_each
+from la_agents.evaluation.choices import first_of_each, personal
+from la_agents.evaluation.choosing import CHOICES
 from la_agents.evaluation.runs import read_run
 from la_agents.evaluation.subject import Subject
 from la_agents.evaluation.suites import Options, run_suite
@@ -57,7 +57,7 @@ def test_a_suite_interrupted_anywhere_ends_in_the_same_files(
     suite: str, subject: Subject, topics: Path, tmp_path: Path
 ) -> None:
     chosen = options(suite, topics)
-    whole = run_suite(suite, subject, tmp_path / "whole", chosen)
+    whole = run_suite(CHOICES[suite], subject, tmp_path / "whole", chosen)
     assert len(whole.rows) == (3 if suite == "prefeval-mcq" else 12) * len(METHODS_TRIED)
 
     for power_lasts in (2, 5, 10):
@@ -67,9 +67,9 @@ def test_a_suite_interrupted_anywhere_ends_in_the_same_files(
                 raise InterruptedRunError
 
         with pytest.raises(InterruptedRunError):
-            run_suite(suite, subject, tmp_path / "torn", chosen, lose_power)
+            run_suite(CHOICES[suite], subject, tmp_path / "torn", chosen, lose_power)
         assert len(read_run(tmp_path / "torn" / f"{suite}.jsonl")[1]) == power_lasts
-    again = run_suite(suite, subject, tmp_path / "torn", chosen)
+    again = run_suite(CHOICES[suite], subject, tmp_path / "torn", chosen)
     for one, other in zip(whole.files, again.files, strict=True):
         assert one.name == other.name
         assert one.read_bytes() == other.read_bytes()
@@ -78,7 +78,7 @@ def test_a_suite_interrupted_anywhere_ends_in_the_same_files(
 def test_a_page_shows_settings_and_provenance_and_the_rows_their_groups(
     subject: Subject, topics: Path, tmp_path: Path
 ) -> None:
-    done = run_suite("prefeval-mcq", subject, tmp_path, options("prefeval-mcq", topics, limit=8))
+    done = run_suite(CHOICES["prefeval-mcq"], subject, tmp_path, options("prefeval-mcq", topics, limit=8))
     page = (tmp_path / "prefeval-mcq.md").read_text()
     for said in ("| linear strength=1 |", "| best-of-n n=4 | - |", "tiny-llama"):
         assert said in page
@@ -88,13 +88,13 @@ def test_a_page_shows_settings_and_provenance_and_the_rows_their_groups(
 
 
 def test_the_unaligned_model_scores_chance_exactly(subject: Subject, topics: Path, tmp_path: Path) -> None:
-    run_suite("personal-preference", subject, tmp_path, options("personal-preference", topics))
+    run_suite(CHOICES["personal-preference"], subject, tmp_path, options("personal-preference", topics))
     (line,) = [x for x in (tmp_path / "personal-preference.md").read_text().splitlines() if x.startswith("| base |")]
     assert line.split("|")[2:4] == [" 0.25 [0.25, 0.25] "] * 2
 
 
 def test_a_limit_takes_questions_from_all_groups_in_turn() -> None:
-    asked = personal.read_choices(PERSONAL)
+    asked = personal(PERSONAL)
     some = first_of_each(asked, 13)
     assert len(some) == 13 * 4
     counts = Counter(choice.group for choice in some)
@@ -107,7 +107,7 @@ def test_a_limit_takes_questions_from_all_groups_in_turn() -> None:
 def test_what_cannot_be_measured_is_refused_before_anything_is_written(subject: Subject, tmp_path: Path) -> None:
     for wrong in ({"methods": ["magic"]}, {"strengths": [-3.0]}, {"budgets": [-1.0]}, {"limit": 0}, {"data": None}):
         with pytest.raises(ConfigurationError):
-            run_suite("personal-preference", subject, tmp_path / "out", Options(**{"data": PERSONAL, **wrong}))
+            run_suite(CHOICES["personal-preference"], subject, tmp_path / "out", Options(**{"data": PERSONAL, **wrong}))
     assert not (tmp_path / "out").exists()
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from la_agents.engine.engine import Engine
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation import personal, prefeval
-from la_agents.evaluation.choice_tables import accuracy, choice_panels, choice_tables, margin, summarise
-from la_agents.evaluation.choices import Choice, letter_of, measure, row_key, shuffled
-from la_agents.evaluation.methods import METHODS, Setting
+from la_agents.evaluation.choices import Choice, letter_of, personal, prefeval, shuffled
+from la_agents.evaluation.choosing import accuracy, choice_cases, choice_report, margin, mean_over_items
+from la_agents.evaluation.measuring import BLOCK, complete_cases
+from la_agents.evaluation.methods import BASE, METHODS, Setting
+from la_agents.evaluation.provenance import provenance
+from la_agents.evaluation.runs import Run
+from la_agents.evaluation.subject import Subject
 from la_agents.principles import Principle
 from la_agents.prompts.builder import PromptBuilder
 from tests.data_folder import data_folder
@@ -24,8 +28,9 @@ from tests.engine_tools import fresh_model
 from tests.tiny import pristine_model
 
 SHIPPED = Path(__file__).parents[2] / "data" / "personal_preference.jsonl"
+HEADER = provenance(suite="choices", model="none", seed=0, data="00")
 OPTIONS = ("kind", "brief", "vegetarian", "pirate")
-BASE, PROMPT, LINEAR = Setting("base"), Setting("prompt"), Setting("linear", 1.5)
+LINEAR = Setting("linear", 1.5)
 
 
 def choices(count: int = 12, seed: int = 0) -> list[Choice]:
@@ -47,11 +52,15 @@ def choices(count: int = 12, seed: int = 0) -> list[Choice]:
     return made
 
 
-def rows_of(asked: list[Choice], settings: list[Setting], **options: Any) -> list[dict[str, Any]]:
-    loaded = fresh_model()
-    with Engine(loaded) as engine:
-        found = measure(engine, PromptBuilder(loaded.tokenizer), asked, settings, **options)
-        return [{"key": key, **row} for key, row in found]
+def rows_of(
+    asked: list[Choice], settings: list[Setting], subject: Subject | None = None, there: Sequence[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """Rows of a run in which some are there already."""
+    subject = subject or Subject(fresh_model())
+    with TemporaryDirectory() as folder, Run(Path(folder), HEADER) as run:
+        for row in there:
+            run.add(row["key"], row)
+        return complete_cases(run, subject, choice_cases(subject, asked, settings))
 
 
 # -- what is measured --------------------------------------------------------------------------------------------------
@@ -61,7 +70,7 @@ def test_rows_hold_the_likelihoods_that_full_forwards_give() -> None:
     settings = [point for method in METHODS.values() for point in method.points([1.0], [0.1])]
     asked = choices(2)
     rows = rows_of(asked, settings)
-    assert [row["key"] for row in rows] == [row_key(choice, setting) for choice in asked for setting in settings]
+    assert [row["key"] for row in rows] == [f"{choice.key}/{setting.key}" for choice in asked for setting in settings]
     loaded = pristine_model("llama")
     prompts = PromptBuilder(loaded.tokenizer).build_text(asked[0].question, [Principle("Be kind.")])
 
@@ -87,19 +96,18 @@ def test_rows_hold_the_likelihoods_that_full_forwards_give() -> None:
 
 @pytest.mark.parametrize("family", ["qwen3", "pythia", "gemma", "mistral"])
 def test_models_of_every_kind_can_be_asked(family: str) -> None:
-    loaded = fresh_model(family)
-    with Engine(loaded) as engine:
-        rows = dict(measure(engine, PromptBuilder(loaded.tokenizer), choices(1), [BASE, LINEAR]))
-    base, linear = rows.values()
+    rows = rows_of(choices(1), [BASE, LINEAR], Subject(fresh_model(family)))
+    base, linear = rows
     assert base["total"] != linear["total"]
-    assert all(value < 0 for row in rows.values() for value in row["total"])
+    assert all(value < 0 for row in rows for value in row["total"])
 
 
 def test_only_the_rows_asked_for_are_made_and_they_are_the_same() -> None:
-    asked, settings = choices(3), [BASE, LINEAR]
-    rows = {row["key"]: row for row in rows_of(asked, settings)}
-    some = [row_key(asked[0], LINEAR), row_key(asked[2], BASE)]
-    assert {row["key"]: row for row in rows_of(asked, settings, keys=some)} == {key: rows[key] for key in some}
+    asked, settings = choices(BLOCK), [BASE, LINEAR]  # two blocks
+    rows = rows_of(asked, settings)
+    for missing in ([1, 4], [0, len(rows) - 1]):
+        there = [row for place, row in enumerate(rows) if place not in missing]
+        assert rows_of(asked, settings, there=there) == rows
 
 
 @pytest.mark.parametrize(
@@ -133,33 +141,33 @@ def scored(correct: int, *scores: float) -> dict[str, Any]:
 def test_a_perfect_method_scores_1_and_a_perverse_one_0() -> None:
     for right, expected in ((-1.0, 1.0), (-9.0, 0.0)):
         rows = [scored(0, right, -5.0, -6.0, -7.0), scored(2, -5.0, -6.0, right, -7.0)]
-        assert {accuracy(row, "mean") for row in rows} == {expected}
+        assert {accuracy("mean", row) for row in rows} == {expected}
         assert all((margin(row) or 0) * (expected - 0.5) > 0 for row in rows)
-    interval = summarise(rows, lambda row: accuracy(row, "letter"))
+    interval = mean_over_items(rows, lambda row: accuracy("letter", row))
     assert interval is not None
     assert (interval.low, interval.mean, interval.high) == (1.0, 1.0, 1.0)
 
 
 def test_a_method_that_finds_all_answers_alike_gets_chance_and_no_more() -> None:
     row = scored(1, -5.0, -5.0, -5.0, -5.0)
-    assert (accuracy(row, "mean"), margin(row)) == (0.25, 0.0)
+    assert (accuracy("mean", row), margin(row)) == (0.25, 0.0)
 
 
 def test_a_method_that_goes_by_position_gets_chance() -> None:
     asked = choices(2000)
-    always_first = [accuracy({"letter": 0, "correct": choice.correct}, "letter") for choice in asked]
+    always_first = [accuracy("letter", {"letter": 0, "correct": choice.correct}) for choice in asked]
     assert sum(always_first) / len(asked) == pytest.approx(0.25, abs=0.03)
     assert set(Counter(choice.correct for choice in asked)) == {0, 1, 2, 3}
 
 
 def test_the_unaligned_model_never_sees_the_principle() -> None:
     """All four askers of one question get one answer from it, and exactly one of them the right one."""
-    asked = personal.read_choices(SHIPPED)[:8]
+    asked = personal(SHIPPED)[:8]
     rows = rows_of(asked, [BASE, LINEAR])
     for first in range(0, len(rows), 8):
         base = [row for row in rows[first : first + 8] if row["setting"] == "base"]
         assert len({(tuple(row["total"]), row["letter"], row["text"]) for row in base}) == 1
-        assert sum(accuracy(row, "total") or 0 for row in base) == 1
+        assert sum(accuracy("total", row) or 0 for row in base) == 1
         moved = [row for row in rows[first : first + 8] if row["setting"] != "base"]
         assert len({tuple(row["total"]) for row in moved}) == 4
 
@@ -170,12 +178,11 @@ def test_the_unaligned_model_never_sees_the_principle() -> None:
 def test_tables_and_panels_show_each_setting() -> None:
     settings = [BASE, LINEAR, Setting("linear+budget", 2.0, 0.1), Setting("best-of-n", num_samples=2)]
     rows = rows_of(choices(4), settings)
-    table = choice_tables(rows, "made by hand")
+    (table, legend), (by_likelihood, by_letter) = choice_report(HEADER, rows)
     for setting in settings:
         assert f"| {setting.key} |" in table
-    assert "one in 4" in table
-    assert table.count("*made by hand*") == 1
-    by_likelihood, by_letter = choice_panels(rows)
+    assert "one in 4" in legend
+    assert table.count("*choices · model none") == 1
     assert set(by_likelihood.curves) == {"base", "linear"}
     assert set(by_letter.curves) == {"base", "linear", "best-of-n"}
     assert by_likelihood.curves["linear"][0].x == 1.5
@@ -188,13 +195,13 @@ def test_the_order_of_options_is_the_seeds_and_the_items_own(tmp_path: Path) -> 
     item = {"preference": "I like it.", "question": "What?", "classification_task_options": ["a", "b", "c", "d"]}
     items = [{**item, "question": f"What {n}?"} for n in range(20)]
     (tmp_path / "topic.json").write_text(json.dumps(items))
-    read = prefeval.read_choices(tmp_path)
-    assert read == prefeval.read_choices(tmp_path / "topic.json")
+    read = prefeval(tmp_path)
+    assert read == prefeval(tmp_path / "topic.json")
     assert all(choice.options[choice.correct] == "a" for choice in read)
     assert len({choice.options for choice in read}) > 5
-    assert [c.options for c in read] != [c.options for c in prefeval.read_choices(tmp_path, seed=1)]
+    assert [c.options for c in read] != [c.options for c in prefeval(tmp_path, seed=1)]
     (tmp_path / "topic.json").write_text(json.dumps(items[:3]))
-    assert prefeval.read_choices(tmp_path) == read[:3]
+    assert prefeval(tmp_path) == read[:3]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +219,7 @@ def test_the_order_of_options_is_the_seeds_and_the_items_own(tmp_path: Path) -> 
 def test_what_is_no_data_is_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "topic.json"
     path.write_text(content)
-    for read in (prefeval.read_choices, personal.read_choices):
+    for read in (prefeval, personal):
         with pytest.raises(ConfigurationError):
             read(path)
         with pytest.raises(ConfigurationError):
@@ -220,7 +227,7 @@ def test_what_is_no_data_is_refused(content: str, tmp_path: Path) -> None:
 
 
 def test_prefeval_reads_all_topics_of_the_benchmark() -> None:
-    read = prefeval.read_choices(data_folder("prefeval"))
+    read = prefeval(data_folder("prefeval"))
     assert len(read) > 400
     assert len({choice.group for choice in read}) == 10
     assert len({choice.key for choice in read}) == len(read)
@@ -240,7 +247,7 @@ def test_the_shipped_set_gives_no_cue_but_the_preference() -> None:
     for item in items:
         lengths = [len(item[f"answer_{letter}"].split()) for letter in "abcd"]
         assert max(lengths) <= 1.35 * min(lengths), item["question"]
-    places = Counter(choice.correct for choice in personal.read_choices(SHIPPED))
+    places = Counter(choice.correct for choice in personal(SHIPPED))
     assert max(places.values()) == min(places.values()) == len(items)
     # An answer does not just repeat the words of its preference.
     for item in items:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 import torch
 from langchain_core.messages import AIMessage, HumanMessage
 
-from la_agents.evaluation.costs import Costs, distinct_2, repetition
+from la_agents.evaluation.cases import Answer, Case
+from la_agents.evaluation.methods import BASE, Setting
+from la_agents.evaluation.subject import Subject
+from la_agents.evaluation.text import distinct_2, repetition
 from la_agents.principles import Principle
-from la_agents.prompts.builder import PromptBuilder
 from tests.tiny import pristine_model, tiny_model
 
 
@@ -27,58 +32,62 @@ def test_repetition_is_the_share_of_words_said_again() -> None:
 
 
 @pytest.fixture(scope="module")
-def costs() -> Costs:
-    loaded = tiny_model("llama")
-    return Costs(loaded, PromptBuilder(loaded.tokenizer))
+def subject() -> Subject:
+    return Subject(tiny_model("llama"))
 
 
-def test_nll_is_the_models_own_without_principles(costs: Costs) -> None:
-    question, answer = "What should I cook tonight?", [20, 31, 42, 53, 64]
-    loaded = pristine_model("llama")
-    prompt = list(PromptBuilder(loaded.tokenizer).build_text(question).reference.token_ids)
+def answered(
+    question: Any, text: str = "", token_ids: Sequence[int] = (), principle: str = "", setting: Setting = BASE
+) -> Answer:
+    case = Case("", question, (Principle(principle),) if principle else (), setting)
+    return Answer(case, text, tuple(token_ids), 0.0, 0.0, "stop")
+
+
+def nll_of(prompt: Sequence[int], answer: list[int]) -> float:
+    """By the model, called directly."""
     with torch.no_grad():
-        logits = loaded.model(torch.tensor([prompt + answer]), use_cache=False).logits[0, len(prompt) - 1 : -1]
-    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(answer))
-    assert costs.nlls(question, answer)[0] == pytest.approx(float(expected), abs=1e-4)
-    assert costs.nlls(question, []) == (None, None)
+        logits = pristine_model("llama").model(torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0]
+    return float(torch.nn.functional.cross_entropy(logits[len(prompt) - 1 : -1], torch.tensor(answer)))
 
 
-def test_relevance_prefers_what_answers_the_question(costs: Costs) -> None:
+def test_nll_is_the_models_own_without_principles(subject: Subject) -> None:
+    question, answer = "What should I cook tonight?", [20, 31, 42, 53, 64]
+    prompt = subject.builder.build_text(question).reference.token_ids
+    assert subject.nlls(answered(question, "", answer)) == (pytest.approx(nll_of(prompt, answer), abs=1e-4), None)
+    assert subject.nlls(answered(question)) == (None, None)
+
+
+def test_relevance_prefers_what_answers_the_question(subject: Subject) -> None:
     question = "How do I keep a houseplant alive?"
-    near = costs.relevance(question, "Give the plant light and water.")
-    far = costs.relevance(question, "The stock market fell on Monday.")
+    near = subject.relevance(answered(question, "Give the plant light and water."))
+    far = subject.relevance(answered(question, "The stock market fell on Monday."))
     assert 0.4 < near <= 1.0
     assert far < 0.2
-    assert costs.relevance(question, " ") == 0.0
+    assert subject.relevance(answered(question, " ")) == 0.0
 
 
-def test_nll_prompted_is_that_of_the_prompt_with_the_principle(costs: Costs) -> None:
-    question, answer = "What should I cook tonight?", [20, 31, 42, 53, 64]
-    loaded = pristine_model("llama")
-    prompts = PromptBuilder(loaded.tokenizer).build_text(question, [Principle("Talk like a pirate.")])
-    prompt = list(prompts.branches[0].token_ids)
-    with torch.no_grad():
-        logits = loaded.model(torch.tensor([prompt + answer]), use_cache=False).logits[0, len(prompt) - 1 : -1]
-    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(answer))
-    unaligned, prompted = costs.nlls(question, answer, prompts)
-    assert prompted == pytest.approx(float(expected), abs=1e-4)
-    assert unaligned == pytest.approx(costs.nlls(question, answer)[0], abs=1e-4)
-    assert costs.nlls(question, answer)[1] is None
+def test_nll_prompted_is_that_of_the_prompt_with_the_principle(subject: Subject) -> None:
+    question, answer, pirate = "What should I cook tonight?", [20, 31, 42, 53, 64], "Talk like a pirate."
+    for setting in (Setting("prompt"), Setting("linear", 2.0), Setting("prompt-system"), Setting("tapered-first", 1.0)):
+        placings = [setting.placing]
+        prompts = subject.builder.build_text(question, [Principle(pirate)], placings=placings)
+        expected = nll_of(prompts.branches[0].token_ids, answer)
+        unaligned, prompted = subject.nlls(answered(question, "", answer, pirate, setting))
+        assert prompted == pytest.approx(expected, abs=1e-4)
+        assert unaligned == pytest.approx(subject.nlls(answered(question, "", answer))[0], abs=1e-4)
 
 
-def test_a_conversation_is_scored_as_it_stands_and_its_last_question_is_what_is_asked(costs: Costs) -> None:
-    turns = [HumanMessage("Ça va?"), AIMessage("Beaucoup!"), HumanMessage("What should I cook tonight?")]
-    loaded, answer = pristine_model("llama"), [20, 31, 42]
-    prompt = list(PromptBuilder(loaded.tokenizer).build(turns).reference.token_ids)
-    with torch.no_grad():
-        logits = loaded.model(torch.tensor([prompt + answer]), use_cache=False).logits[0, len(prompt) - 1 : -1]
-    expected = float(torch.nn.functional.cross_entropy(logits, torch.tensor(answer)))
-    found = costs.of(turns, "Cook some rice.", answer)
+def test_a_conversation_is_scored_as_it_stands_and_its_last_question_is_what_is_asked(subject: Subject) -> None:
+    turns = (HumanMessage("Ça va?"), AIMessage("Beaucoup!"), HumanMessage("What should I cook tonight?"))
+    found = subject.describe(answered(turns, "Cook some rice.", [20, 31, 42]))
+    expected = nll_of(subject.builder.build(turns).reference.token_ids, [20, 31, 42])
     assert found["nll"] == pytest.approx(expected, abs=1e-3)
-    assert found["relevance"] == pytest.approx(costs.relevance(turns[-1].text, "Cook some rice."), abs=1e-4)
+    last = subject.relevance(answered("What should I cook tonight?", "Cook some rice."))
+    assert found["relevance"] == pytest.approx(last, abs=1e-4)
 
 
-def test_all_costs_are_named_and_an_empty_answer_has_none_but_irrelevance(costs: Costs) -> None:
-    none = {"distinct_2": None, "repetition": None, "nll": None, "nll_prompted": None, "relevance": 0.0}
-    assert costs.of("Why?", "", []) == none
-    assert set(costs.of("Why?", "I am vegetarian.", [5, 6])) == set(none)
+def test_all_costs_are_named_and_an_empty_answer_has_none_but_irrelevance(subject: Subject) -> None:
+    costs = {"distinct_2": None, "repetition": None, "nll": None, "nll_prompted": None, "relevance": 0.0}
+    none = {**costs, "divergence": 0.0, "changed": 0.0, "num_tokens": 0, "finish": "stop", "answer": ""}
+    assert subject.describe(answered("Why?")) == none
+    assert list(subject.describe(answered("Why?", "I am vegetarian.", [5, 6]))) == list(none)

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from la_agents.errors import ConfigurationError
-from la_agents.evaluation.provenance import Provenance, checksum, code_version
+from la_agents.evaluation.provenance import checksum, code_version, provenance
 from la_agents.evaluation.runs import Row, Run, read_run
 
 KEYS = [f"case-{number}" for number in range(6)]
 
 
-def provenance(**changes: object) -> Provenance:
-    return Provenance(**{"suite": "tiny", "model": "none", "seed": 0, "data": "00", **changes})  # type: ignore[arg-type]
+def header(**changes: object) -> Row:
+    usual = provenance(suite="tiny", model="none", seed=0, data="00")
+    return {"provenance": {**usual["provenance"], **changes}}
 
 
 def work(keys: Sequence[str], *, backwards: bool = False) -> Iterator[tuple[str, Row]]:
@@ -27,7 +28,7 @@ def work(keys: Sequence[str], *, backwards: bool = False) -> Iterator[tuple[str,
 
 
 def whole_file(folder: Path) -> bytes:
-    with Run(folder, provenance()) as run:
+    with Run(folder, header()) as run:
         run.complete(KEYS, work)
         return run.path.read_bytes()
 
@@ -49,7 +50,7 @@ def interrupted_after(number: int) -> object:
 @pytest.mark.parametrize("number", range(len(KEYS)))
 def test_a_run_interrupted_at_any_row_is_taken_up_again(number: int, tmp_path: Path) -> None:
     expected = whole_file(tmp_path / "whole")
-    with Run(tmp_path / "cut", provenance()) as run, pytest.raises(InterruptedRunError):
+    with Run(tmp_path / "cut", header()) as run, pytest.raises(InterruptedRunError):
         run.complete(KEYS, interrupted_after(number))  # type: ignore[arg-type]
     asked: list[str] = []
 
@@ -57,7 +58,7 @@ def test_a_run_interrupted_at_any_row_is_taken_up_again(number: int, tmp_path: P
         asked.extend(keys)
         return work(keys)
 
-    with Run(tmp_path / "cut", provenance()) as run:
+    with Run(tmp_path / "cut", header()) as run:
         rows = run.complete(KEYS, watched)
     assert run.path.read_bytes() == expected
     assert [row["key"] for row in rows] == KEYS
@@ -75,11 +76,11 @@ def test_a_file_cut_at_any_byte_is_taken_up_again(tmp_path: Path) -> None:
 def test_a_killed_process_leaves_what_it_finished(tmp_path: Path) -> None:
     code = (
         "import os\nfrom pathlib import Path\nfrom la_agents.evaluation.runs import Run\n"
-        "from tests.unit.evaluation.test_runs import KEYS, provenance, work\n"
-        f"run = Run(Path({str(tmp_path)!r}), provenance())\n"
+        "from tests.unit.evaluation.test_runs import KEYS, header, work\n"
+        f"run = Run(Path({str(tmp_path)!r}), header())\n"
         "for number, (key, row) in enumerate(work(KEYS)):\n    run.add(key, row)\n    number == 2 and os._exit(9)\n"
     )
-    same = provenance()
+    same = header()
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False)
     assert done.returncode == 9
     with Run(tmp_path, same) as run:
@@ -102,14 +103,14 @@ def test_other_provenance_is_refused_and_nothing_changes(
 ) -> None:
     expected = whole_file(tmp_path)
     with pytest.raises(ConfigurationError, match=rf"its {named} differ; choose another --out"):
-        Run(tmp_path, provenance(**changes))
+        Run(tmp_path, header(**changes))
     assert (tmp_path / "tiny.jsonl").read_bytes() == expected
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
-    with Run(tmp_path, provenance()), pytest.raises(ConfigurationError, match="one run at a time"):
-        Run(tmp_path, provenance())
-    Run(tmp_path, provenance()).close()
+    with Run(tmp_path, header()), pytest.raises(ConfigurationError, match="one run at a time"):
+        Run(tmp_path, header())
+    Run(tmp_path, header()).close()
 
 
 def test_damage_in_the_middle_is_not_papered_over(tmp_path: Path) -> None:
@@ -117,15 +118,15 @@ def test_damage_in_the_middle_is_not_papered_over(tmp_path: Path) -> None:
     path = tmp_path / "tiny.jsonl"
     path.write_bytes(b"".join([lines[0], lines[1][:10] + b"\n", *lines[2:]]))
     with pytest.raises(ConfigurationError, match="line 2"):
-        Run(tmp_path, provenance())
+        Run(tmp_path, header())
     path.write_text('{"some": "other file"}\n')
     with pytest.raises(ConfigurationError, match="provenance row"):
-        Run(tmp_path, provenance())
+        Run(tmp_path, header())
     assert path.read_text() == '{"some": "other file"}\n'
 
 
 def test_units_need_keys_of_their_own_and_a_row_each(tmp_path: Path) -> None:
-    with Run(tmp_path, provenance()) as run:
+    with Run(tmp_path, header()) as run:
         with pytest.raises(ConfigurationError, match="a key of its own"):
             run.complete(["a", "a"], work)
         with pytest.raises(ConfigurationError, match="1 are missing"):
@@ -136,18 +137,18 @@ def test_units_need_keys_of_their_own_and_a_row_each(tmp_path: Path) -> None:
 
 
 def test_an_early_stage_leaves_the_rows_of_a_later_one(tmp_path: Path) -> None:
-    with Run(tmp_path, provenance()) as run:
+    with Run(tmp_path, header()) as run:
         run.complete(KEYS[:2], work)
         with pytest.raises(InterruptedRunError):
             run.complete(KEYS, interrupted_after(2))  # type: ignore[arg-type]
-    with Run(tmp_path, provenance()) as run:
+    with Run(tmp_path, header()) as run:
         run.complete(KEYS[:2], work)
-    with Run(tmp_path, provenance()) as run:
+    with Run(tmp_path, header()) as run:
         assert set(run.rows) == {*KEYS[:2], *KEYS[-2:]}
 
 
 def test_progress_counts_what_was_there_already(tmp_path: Path) -> None:
-    with Run(tmp_path, provenance()) as run:
+    with Run(tmp_path, header()) as run:
         run.complete(KEYS[:2], work)
         told: list[tuple[int, int]] = []
         run.complete(KEYS[:4], work, lambda done, total: told.append((done, total)))
@@ -156,9 +157,9 @@ def test_progress_counts_what_was_there_already(tmp_path: Path) -> None:
 
 def test_a_finished_file_is_read_back(tmp_path: Path) -> None:
     whole_file(tmp_path)
-    header, rows = read_run(tmp_path / "tiny.jsonl")
-    assert header["provenance"]["suite"] == "tiny"
-    assert set(header["provenance"]["libraries"]) >= {"python", "torch", "transformers"}
+    first, rows = read_run(tmp_path / "tiny.jsonl")
+    assert first["provenance"]["suite"] == "tiny"
+    assert set(first["provenance"]["libraries"]) >= {"python", "torch", "transformers"}
     assert [row["key"] for row in rows] == KEYS
     with pytest.raises(ConfigurationError, match="Expected results in"):
         read_run(tmp_path / "none.jsonl")

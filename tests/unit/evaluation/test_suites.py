@@ -10,21 +10,25 @@ import pytest
 
 from la_agents.errors import ConfigurationError
 from la_agents.evaluation.adherence import MEASURED
-from la_agents.evaluation.answers import Job
-from la_agents.evaluation.methods import Setting
+from la_agents.evaluation.calibration import calibration_suite
+from la_agents.evaluation.cases import Case
+from la_agents.evaluation.choosing import CHOICES
+from la_agents.evaluation.methods import BASE, Setting
 from la_agents.evaluation.questions import DEFAULT_QUESTIONS, read_questions
+from la_agents.evaluation.steerability import STEERABILITY
 from la_agents.evaluation.subject import Subject
-from la_agents.evaluation.suites import Options, run_suite
+from la_agents.evaluation.suites import Options, Suite, run_suite
 from la_agents.principles import Principle
 from tests.suites import Scripted, rows_of, run_everywhere_interrupted, run_once
 from tests.tiny import tiny_model
 
-SMALL = {
-    "steerability": Options(
-        methods=("prompt", "linear", "best-of-n"), strengths=(1.0,), principles=("french", "concise"), limit=2
+SMALL = [
+    (
+        STEERABILITY,
+        Options(methods=("prompt", "linear", "best-of-n"), strengths=(1.0,), principles=("french", "concise"), limit=2),
     ),
-    "calibration": Options(principles=("pirate",), strengths=(1.0,), budgets=(0.5,), limit=2),
-}
+    (calibration_suite(), Options(principles=("pirate",), strengths=(1.0,), limit=2)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +36,32 @@ def tiny() -> Subject:
     return Subject(tiny_model("llama"))
 
 
-@pytest.mark.parametrize("suite", SMALL)
-def test_a_suite_writes_rows_a_page_and_a_picture_with_provenance(suite: str, tmp_path: Path) -> None:
-    run_once(suite, SMALL[suite], tmp_path)
+@pytest.mark.parametrize(("suite", "options"), SMALL)
+def test_a_suite_writes_rows_a_page_and_a_picture_with_provenance(
+    suite: Suite, options: Options, tmp_path: Path
+) -> None:
+    run_once(suite, options, tmp_path)
 
 
-@pytest.mark.parametrize("suite", SMALL)
-def test_a_suite_interrupted_anywhere_ends_in_the_same_files(suite: str, tmp_path: Path) -> None:
-    run_everywhere_interrupted(suite, SMALL[suite], tmp_path)
+@pytest.mark.parametrize(("suite", "options"), SMALL)
+def test_a_suite_interrupted_anywhere_ends_in_the_same_files(suite: Suite, options: Options, tmp_path: Path) -> None:
+    run_everywhere_interrupted(suite, options, tmp_path)
+
+
+def test_what_a_suite_does_not_honour_is_refused(tmp_path: Path) -> None:
+    for suite, options in (
+        (calibration_suite(), Options(methods=("linear",))),
+        (calibration_suite(), Options(budgets=(0.5,))),
+        (CHOICES["personal-preference"], Options(data=PERSONAL, principles=("french",))),
+    ):
+        with pytest.raises(ConfigurationError, match=f"Expected options that {suite.name} has"):
+            run_suite(suite, Scripted("Oui."), tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_block_of_answers_does_not_depend_on_what_was_asked_before(tiny: Subject) -> None:
-    jobs = [
-        Job(question.text, (Principle("Talk like a pirate."),), setting, max_tokens=24, seed=question.index)
+    cases = [
+        Case("", question.text, (Principle("Talk like a pirate."),), setting, max_tokens=24, seed=question.index)
         for question in read_questions(limit=4)
         for setting in (
             Setting("prompt"),
@@ -53,17 +70,17 @@ def test_a_block_of_answers_does_not_depend_on_what_was_asked_before(tiny: Subje
             Setting("best-of-n", num_samples=4),
         )
     ]
-    first = tiny.answer(jobs)
-    tiny.answer([*jobs[3:9], Job("What is the sea?", (), Setting("base"), max_tokens=90)])
-    again = tiny.answer(jobs)
+    first = tiny.answer(cases)
+    tiny.answer([*cases[3:9], Case("", "What is the sea?", (), BASE, max_tokens=90)])
+    again = tiny.answer(cases)
     assert [a.token_ids for a in again] == [a.token_ids for a in first]
     assert [a.mean_divergence for a in again] == pytest.approx([a.mean_divergence for a in first], rel=1e-3, abs=1e-5)
-    assert [answer.job for answer in first] == jobs
+    assert [answer.case for answer in first] == cases
 
 
 def test_the_same_seed_gives_the_same_file_from_a_real_engine(tiny: Subject, tmp_path: Path) -> None:
     options = Options(methods=("prompt", "linear", "best-of-n"), strengths=(1.0,), principles=("french",), limit=2)
-    first, again = (run_suite("steerability", tiny, tmp_path / name, options).files[0] for name in ("a", "b"))
+    first, again = (run_suite(STEERABILITY, tiny, tmp_path / name, options).files[0] for name in ("a", "b"))
     assert first.read_bytes() == again.read_bytes()
     rows = rows_of(tmp_path / "a", "steerability")
     assert [row["key"] for row in rows] == [
@@ -79,20 +96,20 @@ def test_the_same_seed_gives_the_same_file_from_a_real_engine(tiny: Subject, tmp
 
 def test_a_perfect_method_scores_1_and_one_that_cheats_0(tmp_path: Path) -> None:
     options = Options(methods=("prompt",), principles=("french",), limit=3)
-    perfect = run_suite("steerability", Scripted("Placez la plante près d'une fenêtre."), tmp_path / "perfect", options)
+    perfect = run_suite(STEERABILITY, Scripted("Placez la plante près d'une fenêtre."), tmp_path / "perfect", options)
     assert {row["adherence"] for row in perfect.rows if row["method"] == "prompt"} == {1.0}
     assert {row["adherence"] for row in perfect.rows if row["method"] == "base"} == {0.0}
     for number, cheat in enumerate(("", "Answer in French.", "oui " * 40)):
-        cheated = run_suite("steerability", Scripted(cheat), tmp_path / str(number), options)
+        cheated = run_suite(STEERABILITY, Scripted(cheat), tmp_path / str(number), options)
         assert {row["adherence"] for row in cheated.rows} == {0.0}, cheat
 
 
 def test_length_is_asked_only_where_the_unaligned_answer_ends_by_itself(tmp_path: Path) -> None:
     options = Options(methods=("prompt",), principles=("concise", "ending"), limit=2)
-    short = run_suite("steerability", Scripted("Yes, water helps."), tmp_path / "short", options)
+    short = run_suite(STEERABILITY, Scripted("Yes, water helps."), tmp_path / "short", options)
     assert {row["principle"] for row in short.rows} == {"concise", "ending"}
     long = Scripted("Yes, water helps.", unaligned="The plant needs water and light every day. " * 30)
-    assert run_suite("steerability", long, tmp_path / "long", Options(principles=("french", "ending"), limit=2)).rows
+    assert run_suite(STEERABILITY, long, tmp_path / "long", Options(principles=("french", "ending"), limit=2)).rows
     assert {row["principle"] for row in rows_of(tmp_path / "long", "steerability") if "principle" in row} == {"french"}
 
 
@@ -101,22 +118,22 @@ PERSONAL = Path(__file__).parents[2] / "data" / "personal_preference.jsonl"
 
 def test_choices_are_made_resumed_and_shown(tiny: Subject, tmp_path: Path) -> None:
     options = Options(data=PERSONAL, methods=("prompt", "linear"), strengths=(1.0,), limit=3)
-    done = run_suite("personal-preference", tiny, tmp_path, options)
+    done = run_suite(CHOICES["personal-preference"], tiny, tmp_path, options)
     assert len(done.rows) == 3 * 4 * 3  # questions, askers, settings with the unaligned model
     assert len({row["group"] for row in done.rows}) == 3
     assert "likelihood" in done.files[1].read_text()
     whole = done.files[0].read_bytes()
     done.files[0].write_bytes(whole[: len(whole) // 2])
-    assert run_suite("personal-preference", tiny, tmp_path, options).files[0].read_bytes() == whole
+    assert run_suite(CHOICES["personal-preference"], tiny, tmp_path, options).files[0].read_bytes() == whole
     with pytest.raises(ConfigurationError, match="Expected --data"):
-        run_suite("prefeval-mcq", tiny, tmp_path, Options())
+        run_suite(CHOICES["prefeval-mcq"], tiny, tmp_path, Options())
 
 
 def test_other_options_need_another_folder(tmp_path: Path) -> None:
     subject = Scripted("Oui, mettez de l'eau.")
-    run_suite("steerability", subject, tmp_path, SMALL["steerability"])
+    run_suite(STEERABILITY, subject, tmp_path, SMALL[0][1])
     with pytest.raises(ConfigurationError, match="its settings differ"):
-        run_suite("steerability", subject, tmp_path, Options(principles=("french",), limit=1))
+        run_suite(STEERABILITY, subject, tmp_path, Options(principles=("french",), limit=1))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +150,7 @@ def test_other_options_need_another_folder(tmp_path: Path) -> None:
 def test_wrong_options_are_refused_before_anything_is_written(options: Options, said: str, tmp_path: Path) -> None:
     subject = Scripted("Oui.")
     with pytest.raises(ConfigurationError, match=said):
-        run_suite("steerability", subject, tmp_path / "out", options)
+        run_suite(STEERABILITY, subject, tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
     assert subject.asked == []
 
@@ -145,7 +162,7 @@ def test_a_missing_package_is_named_before_anything_is_done(
     monkeypatch.setitem(sys.modules, package, None)  # what an import finds where it is not installed
     subject = Scripted("Oui.")
     with pytest.raises(ConfigurationError, match=rf"Expected {package} .* .pip install 'la-agents\[evaluation\]'"):
-        run_suite("steerability", subject, tmp_path / "out", Options(limit=1))
+        run_suite(STEERABILITY, subject, tmp_path / "out", Options(limit=1))
     assert subject.asked == []
 
 
