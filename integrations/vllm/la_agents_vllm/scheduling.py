@@ -154,12 +154,10 @@ class _GangScheduling(_Base):
         return output
 
     def _give_way(self) -> None:
-        """Where rows that wait for others hold the room that those need, the last request to come in goes out again."""
-        for last in reversed(self.running):
-            gang = self._gangs.get(last.request_id)
-            if gang is not None and not gang.together:
-                self._part(gang)
-                return
+        """Where rows that wait for others hold the room that those need, the request that matters least goes out."""
+        gangs = [gang for row in self.running if (gang := self._gangs.get(row.request_id)) and not gang.together]
+        if gangs:
+            self._part(max(gangs, key=lambda gang: (gang.leader.priority, gang.leader.arrival_time)))
 
     def _handle_blocked_waiting_request(self, request: Request) -> bool:
         if not super()._handle_blocked_waiting_request(request):

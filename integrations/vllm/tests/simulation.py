@@ -286,7 +286,7 @@ def simulate(
     depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
     num_blocks, policy = rng.choice([48, 64, 90, 300]), rng.choice(["fcfs", "priority"])
     if is_crowded:  # no two requests fit, and the second comes before all of the first is in
-        num_blocks, policy = 32, "priority"
+        num_blocks, policy = 28, "priority"
     has_resets = not is_crowded and rng.random() < 0.5  # they set everything right that stands still
     limit = 160 if is_crowded else rng.choice([48, 160, 160])
     config = EngineArgs(
