@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,9 +30,9 @@ unaligned: without the preference. prompted: the preference is in the prompt. al
 strengthened token by token.
 
 Try it yourself:
-  la-agents prefs add "Answer in one short sentence." --user alice --scope always
-  la-agents ask "How do vaccines work?" --user alice --compare
-  la-agents explain "How do vaccines work?" --user alice --out page.html"""
+  {program} prefs add "Answer in one short sentence." --user alice --scope always
+  {program} ask "How do vaccines work?" --user alice --compare
+  {program} explain "How do vaccines work?" --user alice --out page.html"""
 
 
 @command
@@ -43,7 +45,8 @@ def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: M
         compared = _compare(loaded, decoding)
     for one in compared:
         comparison.show(one)
-    answer(_CLOSING)
+    # In a checkout the command is in an environment that need not be activated.
+    answer(_CLOSING.format(program="la-agents" if shutil.which("la-agents") else sys.argv[0]))
 
 
 def _introduce(loaded: LoadedModel) -> str:
