@@ -30,7 +30,7 @@ unaligned: without the preference. prompted: the preference is in the prompt. al
 strengthened token by token.
 
 Try it yourself:
-  {program} prefs add "Answer in one short sentence." --user alice --scope always
+  {program} prefs add "One sentence is enough for me." --user alice --scope always
   {program} ask "How do vaccines work?" --user alice --compare
   {program} explain "How do vaccines work?" --user alice --out page.html"""
 
