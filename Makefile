@@ -47,7 +47,7 @@ test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproje
 	$(OFFLINE) $(OLDEST)/bin/python -m pytest
 
 test-pythons: $(READY)  ## what needs no torch, on the other Pythons: 3.10, 3.12, 3.13, where they are installed
-	$(OFFLINE) $(BIN)/nox -s light
+	$(OFFLINE) $(BIN)/nox -s light light_oldest
 
 test-dist: $(READY)  ## build what goes to PyPI, install it into empty environments, and try it there (downloads)
 	@$(PIP) -e '.[dist]'
