@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,7 @@ import typer
 
 from la_agents.cli import answering
 from la_agents.cli.options import Options, Settings
-from la_agents.cli.terminal import answer, console, counting_bar, note
+from la_agents.cli.terminal import answer, console, counting_bar, note, print_table
 from la_agents.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -122,11 +124,11 @@ def run(settings: Settings, suite: suites.Suite, chosen: Chosen, limit: int | No
 
 def show(done: suites.Finished) -> None:
     """Print the page of tables, without its picture: laid out on a terminal, else as it stands."""
-    page = next(file for file in done.files if file.suffix == ".md").read_text(encoding="utf-8")
-    text = "\n".join(line for line in page.splitlines() if not line.startswith("![")).strip()
-    if console().is_terminal:
-        from rich.markdown import Markdown
-
-        console().print(Markdown(text))
-    else:
-        answer(text)
+    page = next(file for file in done.files if file.suffix == ".md").read_text(encoding="utf-8").strip()
+    for is_table, block in groupby(page.splitlines(), key=lambda line: line.startswith("| ")):
+        lines = [line for line in block if not line.startswith("![")]
+        if is_table and console().is_terminal:
+            header, _, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines)
+            print_table(header, rows)
+        else:
+            answer("\n".join(lines))

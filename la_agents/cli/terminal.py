@@ -36,8 +36,8 @@ __all__ = [
     "text_of",
 ]
 
-_NARROW = 24
-"""Columns that a table's texts need at least; where there are fewer, its rows are written one below the other."""
+_LONG_WORD = 24
+"""Columns of a table within which a word may be broken."""
 
 
 def print_anything() -> None:
@@ -81,19 +81,27 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Ids and texts are wrapped, never cut: an id is there to be copied. On a narrow terminal there are no columns."""
+    """Print rows with whole words, and whole ids to be copied; as lists where a table has no room for them."""
     from rich.table import Table
     from rich.text import Text
 
-    kept = [name in ("id", "by") for name in header]
-    fixed = sum(max(_num_cells(row[i]) for row in rows) + 1 for i, whole in enumerate(kept) if whole)
-    if console().width - fixed - 8 * kept.count(False) < _NARROW:
+    def least_width(name: str, column: Sequence[str]) -> int:
+        if name in ("id", "by"):
+            return max(map(_num_cells, column))
+        longest = max((_num_cells(word) for cell in column for word in cell.split()), default=0)
+        return min(longest, _LONG_WORD)
+
+    columns = dict(zip(header, zip(header, *rows, strict=True), strict=True))
+    least = [least_width(*each) for each in columns.items()]
+    room = console().width - sum(least) - 2 * (len(least) - 1)
+    if room < 0:
         for row in rows:
             answer("\n".join(f"{name}: {cell}" for name, cell in zip(header, row, strict=True) if cell) + "\n")
         return
+    more = [max(map(_num_cells, column)) - width for column, width in zip(columns.values(), least, strict=True)]
     table = Table(*header, box=None, pad_edge=False)
-    for column, whole in zip(table.columns, kept, strict=True):
-        column.overflow, column.no_wrap = "fold", whole
+    for column, width, wanted in zip(table.columns, least, more, strict=True):
+        column.overflow, column.width = "fold", width + int(wanted * min(1.0, room / max(1, sum(more))))
     for row in rows:
         table.add_row(*(Text(clean(cell)) for cell in row))
     console().print(table)
