@@ -92,7 +92,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Answers aligned with each user's own preferences, while they are being written."""
+    """Answers aligned with each user's own preferences, token by token."""
     ctx.obj = Settings(store, model)
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Chosen", "ChosenOptions", "run", "show"]
 
-_LIST = " Separated by commas, or the option repeated."
+_LIST = " Separate them by commas, or repeat the option."
+_OWN = "the suite's own"
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,32 @@ class Chosen:
 
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="PATH", help="What to ask.", show_default="the suite's own"),
+        typer.Option("--data", metavar="PATH", help="What to ask.", show_default=_OWN),
     ] = None
     strength: Annotated[
-        list[str] | None, typer.Option("--strength", metavar="NUMBERS", help="Strengths to try: 0,0.5,1,2,3." + _LIST)
+        list[str] | None,
+        typer.Option("--strength", metavar="NUMBERS", help="Strengths to try: 0,0.5,1,2,3." + _LIST, show_default=_OWN),
     ] = None
     budget: Annotated[
         list[str] | None,
-        typer.Option("--budget", metavar="NUMBERS", help="Budgets of divergence or fluency to try, nats a token: 0.3."),
+        typer.Option(
+            "--budget",
+            metavar="NUMBERS",
+            help="Budgets of divergence or fluency to try, in nats a token.",
+            show_default="0.3",
+        ),
     ] = None
     methods: Annotated[
         list[str] | None,
-        typer.Option("--methods", metavar="NAMES", help="What to compare: prompt,linear,amulet." + _LIST),
+        typer.Option(
+            "--methods", metavar="NAMES", help="What to compare: prompt,linear,amulet." + _LIST, show_default=_OWN
+        ),
     ] = None
     principles: Annotated[
         list[str] | None,
-        typer.Option("--principles", metavar="NAMES", help="Of those that can be measured: french,dogs."),
+        typer.Option(
+            "--principles", metavar="NAMES", help="Which principles: french,dogs." + _LIST, show_default="all"
+        ),
     ] = None
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", help="Only the first N of the data.", show_default="all")
@@ -58,7 +69,7 @@ class Chosen:
         typer.Option(
             "--out",
             metavar="DIR",
-            help="For rows, tables and plots. An interrupted run there is taken up.",
+            help="Folder for rows, tables and plots; an interrupted run there continues.",
             show_default="results",
         ),
     ] = None
@@ -102,7 +113,7 @@ def run(settings: Settings, suite: suites.Suite, chosen: Chosen, limit: int | No
     """Run a suite on the chosen model, with a progress bar, and name the files it wrote.
 
     Args:
-        limit: Of the suite, where none is chosen.
+        limit: How many questions, for commands that have this option themselves.
     """
     from la_agents.evaluation.suites import prepare, run_suite
 
@@ -115,7 +126,7 @@ def run(settings: Settings, suite: suites.Suite, chosen: Chosen, limit: int | No
         with counting_bar(f"Measuring {suite.name}") as report:
             done = run_suite(suite, subject, out, options, report)
     except KeyboardInterrupt:
-        note(f"Interrupted. What is finished is in {out}; the same command takes it up again.")
+        note(f"Interrupted. What is finished is in {out}; the same command continues.")
         raise
     for file in done.files:
         note(f"Wrote {file}")

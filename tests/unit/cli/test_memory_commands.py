@@ -288,10 +288,14 @@ def test_h_is_help(group: list[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "defaults"),
     [
-        (["ask"], ["tapered", "256", "the bundled model", "a folder of your own"]),
+        (["ask"], ["tapered", "256", "the bundled model", "your data folder"]),
         (["prefs", "add"], ["relevant", "never"]),
         (["prefs", "search"], ["[default: 5]"]),
-        (["calibrate"], ["0.08", "results"]),
+        (
+            ["calibrate"],
+            ["0.08", "results", "--limit N How many questions; fewer than 8 are too few to rely on. [default: 8]"],
+        ),
+        (["demo"], ["[default: 56]"]),
         (["evaluate", "steerability"], ["results", "[default: (0)]"]),
     ],
 )
