@@ -56,13 +56,16 @@ class ExportFormat(str, Enum):
 
 def _expiry(text: str) -> datetime:
     """A number of days such as 30d, or a date or time, in the local time zone unless it names another."""
-    if days := re.fullmatch(r"(\d{1,6})d", text):
-        return datetime.now(timezone.utc) + timedelta(days=int(days[1]))
+    now, days = datetime.now(timezone.utc), re.fullmatch(r"(\d{1,6})d", text)
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
+        found = now + timedelta(days=int(days[1])) if days else datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
         msg = f"Expected a date such as 2027-01-31 or a number of days such as 30d, got {text!r}."
         raise ConfigurationError(msg) from error
+    if found <= now:
+        msg = f"Expected a time that is still to come, got {text}."
+        raise ConfigurationError(msg)
+    return found
 
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]

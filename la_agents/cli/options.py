@@ -106,7 +106,7 @@ class Settings:
     @property
     def is_missing(self) -> bool:
         """Whether there is no store yet in the folder."""
-        return not self.is_server and not Path(self.location).expanduser().exists()
+        return "://" not in self.location and not Path(self.location).expanduser().exists()
 
     def note_missing(self) -> None:
         """Tell the user that there is no store yet: the folder may be mistyped."""

@@ -156,8 +156,18 @@ def _num_cells(text: str) -> int:
 
 
 def text_of(argument: str) -> str:
-    """The argument, or what standard input holds where it is a dash."""
-    return sys.stdin.read().strip() if argument == "-" else argument
+    """The argument, or what standard input holds where it is a dash.
+
+    Raises:
+        ConfigurationError: it holds nothing.
+    """
+    if argument != "-":
+        return argument
+    text = sys.stdin.read().strip()
+    if not text:
+        msg = "Expected a text on standard input, got none."
+        raise ConfigurationError(msg)
+    return text
 
 
 def check_new(file: Path, name: str, *, force: bool) -> None:
@@ -169,10 +179,12 @@ def check_new(file: Path, name: str, *, force: bool) -> None:
     Raises:
         ConfigurationError: it is there, or its folder is not.
     """
-    if str(file) != "-" and not file.parent.is_dir():
-        msg = f"Expected {name} in a folder that exists, got {file}."
+    if str(file) == "-":
+        return
+    if file.is_dir() or not file.parent.is_dir():
+        msg = f"Expected {name} to be a file in a folder that exists, got {file}."
         raise ConfigurationError(msg)
-    if str(file) != "-" and file.exists() and not force:
+    if file.exists() and not force:
         msg = f"Expected {name} to be a new file, got {file}, which is there; --force overwrites it."
         raise ConfigurationError(msg)
 
@@ -220,7 +232,7 @@ def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     task = bar.add_task(text, total=None)
 
     def report(done: int, total: int) -> None:
-        if not bar.live.is_started:
+        if bar.console.is_terminal:
             bar.start()
         bar.update(task, completed=done, total=total)
 
