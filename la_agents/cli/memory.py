@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from la_agents.cli import review
 from la_agents.cli.options import ForceOption, JsonOption, Options, Settings, StoreOption, command, settings_of
 from la_agents.cli.terminal import answer, check_new, clean, counting_bar, note, print_json, print_table, text_of
 from la_agents.errors import ConfigurationError
@@ -133,7 +134,7 @@ def add(memory: Owned, text: str, **options: Any) -> None:
 
 
 def _note_conflicts(memory: Owned, added: Preference) -> None:
-    for pair in [] if memory.is_layer else memory.conflicts():
+    for pair in memory.conflicts():
         if added.id in (pair.older.id, pair.newer.id):
             other = pair.older if pair.newer.id == added.id else pair.newer
             decide = memory.command(f"decide {pair.older.id} {pair.newer.id} --keep newer")
@@ -303,6 +304,8 @@ def add_commands(app: typer.Typer, owner: Owner) -> None:
         "update": _update,
         "forget": _forget,
         "export": _export,
+        "conflicts": review.conflicts,
+        "decide": review.decide,
     }
     for name, verb in verbs.items():
         app.command(name)(command(verb, memory=owner.reading))

@@ -123,7 +123,7 @@ def stats(store: OpenStore, as_json: JsonOption = False) -> None:
 
 app.command()(command(add, memory=_USER.writing))
 both.add_commands(app, _USER)
-for verb in (search, erase, review.pending, review.approve, review.reject, review.conflicts, review.decide):
+for verb in (search, erase, review.pending, review.approve, review.reject):
     app.command()(command(verb, memory=_USER.reading))
 for name, upkeep in {"purge": purge_, "verify": verify, "migrate": migrate, "stats": stats}.items():
     app.command(name)(command(upkeep))

@@ -1,4 +1,4 @@
-"""`la-agents prefs pending`, `approve`, `reject`, `conflicts` and `decide`: what waits for its user's word."""
+"""`pending`, `approve`, `reject`, `conflicts` and `decide`: what waits for somebody's word."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def conflicts(memory: Any, as_json: JsonOption = False) -> None:
     found = memory.conflicts()
     if as_json:
         pairs = [{"older": pair.older, "newer": pair.newer} for pair in found]
-        dumped = [{name: one.model_dump(mode="json") for name, one in pair.items()} for pair in pairs]
+        left_out = {"user_id"} if memory.is_layer else None
+        dumped = [{name: one.model_dump(mode="json", exclude=left_out) for name, one in p.items()} for p in pairs]
         print_json([{**each, "similarity": pair.similarity} for each, pair in zip(dumped, found, strict=True)])
     elif found:
         rows = []
@@ -69,8 +70,8 @@ def conflicts(memory: Any, as_json: JsonOption = False) -> None:
 
 def decide(
     memory: Any,
-    older: Annotated[str, typer.Argument(metavar="OLDER", help="As `prefs conflicts` shows it.")],
-    newer: Annotated[str, typer.Argument(metavar="NEWER", help="As `prefs conflicts` shows it.")],
+    older: Annotated[str, typer.Argument(metavar="OLDER", help="As the command `conflicts` shows it.")],
+    newer: Annotated[str, typer.Argument(metavar="NEWER", help="As the command `conflicts` shows it.")],
     keep: Annotated[Keep, typer.Option("--keep", help="Which of the two stays.")],
 ) -> None:
     """Settle a possible conflict; it is not shown again."""

@@ -18,14 +18,14 @@ from la_agents.preferences.embedding.vectorizer import Vectorizer
 from la_agents.preferences.lifecycle import settled, version_at, versions
 from la_agents.preferences.limits import Limits
 from la_agents.preferences.owners import Layer
-from la_agents.preferences.preference import Preference, Scope, utc_now
+from la_agents.preferences.preference import Scope, utc_now
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.shards import Shards
 from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.storage.user_records import UserRecords
 from la_agents.preferences.storage.writers import writer
 
-__all__ = ["Edit", "Ledger"]
+__all__ = ["Edit", "Ledger", "current", "existing"]
 
 Edit = Callable[[Sequence[StoredPreference]], Sequence[StoredPreference]]
 """What to write, of all that an owner has. Called more than once, so it changes nothing itself."""
@@ -123,24 +123,20 @@ class Ledger:
 
     def existing(self, owner: str, id: str) -> StoredPreference:
         """The record of this id in whatever state, or PreferenceNotFoundError."""
-        if isinstance(id, str) and (found := self.records.find(owner, id)):
-            by = [self.records.find(owner, each) for each in found.preference.links]
-            return settled([found, *(each for each in by if each)])[0]
-        msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
-        raise PreferenceNotFoundError(msg)
+        found = existing(filter(None, [self.records.find(owner, id) if isinstance(id, str) else None]), id)
+        by = [self.records.find(owner, each) for each in found.preference.links]
+        return settled([found, *filter(None, by)])[0]
 
     def current(self, owner: str, id: str) -> StoredPreference:
         """One that may be changed: neither forgotten nor superseded."""
-        record = self.existing(owner, id)
-        check_current(record.preference)
-        return record
+        return current([self.existing(owner, id)], id)
 
     def read(
         self, owner: str, *, vectors: bool = False, archived: bool = False, history: bool = True
     ) -> list[StoredPreference]:
         """The owner's records as they were added, with what has their place taken into account.
 
-        Without the archive it is what applies now or later; what has its place may be in the archive, for once.
+        Without the archive it is what applies now or later; that is read too if what has the place of one lies there.
         """
         records = self.records.read(owner, vectors=vectors, archived=archived, history=history)
         links = {id for record in records for id in record.preference.links}
@@ -199,13 +195,24 @@ class Ledger:
         return dict(zip(wanted, self.embed(wanted), strict=True)) if wanted else {}
 
 
-def check_current(preference: Preference) -> None:
-    """Raise PreferenceNotFoundError if it was forgotten, superseded or not approved."""
-    if preference.is_archived:
-        state = preference.state
+def existing(records: Iterable[StoredPreference], id: str) -> StoredPreference:
+    """The one of this id, or PreferenceNotFoundError."""
+    for record in records:
+        if record.preference.id == id:
+            return record
+    msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
+    raise PreferenceNotFoundError(msg)
+
+
+def current(records: Iterable[StoredPreference], id: str) -> StoredPreference:
+    """The one of this id, or PreferenceNotFoundError if it was forgotten, superseded for good or not approved."""
+    record = existing(records, id)
+    if record.preference.is_archived:
+        state = record.preference.state
         cure = "approve it first" if state == "pending" else "undo(user, id) brings it back"
         msg = f"Expected a preference that applies, got one that is {state}; {cure}."
         raise PreferenceNotFoundError(msg)
+    return record
 
 
 def _moved(known: Sequence[StoredPreference], written: Sequence[StoredPreference]) -> list[StoredPreference]:

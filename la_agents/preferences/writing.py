@@ -13,7 +13,7 @@ from la_agents.preferences.consolidation.judging import Consolidator, Judgements
 from la_agents.preferences.consolidation.plan import Plan
 from la_agents.preferences.consolidation.races import merged_twins
 from la_agents.preferences.history import Change, Operation
-from la_agents.preferences.ledger import Ledger, check_current
+from la_agents.preferences.ledger import Ledger, current, existing
 from la_agents.preferences.lifecycle import (
     added,
     forgotten,
@@ -70,7 +70,7 @@ def update(ledger: Ledger, owner: str, id: str, changes: Mapping[str, Any]) -> P
         return ledger.edit_one(owner, id, lambda record: updated(record, changes, operation)).preference
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-        return [updated(_current(known, id), changes, operation)]
+        return [updated(current(known, id), changes, operation)]
 
     return ledger.edit(owner, change)[0].preference
 
@@ -92,7 +92,7 @@ def undo(ledger: Ledger, owner: str, id: str) -> list[Preference]:
     operation = Operation(utc_now())
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-        return _undone(known, _existing(known, id), operation)
+        return _undone(known, existing(known, id), operation)
 
     return [record.preference for record in ledger.edit(owner, change)]
 
@@ -106,7 +106,7 @@ def decide(ledger: Ledger, owner: str, older: str, newer: str, keep: Keep) -> li
     operation = Operation(utc_now())
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
-        return decided(_current(known, older), _current(known, newer), keep, operation)
+        return decided(current(known, older), current(known, newer), keep, operation)
 
     return [record.preference for record in ledger.edit(owner, change)]
 
@@ -205,20 +205,6 @@ def _reinstated(
         for record in known
         if (index := superseding(record, by)) is not None and (change is None or record.changes[index].is_of(change))
     ]
-
-
-def _existing(known: Sequence[StoredPreference], id: str) -> StoredPreference:
-    for record in known:
-        if record.preference.id == id:
-            return record
-    msg = "Expected the id of one of this user's preferences, got an unknown one; see list(user)."
-    raise PreferenceNotFoundError(msg)
-
-
-def _current(known: Sequence[StoredPreference], id: str) -> StoredPreference:
-    record = _existing(known, id)
-    check_current(record.preference)
-    return record
 
 
 def _preference(draft: PreferenceDraft, owner: str, at: datetime, review: Review | None = None) -> Preference:

@@ -1,4 +1,4 @@
-"""Sentence embeddings in sixteen languages, without torch: Google's universal-sentence-encoder-multilingual v3."""
+"""Sentence embeddings in fifteen languages, without torch: Google's universal-sentence-encoder-multilingual v3."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from la_agents.errors import ModelNotFoundError
+from la_agents.forks import renew_in_child
 from la_agents.preferences.embedding.vectors import unit
 
 if TYPE_CHECKING:
@@ -83,3 +84,12 @@ def _load_encoder() -> USE:
     encoder = USE()
     encoder.encode("")  # it reads its files at the first text
     return encoder
+
+
+def _renew_lock() -> None:
+    """Whoever held it stayed in the parent."""
+    global _LOADING
+    _LOADING = threading.Lock()
+
+
+renew_in_child(_renew_lock)

@@ -138,6 +138,23 @@ def test_what_is_no_expiry_is_refused_in_one_line(store: Path, expires: str) -> 
     assert not store.exists()
 
 
+@pytest.mark.parametrize("group", ["prefs", "layers"])
+def test_what_may_conflict_is_told_shown_and_decided(store: Path, group: str) -> None:
+    whose = ["-u", "alice"] if group == "prefs" else []
+    first = [] if group == "prefs" else ["acme"]
+    older = run(store, group, "add", *first, "Keep every answer short.", *whose).stdout.strip()
+    added = run(store, group, "add", *first, "Keep every answer short and simple.", *whose)
+    newer = added.stdout.strip()
+    assert f"decide {older} {newer}" in added.stderr or f"decide acme {older} {newer}" in added.stderr
+    (pair,) = json.loads(run(store, group, "conflicts", *first, *whose, "--json").stdout)
+    assert (pair["older"]["id"], pair["newer"]["id"]) == (older, newer)
+    assert ("user_id" in pair["older"]) == (group == "prefs")
+    assert run(store, group, "decide", *first, older, newer, "--keep", "newer", *whose).exit_code == 0
+    assert json.loads(run(store, group, "conflicts", *first, *whose, "--json").stdout) == []
+    (left,) = json.loads(run(store, group, "list", *first, *whose, "--json").stdout)
+    assert left["id"] == newer
+
+
 # -- reading a store that is not there ---------------------------------------------------------------------------------
 
 
