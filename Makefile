@@ -4,8 +4,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 OLDEST := .venv-oldest
+OPENWEBUI := .venv-openwebui
 INSTALL = -m pip --disable-pip-version-check install -q -c
 PIP    := $(BIN)/python $(INSTALL) constraints.txt
 
@@ -13,14 +15,14 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-clients screenshots test-oldest test-pythons test-dist test-soak lint types docs bench results clean
+.PHONY: help setup demo test test-wide test-clients test-openwebui screenshots test-oldest test-pythons test-dist test-soak lint types docs bench bench-server results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(READY)  ## make the environment (every target below does it by itself)
 
-demo: $(READY)  ## two users, one question: unaligned, prompted and aligned side by side
+demo: $(RUNS)  ## two users, one question: unaligned, prompted and aligned side by side
 	@$(BIN)/la-agents demo
 
 test: lint  ## lint, then every test
@@ -33,6 +35,9 @@ test-clients: $(READY)  ## the server against others' clients and a browser (chr
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
 
+test-openwebui: $(READY) $(OPENWEBUI)/.ready  ## two users of Open WebUI, whom the server tells apart (2.4 GB; not part of make test)
+	$(OFFLINE) OPENWEBUI=$(abspath $(OPENWEBUI)/bin/open-webui) $(BIN)/python -m pytest integrations/server/tests -m openwebui
+
 screenshots: docs  ## the documentation's pictures; fails where a page overflows (chromium from the system)
 	@$(PIP) -e 'integrations/server[clients]'
 	$(OFFLINE) $(BIN)/python integrations/server/screenshots.py
@@ -42,7 +47,7 @@ test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproje
 	$(OFFLINE) $(OLDEST)/bin/python -m pytest
 
 test-pythons: $(READY)  ## what needs no torch, on the other Pythons: 3.10, 3.12, 3.13, where they are installed
-	$(OFFLINE) $(BIN)/nox -s light
+	$(OFFLINE) $(BIN)/nox -s light light_oldest
 
 test-dist: $(READY)  ## build what goes to PyPI, install it into empty environments, and try it there (downloads)
 	@$(PIP) -e '.[dist]'
@@ -66,13 +71,16 @@ docs: $(READY)  ## build the site into site/; a warning is an error
 bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
 	$(OFFLINE) $(BIN)/python -m benchmarks.decode
 
+bench-server: $(READY)  ## the server beside calls in the process, and under load (half an hour on two idle cores)
+	$(OFFLINE) $(BIN)/python integrations/server/bench.py
+
 # MODEL=x.gguf measures another model. RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the
 # page from the rows that are there.
 results: $(READY)  ## measure all suites on the bundled model and write docs/results.md (hours; may be interrupted)
 	$(OFFLINE) $(BIN)/python -m benchmarks.results $(if $(MODEL),--model $(MODEL)) $(RESULTS)
 
 clean:  ## remove everything that make made here, the environment included (not the models, which la-agents setup fetched)
-	rm -rf $(VENV) $(OLDEST) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(OPENWEBUI) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Expected Python 3.10 or newer, got %s; run make again with PYTHON=python3.12, say." % sys.version.split()[0])'
@@ -80,12 +88,18 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # PyTorch goes first, so that the pin picks the build (CPU or GPU) that this machine's index offers.
-$(READY): pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints.txt | $(BIN)/python
+$(RUNS): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing PyTorch (large: minutes on a slow line)"
 	@$(PIP) torch
-	@echo "Installing la-agents and what it needs"
-	@$(PIP) -e '.[local,chat,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@echo "Installing la-agents"
+	@$(PIP) -e '.[local,chat]'
 	@$(BIN)/la-agents setup
+	@touch $@
+
+# What the demo does without.
+$(READY): $(RUNS) integrations/langgraph/pyproject.toml integrations/server/pyproject.toml
+	@echo "Installing what tests, docs and measurements need"
+	@$(PIP) -e '.[local,chat,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@touch $@
 
 $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints-oldest.txt
@@ -94,4 +108,12 @@ $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrati
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,chat,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@$(OLDEST)/bin/la-agents setup
+	@touch $@
+
+# PyTorch of this project's own pin first: what Open WebUI needs would pick another build, gigabytes larger.
+$(OPENWEBUI)/.ready: constraints.txt
+	@echo "Making the environment of Open WebUI"
+	@python3.11 -m venv --clear $(OPENWEBUI)
+	@$(OPENWEBUI)/bin/python -m pip --disable-pip-version-check install -q $(shell grep '^torch==' constraints.txt)
+	@$(OPENWEBUI)/bin/python -m pip --disable-pip-version-check install -q open-webui==0.12.4
 	@touch $@

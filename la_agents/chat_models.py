@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any
+from contextlib import aclosing, suppress
+from typing import Any, cast
 
-from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput, ModelProfile
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.runnables import Runnable, RunnableConfig, run_in_executor
+from langchain_core.runnables import Runnable, run_in_executor
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from la_agents.calls.batches import amember, bounded, member, together
-from la_agents.calls.builder import AlignedCall, CallBuilder, Rendering, last_human_text
-from la_agents.calls.settings import Personalized
+from la_agents.calls.batches import amember, together
+from la_agents.calls.builder import CallBuilder, last_human_text
+from la_agents.calls.face import BUILDER, Face, achunks_of, chunks_of
 from la_agents.errors import LaAgentsError
-from la_agents.principles import Principle, as_principles, digest
+from la_agents.principles import as_principles, digest
 from la_agents.structure.answer_stream import AnswerStream, result_of
 from la_agents.structure.structure import STRUCTURE_ARGUMENTS
 from la_agents.structure.structured_output import Method, structured
 from la_agents.structure.tool_calling import ToolBox, as_tool_dicts, as_tool_name
 
 __all__ = ["ChatLinearAlignment"]
-
-_BUILDER = "_builder"
-"""Internal call argument: the call's `CallBuilder`, which LangChain's cache and the generation share."""
 
 
 class _Profile:
@@ -49,7 +44,7 @@ class _Profile:
         llm.__dict__["profile"] = value
 
 
-class ChatLinearAlignment(Personalized, BaseChatModel):
+class ChatLinearAlignment(Face[AIMessage, AIMessageChunk], BaseChatModel):
     """Chat model personalised by Linear Alignment.
 
     The user comes with the call: `config={"configurable": {"user_id": "alice"}}`, `bind(user_id="alice")` or the
@@ -69,11 +64,6 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
     """Whether `invoke` hands tokens to callbacks through LangChain's streaming path; answers are the same."""
     align_structured: bool = False
     """Whether alignment shapes tool calls and structured output, too; by default only free text follows taste."""
-
-    @classmethod
-    @override
-    def is_lc_serializable(cls) -> bool:
-        return True
 
     @property
     def _llm_type(self) -> str:
@@ -107,46 +97,18 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
 
     def _own_profile(self) -> ModelProfile:
         """What LangChain's agents and middleware ask about a model."""
-        profile = ModelProfile(
-            name=self.model_name,
-            max_output_tokens=self.max_tokens,
-            text_inputs=True,
-            image_inputs=False,
-            audio_inputs=False,
-            video_inputs=False,
-            text_outputs=True,
-            image_outputs=False,
-            audio_outputs=False,
-            video_outputs=False,
-            reasoning_output=False,
-            tool_calling=True,
-            tool_choice=True,
-            tool_call_streaming=True,
-            structured_output=True,
-            temperature=True,
-        )
-        with contextlib.suppress(LaAgentsError):  # the first call will say why
+        can = "text_inputs text_outputs tool_calling tool_choice tool_call_streaming structured_output temperature"
+        cannot = "image_inputs audio_inputs video_inputs image_outputs audio_outputs video_outputs reasoning_output"
+        abilities = dict.fromkeys(can.split(), True) | dict.fromkeys(cannot.split(), False)
+        profile = cast("ModelProfile", {"name": self.model_name, "max_output_tokens": self.max_tokens, **abilities})
+        with suppress(LaAgentsError):  # the first call will say why
             profile["max_input_tokens"] = self.engine.context
         return profile
 
-    def render(
-        self,
-        input: LanguageModelInput,  # LangChain's name for it
-        *,
-        principles: Sequence[str | Principle] | None = None,
-        user_id: object = None,
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Rendering:
-        """The reference prompt and the principle prompts of a call, exactly as the model will see them.
-
-        Without `principles` they are resolved as in `invoke`, from the constructor and the user's preferences. Further
-        call arguments, such as `compose` and `template_variables`, count as there.
-        """
+    @override
+    def _source(self, input: LanguageModelInput) -> tuple[Sequence[BaseMessage], str]:
         messages = self._convert_input(input).to_messages()
-        arguments = self.named_user(config, {"principles": principles, "user_id": user_id, **kwargs})
-        query = last_human_text(messages) if principles is None else None
-        return CallBuilder.of(self, arguments, query=query).render(messages)
+        return messages, last_human_text(messages)
 
     # -- tools and structured output ----------------------------------------------------------------------------------
 
@@ -205,76 +167,12 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         """
         return structured(self, schema, method, include_raw=include_raw, strict=strict, arguments=kwargs)
 
-    # -- the user: from the config into the call's arguments ----------------------------------------------------------
-
-    @override
-    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
-        with member():
-            return super().invoke(input, config, **self.named_user(config, kwargs))
-
-    @override
-    async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
-        with member():
-            return await super().ainvoke(input, config, **self.named_user(config, kwargs))
-
-    @override
-    def stream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[AIMessageChunk]:
-        yield from super().stream(input, config, **self.named_user(config, kwargs))
-
-    @override
-    async def astream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[AIMessageChunk]:
-        async for chunk in super().astream(input, config, **self.named_user(config, kwargs)):
-            yield chunk
-
-    # -- batches: in one engine batch, no more at once than fit its queue ----------------------------------------------
-
-    @override
-    def batch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """Any number of inputs; unless the config sets `max_concurrency`, as many at once as the engine runs."""
-        # LangChain's pool otherwise holds a handful of threads; a waiting thread costs little here.
-        concurrent = bounded(config, len(inputs))
-        with together(len(inputs), fail=not return_exceptions):
-            return super().batch(inputs, concurrent, return_exceptions=return_exceptions, **kwargs)
-
-    @override
-    async def abatch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """As `batch`."""
-        with together(len(inputs), fail=not return_exceptions):
-            return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-
-    @override
-    async def abatch_as_completed(
-        self, inputs: Sequence[LanguageModelInput], config: Any = None, **kwargs: Any
-    ) -> AsyncIterator[tuple[int, Any]]:
-        async for answered in super().abatch_as_completed(inputs, bounded(config, len(inputs)), **kwargs):
-            yield answered
+    # -- generation ---------------------------------------------------------------------------------------------------
 
     @override
     async def agenerate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
         with together(len(messages)):
             return await super().agenerate(messages, *args, **kwargs)
-
-    # -- the principles: looked up once a call, before LangChain asks its cache ----------------------------------------
 
     @override
     def _generate_with_cache(
@@ -299,29 +197,17 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
             kwargs = await run_in_executor(None, self._looked_up, messages, stop, kwargs)
             return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
 
-    def _looked_up(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The arguments with the call's builder; its cache key is there too, if a cache is in use."""
-        if _BUILDER in kwargs:
-            return kwargs
-        own, structure = _parted(kwargs)
+    @override
+    def _builder(self, source: Any, stop: list[str] | None, arguments: dict[str, Any]) -> CallBuilder:
+        own = {name: value for name, value in arguments.items() if name not in STRUCTURE_ARGUMENTS}
+        structure = {name: value for name, value in arguments.items() if name not in own and value is not None}
         structure = {"align_structured": self.align_structured, **structure}
-        builder = CallBuilder.of(self, own, stop, query=last_human_text(messages), structure=structure)
-        if self.cache is not False and (isinstance(self.cache, BaseCache) or get_llm_cache() is not None):
-            _ = builder.cache_key  # LangChain asks for it where nothing slow may run
-        return {**kwargs, _BUILDER: builder}
+        return CallBuilder.of(self, own, stop, query=last_human_text(source), structure=structure)
 
     @override
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        builder: CallBuilder = kwargs[_BUILDER]
+        builder: CallBuilder = kwargs[BUILDER]
         return builder.cache_key
-
-    def _call(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> AlignedCall:
-        builder: CallBuilder = self._looked_up(messages, stop, kwargs)[_BUILDER]
-        return builder.build(messages)
-
-    # -- generation ---------------------------------------------------------------------------------------------------
 
     @override
     def _generate(
@@ -331,8 +217,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        chunks = list(self._stream(messages, stop, run_manager, **kwargs))
-        return result_of(chunks)
+        return result_of(list(self._stream(messages, stop, run_manager, **kwargs)))
 
     @override
     async def _agenerate(
@@ -353,20 +238,7 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs)
-        answer = AnswerStream(call.structure, call.call_format)
-        generation = call.submit()
-        try:
-            for event in generation:
-                for chunk in answer.push(event):
-                    if run_manager:
-                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
-            last = answer.finish(generation.completion, call.metadata(generation.completion))
-            if run_manager:
-                run_manager.on_llm_new_token(last.text, chunk=last)
-            yield last
-        finally:
-            generation.cancel()
+        yield from chunks_of(call, AnswerStream(call.structure, call.call_format), run_manager)
 
     @override
     async def _astream(
@@ -377,24 +249,6 @@ class ChatLinearAlignment(Personalized, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = await run_in_executor(None, self._call, messages, stop, kwargs)
-        answer = AnswerStream(call.structure, call.call_format)
-        generation = await call.asubmit()
-        try:
-            async for event in generation:
-                for chunk in answer.push(event):
-                    if run_manager:
-                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
-            last = answer.finish(generation.completion, call.metadata(generation.completion))
-            if run_manager:
-                await run_manager.on_llm_new_token(last.text, chunk=last)
-            yield last
-        finally:
-            generation.cancel()
-
-
-def _parted(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A call's own arguments, and those of tools and formats."""
-    own = {name: value for name, value in arguments.items() if name not in STRUCTURE_ARGUMENTS}
-    structure = {name: value for name, value in arguments.items() if name in STRUCTURE_ARGUMENTS and value is not None}
-    return own, structure
+        async with aclosing(achunks_of(call, AnswerStream(call.structure, call.call_format), run_manager)) as chunks:
+            async for chunk in chunks:
+                yield chunk

@@ -1,7 +1,7 @@
 """What a child process made by `os.fork` renews, so that it can load models of its own.
 
 A fork copies locks that a thread which is not there may hold, registries of what the parent runs, and the books of
-thread pools without their threads: whoever uses one of those, or takes it down, waits for ever. OpenMP's pool, which
+thread pools without their threads: using one of those, or taking it down, waits for ever. OpenMP's pool, which
 PyTorch computes with, is one; each ONNX Runtime session has another. A child therefore forgets what its parent holds
 without taking it down, and computes with PyTorch in one thread.
 """

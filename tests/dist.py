@@ -14,6 +14,10 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
+
+_SHOWN_LINES = 3
+"""Of what a command says that succeeds: pip and setuptools say a thousand."""
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [ROOT, *sorted(path.parent for path in ROOT.glob("integrations/*/pyproject.toml"))]
@@ -39,9 +43,14 @@ assert not {"torch", "transformers"} & {*sys.modules}
 
 
 def run(*command: object, cwd: Path = ROOT, **environment: str) -> None:
-    """Run a command, shown; end with it if it fails."""
+    """Run a command, shown; if it fails, show what it said, and end."""
     print("$", *command, flush=True)
-    subprocess.run([*map(str, command)], cwd=cwd, env={**os.environ, **environment}, check=True)
+    everything: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "check": False}
+    done = subprocess.run([*map(str, command)], cwd=cwd, env={**os.environ, **environment}, **everything)
+    lines = done.stdout.splitlines()
+    print(*(lines if done.returncode else lines[-_SHOWN_LINES:]), sep="\n", flush=True)
+    if done.returncode:
+        sys.exit(f"status {done.returncode}: {command}")
 
 
 def build(dist: Path) -> None:
@@ -64,6 +73,9 @@ def _check_complete(package: Path, dist: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         absent = {f for f in tracked if f.startswith(f"{name}/")} - {*archive.namelist()}
         assert any(f.endswith("/LICENSE") for f in archive.namelist()), wheel.name
+        (about,) = (archive.read(f).decode() for f in archive.namelist() if f.endswith(".dist-info/METADATA"))
+    relative = [link for link in re.findall(r"\]\(([^)\s]+)\)", about) if not link.startswith(("https://", "#"))]
+    assert not relative, f"{wheel.name} shows relative links: {relative}"
     with tarfile.open(source) as sources:
         there = {f.partition("/")[2] for f in sources.getnames()}
         absent |= {f for f in tracked if not f.startswith(".") and "/." not in f} - there

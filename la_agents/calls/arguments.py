@@ -18,32 +18,11 @@ from la_agents.users import as_user_id
 
 __all__ = ["CALL_ARGUMENTS", "refusals", "refuse_unknown"]
 
-CALL_ARGUMENTS = frozenset(
-    {
-        "compose",
-        "explain",
-        "fluency",
-        "mask_temperature",
-        "max_divergence",
-        "max_tokens",
-        "method",
-        "model",
-        "plausibility",
-        "principle_top_p",
-        "principles",
-        "push",
-        "seed",
-        "stop",
-        "strength",
-        "support",
-        "taper",
-        "temperature",
-        "template_variables",
-        "timeout",
-        "top_p",
-        "user_id",
-    }
-)
+CALL_ARGUMENTS = frozenset({
+    "compose", "explain", "fluency", "mask_temperature", "max_divergence", "max_tokens", "method", "model",
+    "plausibility", "principle_top_p", "principles", "push", "seed", "stop", "stop_repetition", "strength", "support",
+    "taper", "temperature", "template_variables", "timeout", "top_p", "user_id",
+})  # fmt: skip
 """Constructor arguments that a call may override, also through `bind`; None there means the constructor's."""
 
 _UNTOLD = {"principles", "preferences", "stop", "template_variables", "user_id"}  # values that no error repeats
@@ -112,7 +91,7 @@ def refuse_unknown(unknown: set[str], what: str, known: Collection[str]) -> None
 
 @contextmanager
 def refusals(values: Mapping[str, Any], name: str | None = None) -> Iterator[None]:
-    """Say what pydantic refuses as this library does, and without the value where it may be somebody's text."""
+    """Turn pydantic's errors into this library's, without the value where that may be a user's text."""
     try:
         yield
         return

@@ -18,7 +18,7 @@ from la_agents.calls.settings import CALL_SETTINGS, alignment_of, sampling_of
 from la_agents.errors import GenerationError
 from la_agents.principles import Principle, as_principles, digest
 from la_agents.prompts.tokenization import check_text
-from la_agents.report import alignment_report
+from la_agents.report.building import alignment_report
 from la_agents.requests import Request, common_prefix
 from la_agents.structure.structure import Structure
 from la_agents.structure.structured_output import schema_of
@@ -181,7 +181,7 @@ class CallBuilder:
         """What an answer depends on beside its prompt, as a digest: it holds no user's text.
 
         Equal arguments give equal keys, whether they come from the constructor, a binding or the call. Each user has
-        keys of their own, so that nobody can tell by a quick answer what another one asked.
+        their own keys, so that response times tell no one what another user asked.
         """
         face, structure = self.face, self.structure_arguments
         told = {
@@ -250,7 +250,7 @@ class CallBuilder:
 
 
 def last_human_text(messages: Sequence[BaseMessage]) -> str:
-    """What the user asked last: the query that preferences are matched against; "" if nobody did."""
+    """What the user asked last: the query that preferences are matched against; "" without a human message."""
     human = next((m for m in reversed(messages) if m.type == "human"), None)
     return "" if human is None else str(human.text)
 

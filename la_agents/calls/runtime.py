@@ -34,7 +34,7 @@ class Ready(NamedTuple):
     engine: Engine
     builder: PromptBuilder
     key: str
-    """Stands for the engine in cache keys where it has no `fingerprint`: nobody else has the same."""
+    """Stands for the engine in cache keys where it has no `fingerprint`; random."""
     loaded: LoadedModel | None = None
     """The model of an engine in this process, for another engine once that one is closed."""
 

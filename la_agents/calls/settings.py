@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -160,6 +160,10 @@ class Personalized(_EngineOwner):
     seed: Whole | None = None
     max_tokens: Whole = 256
     stop: Annotated[Sequence[str] | None, BeforeValidator(as_stop)] = None
+    stop_repetition: Flag = True
+    """Whether an answer of free text ends, with `finish_reason` "repetition", where it only repeats itself: the same
+    run of tokens 20 times in a row and over 120 tokens, or 5 times and over 300 tokens; twice that if not words.
+    """
     timeout: Number | None = None
     """Seconds until `DeadlineExceededError`."""
     explain: Flag = False
@@ -190,6 +194,13 @@ class Personalized(_EngineOwner):
         if isinstance(self.model, LoadedModel):
             setup.load()  # refuses settings beside it
         return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        given = self.given_engine
+        unused = set() if given is None else _OF_THE_MODEL
+        yield from ((name, value) for name, value in super().__repr_args__() if name not in unused)
+        if given is not None:
+            yield "model", given.name
 
     def __copy__(self) -> Any:
         copied = super().__copy__()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from la_agents.report import AlignmentReport, TokenReport
+    from la_agents.report.report import AlignmentReport
+    from la_agents.report.values import TokenReport
 
 __all__ = ["explain"]
 
@@ -52,7 +53,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Answer one question, and show token by token what alignment did to the answer."""
-    from la_agents.report import AlignmentReport
+    from la_agents.report.report import AlignmentReport
 
     if out is not None:
         check_new(out, "--out", force=force)  # told before the work

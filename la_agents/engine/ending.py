@@ -1,8 +1,8 @@
 """Ending: a short way to complete a text under a grammar, found by trying the tokens that close what is open.
 
-Not always the shortest one: a bound that is cheap to know. llguidance tells what is allowed, not what leads to an end,
-so the search goes by the patterns of the grammar's strings and by what closes JSON; failing that, by what it has not
-tried yet and by what has just become possible; then by length.
+An upper bound that is cheap to find, not always the shortest one. llguidance tells what is allowed, not what leads to
+an end. The search prefers, in this order: what the rules of the grammar's strings say, what closes JSON, tokens that
+begin with bytes not tried yet, bytes that have just become allowed, long tokens.
 """
 
 from __future__ import annotations
@@ -62,7 +62,13 @@ class Ending:
         return self._bytes[token]
 
     def find(
-        self, matcher: LLMatcher, limit: int, rules: StringRules, cursor: Cursor, num_tries: int = _MAX_TRIES
+        self,
+        matcher: LLMatcher,
+        limit: int,
+        rules: StringRules,
+        cursor: Cursor,
+        num_tries: int = _MAX_TRIES,
+        enough: int = 0,
     ) -> list[int] | None:
         """At most `limit` tokens that complete the text; None if no such ending was found.
 
@@ -72,16 +78,25 @@ class Ending:
             rules: Of the grammar.
             cursor: Where the text is.
             num_tries: Steps to look for, those that the grammar forces not counted.
+            enough: Bytes up to which the end of a string need not be the shortest.
         """
-        # Turns between the options of a recursive value may open as much as they close; the same option may not.
+        # Alternating between the options of a recursive value may never end; keeping to one of them may (steady).
         for steady in (False, True):
-            plan = self._find(matcher, limit, rules, cursor, num_tries, steady=steady)
+            plan = self._find(matcher, limit, rules, cursor, num_tries, enough, steady=steady)
             if plan is not None:
                 return plan
         return None
 
     def _find(
-        self, matcher: LLMatcher, limit: int, rules: StringRules, cursor: Cursor, num_tries: int, *, steady: bool
+        self,
+        matcher: LLMatcher,
+        limit: int,
+        rules: StringRules,
+        cursor: Cursor,
+        num_tries: int,
+        enough: int,
+        *,
+        steady: bool,
     ) -> list[int] | None:
         plan: list[int] = []
         trial = matcher.deep_copy()
@@ -92,7 +107,7 @@ class Ending:
                 num_tries -= 1
                 if num_tries < 0:
                     return None
-                step = self._by_rules(trial, rules, cursor)
+                step = self._by_rules(trial, rules, cursor, enough)
             if not step:
                 allowed = self._allowed(trial)
                 if not len(allowed):
@@ -112,11 +127,11 @@ class Ending:
         """Where the text is after some tokens."""
         return cursor.after(b"".join(self._bytes[token] for token in tokens), keep_text=rules.about_text)
 
-    def _by_rules(self, trial: LLMatcher, rules: StringRules, cursor: Cursor) -> list[int]:
+    def _by_rules(self, trial: LLMatcher, rules: StringRules, cursor: Cursor, enough: int) -> list[int]:
         """Tokens that complete what is open, as the first rule says that fits here."""
         if cursor.string is not None and self._quote is not None and trial.validate_tokens([self._quote]):
             return []
-        for text in rules.completions(cursor):
+        for text in rules.completions(cursor, enough):
             tokens: list[int] = self._tokenizer.greedy_tokenize(text)
             if trial.validate_tokens(tokens) == len(tokens):
                 return tokens
@@ -132,7 +147,7 @@ class Ending:
             tail = plan[skipped:]
             if tail and len(tail) <= limit and self._completes(matcher, tail):
                 return tail
-        return self.find(matcher, limit, rules, cursor)
+        return self.find(matcher, limit, rules, cursor, enough=limit // 2)
 
     def _completes(self, matcher: LLMatcher, tail: list[int]) -> bool:
         return bool(matcher.validate_tokens([*tail, self.end_of_sequence]) == len(tail) + 1)

@@ -85,7 +85,7 @@ class Engine:
         self._finalizer = weakref.finalize(self, self._worker.close)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Where it is sent to, there is a new one, of the model loaded there."""
+        """Pickled as its arguments: where it is unpickled, a new engine runs the model that is loaded there."""
         return functools.partial(Engine, **self._options), (self.loaded, self.limits)
 
     @property
@@ -186,7 +186,7 @@ class Engine:
 
 
 class _Worker:
-    """The thread and what it shares with callers: a queue, a condition, and the reason it ended."""
+    """The engine's thread, and what it shares with callers: a queue, a condition, and the reason why it ended."""
 
     def __init__(self, loop: Loop, scheduler: Scheduler, condition: threading.Condition) -> None:
         self.ended: BaseException | None = None

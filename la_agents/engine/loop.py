@@ -21,6 +21,7 @@ from la_agents.engine.detokenizer import Detokenizer
 from la_agents.engine.kv_cache import KeyValues, concatenate
 from la_agents.engine.prefill import Prefill, PrefillRow, fair_order, plan_prefill
 from la_agents.engine.prefix_cache import PrefixCache
+from la_agents.engine.repetition import is_loop
 from la_agents.engine.runner import PrefillChunk, Runner
 from la_agents.engine.sampler import Sampler
 from la_agents.engine.scheduler import Scheduler
@@ -304,6 +305,8 @@ class Loop:
         longest = max(map(len, request.prompts)) + sequence.num_generated
         if sequence.num_generated >= request.sampling.max_tokens or longest >= self._scheduler.limits.max_positions:
             return "length"
+        if request.sampling.stop_repetition and constraint is None:
+            return "repetition" if is_loop(sequence.records, self._loaded.tokenizer.decode) else None
         return None
 
     # -- endings ---------------------------------------------------------------------------------------------------

@@ -97,10 +97,9 @@ class Prefill:
 
 
 def fair_order(prefills: SequenceOf[Prefill], turn: int) -> list[Prefill]:
-    """Whose turn it is: by turns who came first, and who has least left.
+    """The order for one step: alternately by arrival, and by the tokens that are left.
 
-    So a short prompt waits for one step beside a long one, not for all of it, and however many short ones come, the
-    one that came first gets every other step.
+    So a short prompt waits for one step of a long one, not for all of it, and the first to come gets every other step.
     """
     return list(prefills) if turn % 2 else sorted(prefills, key=lambda prefill: prefill.num_left)
 

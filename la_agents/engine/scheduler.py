@@ -6,7 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from la_agents.engine.sequence import Sequence, Status
-from la_agents.errors import ConfigurationError, EngineBusyError, RequestTooLargeError
+from la_agents.errors import EngineBusyError, RequestTooLargeError
+from la_agents.requests.checks import check_integer
 
 __all__ = ["Limits", "Scheduler"]
 
@@ -32,10 +33,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("max_rows", "max_cached_tokens", "max_waiting", "prefill_budget", "max_positions"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                msg = f"Expected {name} to be an integer of at least 1, got {value!r}."
-                raise ConfigurationError(msg)
+            check_integer(name, getattr(self, name), low=1)
 
 
 _MAX_LANES = 4
@@ -43,12 +41,11 @@ _MAX_PASSED = 16
 
 
 class Scheduler:
-    """First come, first served, but for long sequences, which shall not hold up the others.
+    """First come, first served, except that long sequences do not hold up the others.
 
-    Rows stand side by side in lanes, rectangles of rows x longest row, and each lane costs a forward of its own a step.
-    A sequence joins a lane if that fits; where its length beside the others', or theirs beside its, would cost too
-    many slots, it gets a lane apart. Whoever waits for slots, not for rows, may be passed by those behind that fit,
-    `_MAX_PASSED` of them at most; from then on it is admitted before any other.
+    Rows stand side by side in lanes of rows x longest row slots; each lane costs a forward of its own a step. A
+    sequence joins the lane that grows least, or gets one of its own where that would take too many slots. One that
+    waits for slots, not for rows, may be overtaken `_MAX_PASSED` times by others that fit.
     """
 
     def __init__(self, limits: Limits) -> None:

@@ -18,12 +18,11 @@ __all__ = ["Fluency", "Sequence", "Status"]
 
 
 class Fluency:
-    """What an answer may still give away of its likelihood under the principles: a bucket that fills with every token.
+    """A budget of log-likelihood under the principles, as a token bucket.
 
-    A token costs what it is less likely than the principles' own choice, the likeliest token of p_1, or, where tokens
-    are drawn, than what p_1 gives on average. Each token brings in `rate`, and no more than `BURST` is kept, so over an
-    answer of n tokens the mean cost is at most `rate + BURST / n`. What is left bounds the support of the next token:
-    with an empty bucket it is the principles' own choice, which is prompting alone.
+    A token costs the nats by which it is less likely than the likeliest token of p_1, or, where tokens are drawn, than
+    p_1's mean. Each token adds `rate`, up to `BURST`, so over an answer of n tokens the mean cost is at most
+    `rate + BURST / n`. What is left bounds the support of the next token; with nothing left that is prompting alone.
 
     Attributes:
         left: Nats that the next token may cost.

@@ -10,29 +10,23 @@ from typing import Any
 
 __all__ = ["Meter", "Stats"]
 
+_COUNTED = ("steps", "generated_tokens", "decoded_rows", "prefilled_tokens", "finished", "failed", "cancelled")
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """A snapshot. Times are seconds since the engine started; `rest_seconds` is the loop's own Python.
+    """A snapshot; counts and seconds since the engine started.
 
     Attributes:
         num_rows: Rows held by admitted sequences.
         num_waiting: Requests in the queue.
         num_running: Admitted sequences.
-        num_steps: Steps of the loop so far.
-        num_generated_tokens: Tokens given to callers.
         num_decoded_rows: Rows computed one token at a time.
-        num_prefilled_tokens: Prompt tokens computed.
-        num_finished: Requests that ended with an answer.
-        num_failed: Requests that ended with an error, cancelled ones not counted.
-        num_cancelled: Requests given up by their callers.
+        num_finished: Requests that ended with an answer; `num_failed` with an error, `num_cancelled` with neither.
         prefix_hit_rate: Share of prompt tokens found in the prefix cache.
-        prefix_bytes: Bytes the prefix cache holds.
         row_bytes: Bytes of keys and values of the running rows.
-        prefill_seconds: In forwards over prompts.
-        decode_seconds: In forwards of one token a row.
         sampler_seconds: In alignment and choice.
-        rest_seconds: In the loop besides.
+        rest_seconds: In the loop's own Python.
         tokens_per_second: Generated tokens over all busy time.
     """
 
@@ -63,19 +57,8 @@ class Meter:
     """Counts and times, written by the loop alone; reading a number from another thread is safe."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, int] = dict.fromkeys(
-            (
-                "steps",
-                "generated_tokens",
-                "decoded_rows",
-                "prefilled_tokens",
-                "finished",
-                "failed",
-                "cancelled",
-            ),
-            0,
-        )
-        self.seconds: dict[str, float] = dict.fromkeys(("prefill", "decode", "sampler", "step"), 0.0)
+        self.counts = dict.fromkeys(_COUNTED, 0)
+        self.seconds = dict.fromkeys(("prefill", "decode", "sampler", "step"), 0.0)
 
     def add(self, name: str, number: int = 1) -> None:
         self.counts[name] += number

@@ -66,21 +66,7 @@ class LoadedModel:
         return super().__reduce__() if self._arguments is None else (_load_again, (self._arguments,))
 
 
-@dataclass(frozen=True)
-class _Key:
-    """What makes two requests for a model the same one."""
-
-    source: str
-    state: tuple[Any, ...]
-    revision: str | None
-    device: str
-    dtype: str
-    quantize: str | None
-    trust_remote_code: bool
-    end_token_ids: frozenset[int] | None
-
-
-_loaded: weakref.WeakValueDictionary[_Key, LoadedModel] = weakref.WeakValueDictionary()
+_loaded: weakref.WeakValueDictionary[tuple[Any, ...], LoadedModel] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
@@ -138,11 +124,12 @@ def load_model(
     _check_quantize(quantize, target)
     files = find_model(model, revision=revision, progress=progress)
     with _lock:
-        state = files.state()
-        key = _Key(files.source, state, files.revision, str(target), str(precision), quantize, trust_remote_code, ends)
+        key = (files.source, files.state(), files.revision, target, precision, quantize, trust_remote_code, ends)
         loaded = _loaded.get(key)
         if loaded is None:
-            loaded = _load(files, target, precision, key)
+            where: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+            where |= {} if files.revision is None else {"revision": files.revision}
+            loaded = _load(files, target, precision, quantize, ends, where)
             again: dict[str, Any] = {"device": device, "dtype": dtype, "quantize": quantize, "revision": revision}
             place = model if files.is_hub or model == DEFAULT_MODEL else str(Path(model).expanduser().absolute())
             again |= {"model": place, "trust_remote_code": trust_remote_code, "end_token_ids": ends}
@@ -237,30 +224,34 @@ def _check_quantize(quantize: str | None, device: torch.device) -> None:
         raise ConfigurationError(msg)
 
 
-def _load(files: ModelFiles, device: torch.device, dtype: torch.dtype, key: _Key) -> LoadedModel:
+def _load(
+    files: ModelFiles,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantize: str | None,
+    ends: frozenset[int] | None,
+    where: dict[str, Any],
+) -> LoadedModel:
     """Cheap checks first: configuration, tokenizer, then the weights."""
-    where: dict[str, Any] = {"trust_remote_code": key.trust_remote_code}
-    if files.revision is not None:
-        where["revision"] = files.revision
     config = _read_config(files, where)
     _check_causal(files, config)
     tokenizer = _read_tokenizer(files, where)
     model = _read_weights(files, config, dtype, where)
     cast("torch.nn.Module", model).to(device)
-    if key.quantize is not None:
+    if quantize is not None:
         from la_agents.models.quantization import quantize_model
 
-        quantize_model(model, key.quantize)
+        quantize_model(model, quantize)
     logger.debug("loaded %s from %s on %s as %s", files.name, files.source, device, dtype)
     return LoadedModel(
         name=files.name,
         model=model,
         tokenizer=tokenizer,
-        eos_token_ids=_eos_token_ids(model, tokenizer) if key.end_token_ids is None else key.end_token_ids,
+        eos_token_ids=_eos_token_ids(model, tokenizer) if ends is None else ends,
         max_positions=_max_positions(config, tokenizer),
         device=device,
         dtype=dtype,
-        quantization=key.quantize,
+        quantization=quantize,
     )
 
 

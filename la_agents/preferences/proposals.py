@@ -36,14 +36,13 @@ class Proposals:
         self._consolidator = consolidator
 
     def add(self, user: object, items: Iterable[str | Mapping[str, Any] | PreferenceDraft]) -> Preferences:
-        """Propose preferences, all of them or, on error, none, and return those that are new.
+        """Propose preferences, all of them or, on error, none, and return the new proposals.
 
-        What applies already, waits already or was rejected before, in the same words, is not proposed again. A
-        proposal's `supersedes` names what it would take the place of: what the item itself names, and what the
-        consolidator finds that it contradicts.
+        Preferences that apply, wait or were rejected already, in the same words, are not proposed again. A proposal's
+        `supersedes` names what it would replace: what the item names, and what the consolidator finds it contradicts.
 
         Args:
-            user: Whose they would be.
+            user: Who would get them.
             items: As in `PreferenceStore.add_many`.
 
         Raises:
@@ -66,16 +65,16 @@ class Proposals:
         return [record.preference for record in self._ledger.edit(user, change, judgements)]
 
     def list(self, user: object) -> Preferences:
-        """Return what waits for the user's word, the oldest first."""
+        """Return the proposals that wait for the user's decision, the oldest first."""
         records = self._ledger.read(as_user_id(user), archived=True, history=False)
         waiting = [record.preference for record in records if record.preference.state == "pending"]
         return sorted(waiting, key=lambda preference: (preference.created_at, preference.id))
 
     def approve(self, user: object, id: str) -> Preference:
-        """Let a proposal apply, and return the preference as which it is known now.
+        """Make a proposal apply, and return the resulting preference.
 
-        It takes the place of what it names, and of whatever else it contradicts that it is not outranked by. One that
-        says what is known merges into that. What was rejected, or settled by what its user said, can still be approved.
+        It replaces the preferences it names, and others it certainly contradicts that do not outrank it. If it repeats
+        a stored preference, it merges into that one. Rejected and superseded proposals can still be approved.
 
         Raises:
             PreferenceNotFoundError: the user has no such proposal.
@@ -96,10 +95,10 @@ class Proposals:
         return now_known[known_as[0]]
 
     def reject(self, user: object, id: str) -> Preference:
-        """Turn a proposal down and return it; the same words are not proposed again.
+        """Reject a proposal and return it; the same words are not proposed again.
 
         Raises:
-            PreferenceNotFoundError: the user has no such proposal that waits.
+            PreferenceNotFoundError: the user has no such waiting proposal.
         """
         operation = Operation(utc_now())
 

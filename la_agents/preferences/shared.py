@@ -40,7 +40,7 @@ class SharedPreferences:
         return self._layer.name
 
     def add(self, /, text: str, *, locked: bool = False, consolidate: bool = True, **options: Any) -> Preference:
-        """Store one, as `PreferenceStore.add` does; a locked one is not overruled by what users prefer."""
+        """Store one, as `PreferenceStore.add` does; users' preferences do not override a locked one."""
         return self.add_many([{"text": text, "locked": locked, **options}], consolidate=consolidate)[0]
 
     def add_many(
@@ -51,7 +51,7 @@ class SharedPreferences:
         return writing.add(self._ledger, self._consolidator, self._layer.key, drafts, consolidate=consolidate)
 
     def get(self, id: str) -> Preference:
-        """Return one in whatever state."""
+        """Return one, in any state."""
         return self._ledger.existing(self._layer.key, id).preference
 
     def list(self, *, scope: Scope | None = None, as_of: datetime | None = None) -> Preferences:
@@ -71,15 +71,15 @@ class SharedPreferences:
         return writing.update(self._ledger, self._layer.key, id, changes)
 
     def forget(self, id: str) -> Preference:
-        """Let one apply no more."""
+        """Stop using one."""
         return writing.forget(self._ledger, self._layer.key, id)
 
     def history(self, id: str) -> Sequence[Change]:
-        """Return what happened to one."""
+        """Return the changes of one."""
         return [*self._ledger.existing(self._layer.key, id).changes]
 
     def undo(self, id: str) -> Sequence[Preference]:
-        """Take back the latest change of one."""
+        """Revert the latest change of one."""
         return writing.undo(self._ledger, self._layer.key, id)
 
     def conflicts(self, *, at_most: int = 20) -> Sequence[Conflict]:

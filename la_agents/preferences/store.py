@@ -72,25 +72,24 @@ Unset = Literal[_Unset.UNSET]
 class PreferenceStore:
     """Keeps, finds and forgets the preferences of many users; safe to share between threads.
 
-    Nothing is opened, made or loaded before the first use. Every operation has an async twin: `aadd` for `add`.
+    Nothing is opened, created or loaded before the first use. Every operation has an async version: `aadd` for `add`.
 
     Every operation raises UserNotSpecifiedError for a missing, blank or invalid user, StoreUnavailableError if the
-    store cannot be used, and StoreMismatchError if it was written with another embedding model. On bad input nothing is
-    written; if the store goes away in the middle of a long import, its first part is there, and importing again
-    completes it.
+    store cannot be used, and StoreMismatchError if it was written with another embedding model. Invalid input writes
+    nothing. If the store becomes unavailable during a long import, the first part is stored; importing again completes
+    it.
 
     Args:
-        path: Folder of an embedded store. One process at a time; several use a server.
+        path: Folder of an embedded store, for one process at a time. Several processes need a server.
         url: A Chroma server, such as `http://host:8000`.
-        client: A chromadb client of your own, for anything else; it is not closed with the store.
+        client: A chromadb client that you created; it is not closed with the store.
         embeddings: Any LangChain Embeddings; default the bundled all-MiniLM-L6-v2, which knows English.
-        embeddings_name: What the store records as the identity of `embeddings`, if its class and model name do not
-            tell it apart.
+        embeddings_name: Identity of `embeddings` to record in the store, if its class and model name are not enough.
         name: Prefix of the Chroma collections, for several stores in one place.
-        consolidator: Judges what an added preference has to do with those that are known; default `CoreConsolidator`.
+        consolidator: Compares an added preference with the stored ones; default `CoreConsolidator`.
         limits: Bounds for each user.
-        layers: Names of shared layers that `retrieve` puts before each user's own, in this order; see `shared`. It
-            refuses one in which nothing was ever stored.
+        layers: Names of shared layers that `retrieve` puts before each user's own, in this order; see `shared`. A layer
+            in which nothing was ever stored is an error.
 
     Raises:
         ConfigurationError: not exactly one of path, url and client is given, or a layer's name is not valid.
@@ -133,7 +132,7 @@ class PreferenceStore:
 
     @property
     def location(self) -> str:
-        """The folder or URL, in words."""
+        """The folder or URL, for messages."""
         return self._connection.location
 
     @property
@@ -142,7 +141,7 @@ class PreferenceStore:
         return tuple(layer.name for layer in self._layers)
 
     def shared(self, layer: str) -> SharedPreferences:
-        """Return a shared layer, to see and change what it holds.
+        """Return a shared layer, to list and change its preferences.
 
         Raises:
             ConfigurationError: the name is not valid.
@@ -151,11 +150,11 @@ class PreferenceStore:
 
     @property
     def proposals(self) -> Proposals:
-        """What was proposed and waits for its user's word: add, list, approve and reject."""
+        """Preferences that wait for their user's approval: add, list, approve and reject."""
         return Proposals(self._ledger, self._consolidator)
 
     def close(self) -> None:
-        """Let go of the folder or the connection; any later operation raises StoreUnavailableError."""
+        """Release the folder or connection; any later operation raises StoreUnavailableError."""
         self._connection.close()
 
     # Writing
@@ -175,18 +174,18 @@ class PreferenceStore:
         metadata: Mapping[str, Any] | None = None,
         consolidate: bool = True,
     ) -> Preference:
-        """Store one preference and return it as it is known now; when this returns, it outlives the process.
+        """Store one preference and return it as stored. What is returned outlives the process.
 
-        With `consolidate`, what was said before is not stored twice: the one that is known is refreshed, or merged
-        with the new wording, and returned. What it contradicts is superseded where the consolidator is sure; see
-        `history` and `undo`. Where it is not, both stay, and `conflicts` shows them. What ranks higher by its source is
-        changed by nothing that ranks lower: that waits as a proposal, whose `supersedes` names what it would replace.
+        With `consolidate`, the new preference is compared with the stored ones. If it repeats one, that one is
+        refreshed, or merged with the new wording, and returned. If it certainly contradicts one, that one is superseded
+        (see `history` and `undo`). Uncertain cases keep both; `conflicts` lists them. A preference never changes one
+        whose source ranks higher: it waits as a proposal, whose `supersedes` names the one it would replace.
 
-        `supersedes` names the ids of preferences whose place this one takes, whatever the consolidator says.
+        `supersedes` lists ids of preferences to replace, whatever the consolidator decides.
 
         Raises:
-            InvalidPreferenceError: a value is out of its limits, or the user has too many.
-            PreferenceNotFoundError: `supersedes` names another's preference, or one that does not apply.
+            InvalidPreferenceError: a value is out of its limits, or the user has too many preferences.
+            PreferenceNotFoundError: `supersedes` names another user's preference, or one that does not apply.
         """
         draft = {
             "text": text,
@@ -205,14 +204,14 @@ class PreferenceStore:
     def add_many(
         self, user: object, items: Iterable[str | Mapping[str, Any] | PreferenceDraft], *, consolidate: bool = True
     ) -> Preferences:
-        """Store several, embedded in one batch: all of them or, on error, none.
+        """Store several preferences, embedded in one batch: all of them or, on error, none.
 
-        An item is a bare text, a mapping of `add`'s arguments, or a draft. For each the preference is returned as which
-        it is known now; one that says the same as another is that one.
+        An item is a text, a mapping of `add`'s arguments, or a draft. The result has one stored preference per item;
+        repetitions give the same preference.
 
         Raises:
             InvalidPreferenceError: an item is not valid (the message gives its position, from 0), or there are more
-                than Chroma writes at once (5,461 embedded).
+                than Chroma writes at once (5,461 in an embedded store).
         """
         owner, drafts = owner_of(user), as_drafts(items)
         if not drafts:
@@ -234,14 +233,14 @@ class PreferenceStore:
         locked: bool | Unset = UNSET,
         metadata: Mapping[str, Any] | Unset = UNSET,
     ) -> Preference:
-        """Change what is given, keep the rest, and return the preference as it is now.
+        """Change the given fields and return the preference.
 
-        Nothing is consolidated: what the new words contradict stays. Only a shared layer's can be locked.
+        The new text is not compared with other preferences. Only preferences of a shared layer can be locked.
 
         Raises:
             PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
-            InvalidPreferenceError: a new value is out of its limits, or the user's weights together are.
-            ConfigurationError: nothing to change is given.
+            InvalidPreferenceError: a new value, or the sum of the user's weights, is out of its limits.
+            ConfigurationError: no field is given.
         """
         given = {
             "text": text,
@@ -261,7 +260,7 @@ class PreferenceStore:
         return writing.update(self._ledger, owner_of(user), id, changes)
 
     def forget(self, user: object, id: str) -> Preference:
-        """Let one preference apply no more and return what it was; `undo` brings it back, `erase` leaves nothing.
+        """Stop using a preference, and return it as it was. `undo` restores it; `erase` would remove it for good.
 
         Raises:
             PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
@@ -269,46 +268,46 @@ class PreferenceStore:
         return writing.forget(self._ledger, owner_of(user), id)
 
     def undo(self, user: object, id: str) -> Preferences:
-        """Take back the latest change of a preference that still counts, and return what is different now.
+        """Revert the latest change of a preference that was not reverted yet, and return all changed preferences.
 
-        What was superseded, forgotten or changed is as it was before. A consolidation is undone as if it had not been
-        asked for: what was merged into another preference becomes one of its own. Given the id of a preference that
-        superseded others, these come back. Again, it takes back the change before.
+        A superseded, forgotten or changed preference becomes what it was before. A merged one becomes a preference of
+        its own again. If the preference superseded others, these apply again. Calling it again reverts the change
+        before.
 
         Raises:
             PreferenceNotFoundError: this user has none with this id.
             ConfigurationError: there is nothing to undo.
-            InvalidPreferenceError: what comes back is more than the user may have.
+            InvalidPreferenceError: the restored preferences would exceed the user's limits.
         """
         return writing.undo(self._ledger, owner_of(user), id)
 
     def decide(self, user: object, older: str, newer: str, *, keep: Keep) -> Preferences:
-        """Settle a possible conflict by its user's word, and return what is different now; it is not shown again.
+        """Decide a possible conflict, and return the changed preferences; the pair is not listed again.
 
-        Of the two ids "older" or "newer" is kept and has the place of the other, which `undo` brings back; or "both".
+        `keep` is "older", "newer" or "both". The one that is not kept is superseded; `undo` restores it.
 
         Raises:
             PreferenceNotFoundError: this user has none with one of the ids, or it was forgotten or superseded.
-            ConfigurationError: keep is none of the three.
+            ConfigurationError: keep is none of these.
         """
         return writing.decide(self._ledger, owner_of(user), older, newer, keep)
 
     def rate(self, user: object, ids: Collection[str], score: float, rule: WeightRule) -> Preferences:
-        """Move the weights of preferences that an answer used, all of them or none, and return those that changed.
+        """Change the weights of the preferences that an answer used, all or none, and return the changed ones.
 
         Raises:
-            PreferenceNotFoundError: there are ids, and none is of a preference of this user that applies.
+            PreferenceNotFoundError: none of the ids is an applying preference of this user.
         """
         return writing.rate(self._ledger, owner_of(user), ids, score, rule)
 
     def erase(self, user: object) -> int:
-        """Remove everything the user has, in whatever state, with its history, and return how many that were."""
+        """Remove all of the user's preferences, in any state, with their histories, and return their number."""
         return writing.erase(self._ledger, owner_of(user))
 
     # Reading
 
     def get(self, user: object, id: str) -> Preference:
-        """Return one preference in whatever state.
+        """Return one preference, in any state.
 
         Raises:
             PreferenceNotFoundError: this user has none with this id.
@@ -316,7 +315,7 @@ class PreferenceStore:
         return self._ledger.existing(owner_of(user), id).preference
 
     def history(self, user: object, id: str) -> Changes:
-        """Return what happened to a preference, the oldest first: when, why, by what, and what was there before.
+        """Return the changes of a preference, the oldest first: when, why, by what, and the values before.
 
         Raises:
             PreferenceNotFoundError: this user has none with this id.
@@ -324,13 +323,13 @@ class PreferenceStore:
         return [*self._ledger.existing(owner_of(user), id).changes]
 
     def list(self, user: object, *, scope: Scope | None = None, as_of: datetime | None = None) -> Preferences:
-        """Return the user's active preferences, of a scope if one is given, the oldest first.
+        """Return the user's active preferences, the oldest first; with `scope`, only those of that scope.
 
-        With `as_of` they are as the memory was at that time; what was erased is gone from the past too, and so are the
-        oldest wordings of one that was changed more than 200 times, or at great length.
+        `as_of` returns them as they were at that time. Erased preferences are missing there, too, as are the oldest
+        wordings of one whose history exceeded its limit.
 
         Raises:
-            ConfigurationError: there is no such scope, or as_of is no time with a time zone.
+            ConfigurationError: there is no such scope, or as_of has no time zone.
         """
         return in_order(self._ledger.active(owner_of(user), scope=scope, as_of=as_of))
 
@@ -341,7 +340,7 @@ class PreferenceStore:
     def conflicts(self, user: object, *, at_most: int = 20) -> Conflicts:
         """Return pairs of active preferences that may contradict or repeat each other, the most similar first.
 
-        They resemble each other, and nobody is sure what they say together; `decide` settles one.
+        They are similar, but it is not certain how they relate; use `decide` to settle a pair.
 
         Raises:
             ConfigurationError: at_most is below 1.
@@ -361,9 +360,9 @@ class PreferenceStore:
         min_relevance: float | None = None,
         as_of: datetime | None = None,
     ) -> ScoredPreferences:
-        """Return the user's active preferences of any scope by similarity to the query, best first, at most k.
+        """Return up to k of the user's active preferences, of any scope, the most similar to the query first.
 
-        `min_relevance` is the least cosine, in [-1, 1]; None for any. Nothing resembles blank text.
+        `min_relevance` is the smallest cosine similarity, in [-1, 1]; None for any. A blank query finds nothing.
 
         Raises:
             ConfigurationError: k or min_relevance is out of its limits.
@@ -381,27 +380,27 @@ class PreferenceStore:
         count_tokens: Callable[[str], int] = estimate_tokens,
         as_of: datetime | None = None,
     ) -> ScoredPreferences:
-        """Return what a call with this query needs: every `always` preference, then the relevant, best first.
+        """Return the preferences to use for this query: all `always` ones, then the relevant ones, best first.
 
-        What the store's shared layers hold comes before the user's own; `layer` says where each is from. Where the two
-        contradict for sure, a locked one wins, whether or not the question calls for it, else the user's own.
+        Preferences of shared layers come before the user's own; `layer` names the origin of each. If the two certainly
+        contradict, a locked preference wins, even if it is not relevant to the query; otherwise the user's own wins.
 
-        Preferences of weight 0 are switched off and left out. The query is embedded only if there is a `relevant`
-        preference to compare it with. Of a long message its beginning and its end are looked at, in parts.
+        Preferences of weight 0 are left out. The query is embedded only if there are `relevant` preferences to compare
+        it with. Of a long query, only the beginning and the end are compared, in chunks.
 
         Args:
-            user: Whose to use, after the layers'.
-            query: The question at hand; with blank text there are only the `always` ones.
-            k: At most so many `relevant` ones, of the layers and the user together.
-            min_relevance: Least relevance of those; see DEFAULT_MIN_RELEVANCE. None for any.
-            max_tokens: How many tokens all texts together may have; what does not fit is left out, the least relevant
-                first. None for any number.
-            count_tokens: How to count them; by default an estimate.
-            as_of: As the memory was at this time.
+            user: Whose preferences to use, after the layers'.
+            query: The question; if it is blank, only the `always` preferences are returned.
+            k: Largest number of `relevant` ones, of layers and user together.
+            min_relevance: Smallest relevance of those; see DEFAULT_MIN_RELEVANCE. None for any.
+            max_tokens: Largest number of tokens of all texts together; the least relevant ones are left out. None for
+                any.
+            count_tokens: Function that counts tokens; by default an estimate.
+            as_of: Time at which to read the memory.
 
         Raises:
             ConfigurationError: k, min_relevance or max_tokens is out of its limits, or nothing was ever stored in one
-                of the layers: what a misspelt one would have locked must not be missed in silence.
+                of the layers (its name may be misspelt).
         """
         owner = owner_of(user)
         return self._retriever.called_for(self._layers, owner, query, k, min_relevance, max_tokens, count_tokens, as_of)
@@ -417,9 +416,9 @@ class PreferenceStore:
     # As a file
 
     def export(self, user: object, path_or_file: PathOrFile, *, progress: Progress | None = None) -> int:
-        """Write everything the user has, with its history, as JSON lines, and return how many.
+        """Write all of the user's preferences, with their histories, as JSON Lines, and return their number.
 
-        A file at a path is replaced at the end, never half written. `progress` is told how many are done, of how many.
+        A file is replaced only when complete. `progress` is called with the number done and the total.
         """
         return operations.export(self._ledger, owner_of(user), path_or_file, progress=progress)
 
@@ -432,24 +431,24 @@ class PreferenceStore:
         on_bad: Callable[[str], None] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Store the preferences of a JSON lines file as this user's and return how many there are.
+        """Store the preferences of a JSON Lines file for this user and return their number.
 
-        Ids are kept: importing a file again changes nothing, and importing a changed one updates, which `undo` takes
-        back. Whose they were makes no difference, if they were one user's. Nothing is consolidated. The file is read
-        twice, to check it before anything is written, a thousand preferences at a time; memory does not grow with it
-        (but a mem0 or LangMem export that is one JSON value is read whole).
+        Ids are kept: importing a file again changes nothing; importing a changed file updates, which `undo` reverts.
+        The file may be another user's export, but of one user only. Nothing is consolidated. The file is checked before
+        anything is written, and read in parts, so memory does not grow with it (a mem0 or LangMem export that is a
+        single JSON value is read whole).
 
         Args:
-            user: Whose they become.
+            user: Who gets them.
             path_or_file: The file.
             source_format: "la-agents", or the library that wrote it: "mem0" or "langmem".
-            on_bad: Called with a message for each bad line (malformed, too heavy, or another user's), which is then
-                left out; None refuses the file.
-            progress: Called with preferences done, and all.
+            on_bad: Called with a message for each invalid line (malformed, too heavy, or another user's), which is then
+                skipped; None refuses the file.
+            progress: Called with the number done and the total.
 
         Raises:
             ConfigurationError: there is no such format.
-            InvalidPreferenceError: a line is bad (the message gives its number), or there are too many for one
+            InvalidPreferenceError: a line is invalid (the message gives its number), or there are too many for one
                 user; nothing was written.
         """
         return operations.import_(
@@ -459,9 +458,9 @@ class PreferenceStore:
     # The whole store, for whoever runs it
 
     def stats(self, *, at_most: int | None = None) -> Stats:
-        """Count users, preferences by state, and those that look suspicious.
+        """Count users, preferences by state, and suspicious ones.
 
-        Reads the whole store, or with `at_most` about so many records, some of each shard; `num_read` says how many.
+        Reads the whole store, or with `at_most` a sample of about that size; `num_read` is its size.
 
         Raises:
             ConfigurationError: at_most is below 1.
@@ -470,13 +469,13 @@ class PreferenceStore:
         return stats(self._ledger.shards, at_most)
 
     def verify(self, *, repair: bool = False, progress: Progress | None = None) -> Verified:
-        """Check that all records can be read, lie where calls look for them and have their vectors.
+        """Check that all records can be read, are stored where calls look for them, and have their vectors.
 
-        With `repair` what is amiss is mended, as `Verified` says, by writing the shards anew.
+        `repair` fixes what `Verified` lists, by rewriting the shards.
 
         Raises:
-            ConfigurationError: a store that is not in a folder of this process is to be repaired: what others write
-                there meanwhile would be lost.
+            ConfigurationError: repair is asked of a store that is not in a folder of this process: others' writes in
+                the meantime would be lost.
         """
         if repair:
             check_repairable(self._ledger.shards)
@@ -488,10 +487,10 @@ class PreferenceStore:
         return found
 
     def migrate(self, num_shards: int | None = None, *, progress: Progress | None = None) -> int:
-        """Write the store anew and return how many records that were: in this version's format, in so many shards.
+        """Rewrite the store in this version's format, into `num_shards` shards, and return the number of records.
 
-        About one shard for each 8 thousand preferences is right; a new store has 128. Without a number there are as
-        many as before. On a server, stop writing meanwhile.
+        Use about one shard per 8,000 preferences; a new store has 128. None keeps their number. On a server, stop
+        writing in the meantime.
 
         Raises:
             ConfigurationError: num_shards is not within [1, 4096].
@@ -500,10 +499,10 @@ class PreferenceStore:
             return rebuild(self._ledger.shards, self._ledger.vectorizer, num_shards, progress)
 
     def purge(self, *, progress: Progress | None = None) -> Purged:
-        """Write the store's folder anew so that no byte of what was erased stays in any file.
+        """Rewrite the store's folder so that nothing erased remains in any file.
 
-        Other calls of this process on the folder wait meanwhile, but not those of a chromadb client of your own.
-        Copies elsewhere (backups, snapshots, the disk's freed blocks) are not reached.
+        Other calls of this process wait in the meantime, but not those of a chromadb client of your own. Copies
+        elsewhere (backups, snapshots, freed disk blocks) are not affected.
 
         Raises:
             ConfigurationError: the store is not in a folder of this process.
@@ -512,7 +511,7 @@ class PreferenceStore:
             return purge(self._ledger.shards, self._ledger.vectorizer, progress)
 
     def check_purge(self) -> None:
-        """Raise ConfigurationError if `purge` cannot reach the store's files, before anything is done."""
+        """Raise ConfigurationError if `purge` could not reach the store's files."""
         purgeable(self._ledger.shards)
 
     aadd = async_twin(add)

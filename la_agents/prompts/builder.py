@@ -23,6 +23,7 @@ from la_agents.prompts.call_format import HERMES, CallFormat
 from la_agents.prompts.chat_template import FALLBACK_LABELS, ChatTemplate
 from la_agents.prompts.tokenization import DataGuard, check_text
 from la_agents.prompts.turns import Turn, split_thought, to_turns, with_name
+from la_agents.requests.checks import check_choice
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -124,7 +125,7 @@ class Placing:
     turn: str = TURN
 
     def __post_init__(self) -> None:
-        _check("placement", self.placement, get_args(Placement))
+        check_choice("placement", self.placement, get_args(Placement))
         _check_template("turn", self.turn, "{message}", "{principles}")
 
 
@@ -296,7 +297,7 @@ class PromptBuilder:
 
 def _compose(principles: Sequence[Principle], compose: Compose, build: Callable[[Sequence[int]], Prompt]) -> Prompts:
     """The reference and one branch for each group of principles, of which `build` is given the positions."""
-    _check("compose", compose, get_args(Compose))
+    check_choice("compose", compose, get_args(Compose))
     active = [index for index, principle in enumerate(principles) if principle.weight > 0]
     groups = [tuple(active)] if compose == "joint" and active else [(index,) for index in active]
     return Prompts(
@@ -321,7 +322,7 @@ def _join(first: str, second: str) -> str:
 
 
 def _worded(form: str, message: str, principles: str) -> str:
-    """A human turn; what is put in is never looked at again. A blank message leaves the principles alone."""
+    """A human turn; placeholders in inserted texts stay as they are. With a blank message, the principles alone."""
     if not message.strip():
         return principles
     parts = {"{message}": message, "{principles}": principles}
@@ -333,9 +334,3 @@ def _check_template(what: str, text: object, *placeholders: str) -> None:
         msg = f"Expected {what} to contain {' and '.join(placeholders)}, got {text!r}."
         raise ConfigurationError(msg)
     check_text(text, what, ConfigurationError)
-
-
-def _check(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        msg = f"Expected {name} to be one of {', '.join(map(repr, choices))}, got {value!r}."
-        raise ConfigurationError(msg)

@@ -63,7 +63,7 @@ def is_blank(turn: Turn) -> bool:
 
 
 def with_name(turn: Turn) -> Turn:
-    """The name of who speaks in front of what is said; an assistant's is left out."""
+    """The turn with its speaker's name in front of the text; an assistant's name is left out."""
     if turn["role"] == "tool" or "name" not in turn:
         return turn
     named = {key: value for key, value in turn.items() if key != "name"}

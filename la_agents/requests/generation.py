@@ -22,8 +22,8 @@ Event = Chunk | Completion | BaseException
 class Generation:
     """A request under way.
 
-    Iterate for `Chunk`s, with `for` or `async for`, then read `completion`; or read `completion` at once. Whoever stops
-    early calls `cancel()`, or the engine generates to the end.
+    Iterate for `Chunk`s, with `for` or `async for`, then read `completion`; or read `completion` at once. To stop
+    early, call `cancel()`, or the engine generates to the end.
     """
 
     def __init__(self, cancel: Callable[[], None]) -> None:

@@ -56,7 +56,7 @@ class Completion:
 
     Attributes:
         tail: Text released only at the end: the chunks' texts and this make the answer.
-        finish_reason: "stop" (end of sequence or a stop string), "length" or "cancelled".
+        finish_reason: "stop" (end of sequence or a stop string), "length", "repetition" or "cancelled".
         records: One a generated token, end of sequence not counted.
         num_rows: Rows decoded side by side.
         num_prompt_tokens: Tokens of the reference prompt.

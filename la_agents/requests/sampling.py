@@ -20,6 +20,8 @@ class Sampling:
         seed: An integer >= 0. Same seed, same tokens, whatever else shares the batch; None draws a fresh one.
         max_tokens: Most tokens to generate, >= 1.
         stop: Strings that end the answer; they are not part of it.
+        stop_repetition: Whether an answer without a grammar ends where it only repeats itself, with the finish reason
+            "repetition"; an engine that cannot tell decodes on.
     """
 
     temperature: float = 0.0
@@ -27,6 +29,7 @@ class Sampling:
     seed: int | None = None
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
+    stop_repetition: bool = False
 
     def __post_init__(self) -> None:
         check_temperature("temperature", self.temperature, or_zero=True)

@@ -30,7 +30,7 @@ class AnswerStream:
         self._text: list[str] = []  # what is no call
 
     def push(self, chunk: Chunk) -> Iterator[ChatGenerationChunk]:
-        """What became certain with a token, if anything did."""
+        """Text and parts of calls that a token completes."""
         if not chunk.text:
             return
         deltas = [chunk.text] if self._parser is None else self._parser.push(chunk.text)
@@ -58,7 +58,7 @@ class AnswerStream:
         return ChatGenerationChunk(message=message)
 
     def _check(self, tail: str, completion: Completion) -> None:
-        """What of its schema decoding could not keep."""
+        """Check the keywords of the schema that decoding did not keep."""
         structure = self._structure
         has_calls = self._parser is not None and self._parser.num_calls
         if structure is not None and structure.format and not has_calls and completion.finish_reason != "cancelled":
@@ -98,7 +98,7 @@ def result_of(chunks: Sequence[ChatGenerationChunk]) -> ChatResult:
 
 
 def _calls(messages: Sequence[AIMessageChunk]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """The calls, and those of which an answer that was cancelled holds a part."""
+    """The calls, and those that an answer holds only a part of."""
     deltas: dict[int, list[ToolCallChunk]] = {}
     for message in messages:
         for delta in message.tool_call_chunks:

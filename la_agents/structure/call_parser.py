@@ -1,11 +1,12 @@
 """Tool calls out of a stream of text: what is text for the user, and what is a part of which call.
 
-The grammar has seen to the form: once a call is open, the stream holds the format's own texts and one JSON object a
-call, and nothing else. So this only has to follow.
+The grammar guarantees the form: once a call is open, the stream holds the format's texts and one JSON object a call.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,34 +94,18 @@ class CallParser:
 
 
 class _JsonObject:
-    """Finds where an object ends: at the brace that closes its first one."""
+    """Finds where an object ends."""
 
     def __init__(self) -> None:
-        self._depth = 0
-        self._in_string = False
-        self._escaped = False
+        self._text = ""
         self.complete = False
 
     def feed(self, text: str) -> int:
         """How many characters of `text` belong to it."""
-        for i, character in enumerate(text):
-            if self._step(character):
+        before, self._text = len(self._text), self._text + text
+        if "}" in text:
+            with contextlib.suppress(ValueError):  # it goes on
                 self.complete = True
-                return i + 1
+                return json.JSONDecoder().raw_decode(self._text)[1] - before
+            self.complete = False
         return len(text)
-
-    def _step(self, character: str) -> bool:
-        if self._in_string:
-            if self._escaped:
-                self._escaped = False
-            elif character == "\\":
-                self._escaped = True
-            elif character == '"':
-                self._in_string = False
-        elif character == '"':
-            self._in_string = True
-        elif character in "{[":
-            self._depth += 1
-        elif character in "}]":
-            self._depth -= 1
-        return self._depth == 0 and character == "}" and not self._in_string

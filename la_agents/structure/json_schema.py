@@ -1,7 +1,7 @@
-"""JSON schemas on their way into a grammar: what decoding narrows, so that what comes out is what was meant.
+"""JSON schemas for decoding, narrowed to what llguidance keeps exactly.
 
-The narrowed schema allows nothing that the given one refuses, so whatever is decoded validates against both. What the
-grammar can neither keep nor narrow is left to `check`, after decoding.
+The narrowed schema allows nothing that the given one refuses, so whatever is decoded validates against both. Keywords
+that can be neither kept nor narrowed are checked after decoding.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Narrowed:
     Attributes:
         given: As it came.
         schema: What is decoded.
-        unkept: Keywords of the given one that the decoded one does not keep; for `check`.
+        unkept: Keywords of the given one that the decoded one does not keep.
     """
 
     given: Mapping[str, Any]
@@ -40,9 +40,7 @@ class Narrowed:
 
     @classmethod
     def of(cls, schema: Any) -> Narrowed:
-        """The schema with its objects closed, and with what the grammar cannot keep said otherwise.
-
-        An object that lists its properties takes no others unless the schema says so: a model would invent some.
+        """The narrowed schema; objects that list their properties take no others unless it says so.
 
         Raises:
             ConfigurationError: it is no schema, or nothing can be decoded that it allows.
@@ -67,12 +65,12 @@ class Narrowed:
         kind = validator_for(self.given, default=Draft202012Validator)
         try:
             return next((str(error.validator) for error in kind(self.given).iter_errors(json.loads(text))), "")
-        except (re.error, Unresolvable):  # beyond this check, too
+        except (re.error, Unresolvable):  # which jsonschema cannot check either
             return ""
 
 
 def _invalid(schema: Mapping[str, Any]) -> str:
-    """What the schema of schemas says of a schema; "" if nothing."""
+    """What JSON Schema's meta-schema finds wrong with a schema; "" if nothing."""
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -95,7 +93,7 @@ def narrowed(schema: Any) -> dict[str, Any]:
 
 
 def without_titles(schema: Any) -> Any:
-    """A schema as a model is told it: titles repeat the names of properties."""
+    """A schema for a prompt, without titles: they repeat the names of properties."""
     if isinstance(schema, (list, tuple)):
         return [without_titles(part) for part in schema]
     if not isinstance(schema, Mapping):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from la_agents.errors import ConfigurationError
@@ -75,7 +75,7 @@ class Structure:
             added_tokens: The tokenizer's tokens that are not spelled out, by their text.
         """
         if self.box is None:
-            return None if self.format is None else _aligned(self.format.grammar, self.aligned)
+            return None if self.format is None else replace(self.format.grammar, aligned=self.aligned)
 
         def literal(text: str) -> str:
             return _literal(text, added_tokens)
@@ -93,10 +93,6 @@ class Structure:
         return Grammar.lark(
             "\n".join([start, *rules]), what="set of tools", trigger=format_.trigger, aligned=self.aligned
         )
-
-
-def _aligned(grammar: Grammar, aligned: bool) -> Grammar:
-    return Grammar(grammar.source, grammar.trigger, aligned)
 
 
 def _heads(trigger: str, added_tokens: Mapping[str, int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Structured output: what `response_format` and `with_structured_output` ask for, as a rule to decode by."""
+"""Structured output: `response_format` and `with_structured_output` as grammars and parsers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from typing_extensions import TypeAliasType, is_typeddict
 
 from la_agents.errors import ConfigurationError, GenerationError
 from la_agents.requests import Grammar
+from la_agents.requests.checks import check_choice
 from la_agents.requests.grammar import first_lines
 from la_agents.structure.json_schema import SCHEMA_KEYWORDS, Narrowed, without_titles
 from la_agents.structure.schema.readable import ReadableSchema, typed_dict_schema
@@ -96,7 +97,7 @@ class ResponseFormat:
         return cls(Grammar.json_schema(exact.schema), exact.schema, instructions, checked)
 
     def check(self, text: str) -> None:
-        """Look at what decoding could not keep.
+        """Check the keywords that decoding did not keep.
 
         Raises:
             GenerationError: the answer breaks a keyword of the schema.
@@ -190,9 +191,7 @@ def structured(
     arguments: Mapping[str, Any],
 ) -> Runnable[Any, Any]:
     """The model with answers that are objects of a schema; see `ChatLinearAlignment.with_structured_output`."""
-    if method not in get_args(Method):
-        msg = f"Expected method to be one of {', '.join(map(repr, get_args(Method)))}, got {method!r}."
-        raise ConfigurationError(msg)
+    check_choice("method", method, get_args(Method))
     if schema is None:
         if method != "json_mode":
             msg = f"Expected a schema for the method {method!r}, got None; any JSON object is 'json_mode'."

@@ -95,7 +95,7 @@ def as_tool_dicts(tools: Sequence[ToolLike], strict: bool | None = None) -> list
 
 
 def _distinct(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each tool once, however often it was given: as a class and as that class's schema, say."""
+    """The tools without duplicates, such as a class and that class's schema."""
     kept: list[tuple[Any, dict[str, Any]]] = []
     for tool in tools:
         function = tool["function"]
@@ -106,7 +106,7 @@ def _distinct(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _decoded(function: Mapping[str, Any]) -> Any:
-    """What arguments are decoded by, for comparison; what is no schema stays, to be refused with its tool's name."""
+    """The schema of arguments, for comparison; an invalid one as it is, to be refused later with its tool's name."""
     try:
         return _parameters(function)
     except ConfigurationError:
@@ -134,7 +134,7 @@ def is_tool(value: Mapping[str, Any]) -> bool:
 
 
 def _in_known_form(tool: Any) -> Any:
-    """A tool in forms that LangChain does not convert: of OpenAI's Responses, of MCP, no `type`, TypedDicts."""
+    """A tool in a form that LangChain converts; given in OpenAI's Responses form, in MCP's, or as a TypedDict."""
     if is_typeddict(tool):
         schema = typed_dict_schema(tool)
         parameters = {key: value for key, value in schema.items() if key not in ("title", "description")}
@@ -151,12 +151,12 @@ def _in_known_form(tool: Any) -> Any:
 
 
 def as_tool_name(choice: Any) -> Any:
-    """A tool choice as a keyword or a name: OpenAI's and Anthropic's dicts say it in other words."""
+    """A tool choice as a keyword or a name, out of OpenAI's and Anthropic's dicts as well."""
     if isinstance(choice, Mapping):
         function = choice.get("function")
         named = function.get("name") if isinstance(function, Mapping) else function
         name = choice.get("name") or named or choice.get("type")
-        return name if isinstance(name, str) else choice  # what names nothing is refused as it was given
+        return name if isinstance(name, str) else choice  # refused later, as it was given
     return choice
 
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 import time
+import unicodedata
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -109,8 +110,8 @@ class Keys:
             if limit is not None and not 0 < limit < 1e6:
                 msg = f"Expected a key's days and limits to be above 0 and below a million, got {limit}."
                 raise ConfigurationError(msg)
-        if max(len(name), len(prefix)) > 200 or not (name + prefix).isprintable():
-            msg = "Expected a key's name and prefix of at most 200 printable characters, got other ones."
+        if max(len(name), len(prefix)) > 200 or any(unicodedata.category(c) in ("Cc", "Cs") for c in name + prefix):
+            msg = "Expected a key's name and prefix of at most 200 characters, none of them a control character."
             raise ConfigurationError(msg)
         now = time.time()
         text = f"la-{new_secret()}"

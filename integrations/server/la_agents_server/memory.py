@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from la_agents import Preference
-from la_agents.errors import InvalidPreferenceError, PreferenceNotFoundError
+from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences import Change, ScoredPreference
 from la_agents_server.answer_log import Use
 from la_agents_server.errors import ApiError
@@ -53,9 +53,10 @@ def view(preference: Preference, use: Use | None = None) -> dict[str, Any]:
 
 async def changed(services: Services, operation: str, user: str, id: str, work: Awaitable[T]) -> T:
     """Await a change of one preference; 409 if the user has it, but not in a state that allows it."""
+    refused = (PreferenceNotFoundError, ConfigurationError) if operation == "undo" else PreferenceNotFoundError
     try:
         return await timed(services, operation, work)
-    except PreferenceNotFoundError as error:
+    except refused as error:
         await services.store.aget(user, id)  # raises where there is none
         raise ApiError(409, str(error), code="not_in_this_state") from None
 

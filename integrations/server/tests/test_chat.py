@@ -193,7 +193,6 @@ def test_an_answer_follows_the_preferences_of_its_user(tiny_server: Served) -> N
         ({"n": 1000}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_completion_tokens": True}, "max_completion_tokens"),
-        ({"seed": 2**63}, "seed"),
         ({"seed": 0.5}, "seed"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"presence_penalty": 0.5}, "presence_penalty"),
@@ -301,8 +300,8 @@ def test_a_full_queue_says_when_to_ask_again(tmp_path: Path, stream: bool) -> No
             assert http.post(f"/v1/{wire}", json=asked | {"stream": stream}).status_code == 200
 
 
-@pytest.mark.parametrize("seed", [-1, -(2**63), 2**63 - 1])
-def test_any_seed_of_64_bits_repeats_its_answers(client: openai.OpenAI, seed: int) -> None:
+@pytest.mark.parametrize("seed", [-1, -(2**63), 2**63 - 1, 10**30])
+def test_any_whole_number_is_a_seed(client: openai.OpenAI, seed: int) -> None:
     asked: Any = {"model": "tiny-llama", "messages": MESSAGES, "seed": seed, "temperature": 1.0, "n": 2}
     texts = [[choice.message.content for choice in client.chat.completions.create(**asked).choices] for _ in range(2)]
     assert texts[0] == texts[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,18 +29,22 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["personal", "application", "admin"])
-def test_a_fuzzer_finds_no_answer_that_the_description_does_not_have(tiny_server: Served, kind: str) -> None:
+def test_a_fuzzer_finds_no_answer_that_the_description_does_not_have(
+    tiny_server: Served, tmp_path: Path, kind: str
+) -> None:
     key = {
         "personal": lambda: tiny_server.key("fuzzed"),
         "application": lambda: tiny_server.application(names_users=True),
         "admin": tiny_server.admin,
     }[kind]()
-    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{tiny_server.url}/openapi.json"]
+    command = [str(Path(sys.executable).with_name("schemathesis"))]
+    command += ["--config-file", str(Path(__file__).with_name("schemathesis.toml"))]
+    command += ["run", f"{tiny_server.url}/openapi.json", "--generation-database", "none"]
+    command += ["-H", "X-LA-User: fuzzed"] if kind == "application" else []
     command += ["-H", f"Authorization: Bearer {key}", "--max-examples", "20", "--seed", "1", "--no-color"]
-    # What is well-formed may still be refused, such as a name of no model; and what is forgotten keeps its history.
-    command += ["--exclude-checks", "positive_data_acceptance,use_after_free", "--generation-database", "none"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=580, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
 
 
@@ -152,6 +158,110 @@ def test_axe_finds_nothing(tiny_server: Served, node: Path, scheme: Any, user: s
                 page.click("button.main")
                 page.wait_for_load_state()
         browser.close()
+
+
+@pytest.mark.parametrize("path", ["/signin", "/", "/chat", "/shared", "/data"])
+def test_lighthouse_is_content(tiny_server: Served, node: Path, path: str) -> None:
+    chromium = shutil.which("chromium")
+    assert chromium is not None
+    with tiny_server.http() as http:
+        http.headers["sec-fetch-site"] = "same-origin"
+        http.post("/signin", data={"secret": tiny_server.services.sign_ins.link("ada")})
+        cookie = json.dumps({"Cookie": f"la_agents_session={http.cookies['la_agents_session']}"})
+    command = [str(node / "node_modules" / ".bin" / "lighthouse"), tiny_server.url + path, "--quiet", "--output=json"]
+    command += ["--only-categories=accessibility,best-practices", "--chrome-flags=--headless=new --no-sandbox"]
+    command += [] if path == "/signin" else ["--extra-headers", cookie]
+    environment = os.environ | {"CHROME_PATH": chromium}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=node, env=environment)
+    report = json.loads(done.stdout)
+    assert report["finalDisplayedUrl"] == tiny_server.url + path
+    scores = {name: category["score"] for name, category in report["categories"].items()}
+    assert scores.keys() == {"accessibility", "best-practices"}
+    assert min(scores.values()) >= 0.95, scores
+
+
+HOSTILE = [
+    "<script>document.title = 'owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "\u202e txet desrever \u202c أحب الشاي",
+    "W" * 2_000,
+    "🏴\u200d☠️ 👩\u200d👩\u200d👧 emoji",
+    "{{ 7 * 7 }} ${7 * 7} </textarea></li>",
+]
+
+
+def test_two_people_go_every_way_of_the_page_and_see_nothing_of_each_other(tiny_server: Served, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    store = tiny_server.services.store
+    jazz, opera = store.proposals.add("eve", ["I love jazz.", "I hate opera."])
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        eve, dan = (chromium.new_context(viewport={"width": 390, "height": 800}).new_page() for _ in range(2))
+        for page, user in ((eve, "eve"), (dan, "dan")):
+            page.goto(f"{tiny_server.url}/signin?token={tiny_server.services.sign_ins.link(user)}")
+            page.click("button.main")
+
+        def card(text: str) -> Any:
+            return eve.locator("li.card, form.card", has_text=text).first
+
+        for text in HOSTILE:
+            eve.fill("#new", text)
+            eve.locator("form[action='/memory'] button").click()
+            assert text in eve.locator(".said").all_text_contents()
+            assert eve.title() == "Memory"
+            assert eve.evaluate("document.documentElement.scrollWidth") <= 390
+        card("I love jazz.").get_by_role("button", name="Yes").click()
+        card("I hate opera.").get_by_role("button", name="No").click()
+        assert [store.get("eve", each.id).state for each in (jazz, opera)] == ["active", "rejected"]
+
+        jazz_card = card("I love jazz.")
+        jazz_card.locator("summary").click()
+        jazz_card.locator("textarea").fill("I love old jazz.")
+        jazz_card.locator("input[type=range]").focus()
+        eve.keyboard.press("ArrowRight")
+        jazz_card.get_by_label("in every answer").check()
+        jazz_card.locator("input[type=date]").fill("2100-01-31")
+        jazz_card.get_by_role("button", name="Save").click()
+        known = store.get("eve", jazz.id)
+        assert (known.text, known.weight, known.scope) == ("I love old jazz.", 2.0, "always")
+        assert known.expires_at is not None
+        eve.get_by_role("button", name="Undo").click()
+        assert store.get("eve", jazz.id).text == "I love jazz."
+        card("I love jazz.").get_by_role("button", name="Forget").click()
+        eve.get_by_role("button", name="Undo").click()
+        card("I love jazz.").get_by_role("link", name="History").click()
+        assert "Forgotten" in eve.inner_text(".history")
+        eve.get_by_role("link", name="Back to the memory").click()
+
+        for text in ("I drink coffee every morning.", "In the morning I mostly drink coffee or tea."):
+            eve.fill("#new", text)
+            eve.locator("form[action='/memory'] button").click()
+        card("Keep this alone").get_by_role("button", name="Keep this alone").last.click()
+        assert "Decided." in eve.inner_text("[role=status]")
+        eve.fill("#q", "What do I drink in the morning?")
+        eve.get_by_role("button", name="Look").click()
+        assert "mostly drink coffee or tea" in eve.inner_text(".found")
+
+        eve.get_by_role("link", name="Data").click()
+        with eve.expect_download() as download:
+            eve.get_by_role("link", name="Export").click()
+        download.value.save_as(tmp_path / "mine.jsonl")
+        number = len(store.list("eve"))
+        eve.get_by_label("Yes, erase all of it").check()
+        eve.get_by_role("button", name="Erase everything").click()
+        assert store.list("eve") == []
+        eve.set_input_files("#file", tmp_path / "mine.jsonl")
+        eve.get_by_role("button", name="Import").click()
+        assert len(store.list("eve")) == number
+
+        for path in ("/", "/?q=coffee", "/data", f"/memory/{jazz.id}"):
+            dan.goto(tiny_server.url + path)
+            assert not any(text in dan.inner_text("main") for text in ("jazz", "opera", "drink", "script"))
+        eve.get_by_role("button", name="Sign out").click()
+        eve.goto(tiny_server.url)
+        assert eve.url.endswith("/signin")
+        chromium.close()
 
 
 def test_two_users_in_one_room_see_their_own(real_server: Served) -> None:

@@ -196,11 +196,14 @@ def test_what_is_not_there_is_not_found_whoever_has_it(tiny_server: Served, http
     assert http.get(f"/v1/preferences/{mine}").json()["num_said"] == 1
 
 
-def test_nothing_to_change_and_nothing_to_undo_are_bad_requests(http: httpx.Client) -> None:
+def test_nothing_to_change_is_a_bad_request_and_nothing_to_undo_a_conflict(http: httpx.Client) -> None:
     id = add(http, "I like tea.")["id"]
     assert http.patch(f"/v1/preferences/{id}", json={}).status_code == 400
     assert http.patch(f"/v1/preferences/{id}", json={"text": None}).status_code == 400
-    assert http.post(f"/v1/preferences/{id}/undo").status_code == 400
+    assert http.patch(f"/v1/preferences/{id}", json={"scope": None}).status_code == 400
+    assert http.post(f"/v1/preferences/{id}/undo").status_code == 409
+    decision = {"older": id, "newer": id, "keep": "both"}
+    assert http.post("/v1/preferences/conflicts/decide", json=decision).status_code == 404
 
 
 def test_layers_are_shown_to_all_and_changed_by_admins(tmp_path_factory: pytest.TempPathFactory) -> None:

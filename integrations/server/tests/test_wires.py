@@ -167,3 +167,17 @@ def test_models_are_listed_and_described(client: openai.OpenAI) -> None:
     assert client.models.retrieve("tiny-llama").owned_by == "la-agents"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("other")
+
+
+def test_whole_numbers_are_whole_however_json_writes_them(tiny_server: Served) -> None:
+    with tiny_server.http(tiny_server.key("alice")) as http:
+        asked = {"model": "tiny-llama", "prompt": "x", "max_tokens": 2.0, "n": 1.0, "seed": 3.0, "logprobs": 1.0}
+        answer = http.post("/v1/completions", json=asked)
+        assert answer.status_code == 200
+        assert answer.json()["usage"]["completion_tokens"] == 2
+        for wrong in (2.5, "2", True, 0.0, 1e300, -1.0):
+            refused = http.post("/v1/completions", json=asked | {"max_tokens": wrong})
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "max_tokens")
+        description = http.get("/openapi.json").json()["components"]["schemas"]["CompletionRequest"]["properties"]
+    (number, _) = description["max_tokens"]["anyOf"]
+    assert (number["type"], number["minimum"]) == ("integer", 1)

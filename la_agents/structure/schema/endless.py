@@ -1,4 +1,4 @@
-"""Endless schemas: those of which every value would hold another such value, and so none can ever be finished."""
+"""Endless schemas: every value of one holds another value of it, so none can be finished."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["without_endless"]
 
 
 def without_endless(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A document of a schema and its definitions, in which nothing leads into a definition without an end.
+    """A schema with its definitions, without the endless ones and what refers to them.
 
     Raises:
-        ConfigurationError: the schema itself has none.
+        ConfigurationError: the schema itself is endless.
     """
     ending: set[str] = set()
     found = True
@@ -39,7 +39,7 @@ def _parts(schema: Any) -> Iterator[Any]:
 
 
 def _ends(schema: Any, ending: set[str]) -> bool:
-    """Whether a value of a schema can be finished, given the definitions of which one can."""
+    """Whether a value of a schema can be finished, given the definitions whose values can."""
     parts = list(_parts(schema))
     required = {name for part in parts if isinstance(part, Mapping) for name in as_list(part.get("required"))}
     kinds = [set(as_list(p["type"]) or [p["type"]]) for p in parts if isinstance(p, Mapping) and "type" in p]

@@ -7,10 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import Draft202012Validator
-from referencing.exceptions import Unresolvable
-
 from la_agents.structure.schema.references import ALL_TYPES, References, as_list, type_of
 
 __all__ = ["exclusive_options"]
@@ -30,7 +26,7 @@ class _Need:
 
 @dataclass
 class _Shape:
-    """What the parts of one option say together, as far as it tells options apart."""
+    """What the parts of one option require together, as far as options differ by it."""
 
     types: frozenset[str]
     values: list[Any] | None = None
@@ -38,24 +34,23 @@ class _Shape:
     required: set[str] = field(default_factory=set)
     items: list[Any] = field(default_factory=list)
     bounds: dict[str, float] = field(default_factory=dict)
-    closed: bool = False  # by the schema's own words
-    open: bool = False  # to properties that it does not list, by the schema's own words
+    closed: bool = False  # by `additionalProperties`
+    open: bool = False  # to properties that it does not list
 
 
 def exclusive_options(
-    options: list[Any], references: References, root: Mapping[str, Any], types: frozenset[str] = ALL_TYPES
+    options: list[Any], references: References, types: frozenset[str] = ALL_TYPES
 ) -> list[Any] | None:
     """The options, each narrowed by what tells it from the others, if no value is of two of them.
 
     Args:
         options: Of one `oneOf`.
         references: Of its document.
-        root: The document.
         types: Those that the rest of the schema allows.
     """
     groups = [_alternatives(option, references, 0) for option in options]
     narrowed = [group if len(group) > 1 else [options[i]] for i, group in enumerate(map(list, groups))]
-    exclusion = _Exclusion(references, root)
+    exclusion = _Exclusion(references)
     for i, first in enumerate(groups):
         for j, second in enumerate(groups[:i]):
             for a, one in enumerate(first):
@@ -70,12 +65,12 @@ def exclusive_options(
 
 
 def _alternatives(option: Any, references: References, depth: int) -> list[Any]:
-    """The option, or the options of which it is nothing but the union."""
+    """The option, or, where it is a union and nothing else, the options of that."""
     schema = references.resolved(option)
     if isinstance(schema, Mapping) and depth < _DEEPEST:
         said = schema.keys() - {"title", "description", "default", "discriminator", "$comment", "$defs"}
         if said in ({"anyOf"}, {"oneOf"}):
-            inner = as_list(schema.get("anyOf")) or exclusive_options(as_list(schema["oneOf"]), references, {})
+            inner = as_list(schema.get("anyOf")) or exclusive_options(as_list(schema["oneOf"]), references)
             if inner is not None:
                 return [leaf for part in inner for leaf in _alternatives(part, references, depth + 1)]
     return [schema]
@@ -90,9 +85,8 @@ def _narrow(option: Mapping[str, Any], need: _Need) -> dict[str, Any]:
 
 
 class _Exclusion:
-    def __init__(self, references: References, root: Mapping[str, Any]) -> None:
+    def __init__(self, references: References) -> None:
         self._references = references
-        self._root = root
 
     def apart(self, one: Any, other: Any, types: frozenset[str], depth: int) -> list[_Need] | None:
         """How to narrow the two so that a value of either, so narrowed, is never of the other; None if unknown."""
@@ -115,7 +109,7 @@ class _Exclusion:
         return _ranges_apart(a, b, "minimum", "maximum") if common <= _NUMBERS else None
 
     def _always_apart(self, ones: list[Any], others: list[Any], depth: int) -> bool:
-        """Whether no value is of all of the ones and all of the others, without narrowing any."""
+        """Whether some two of them exclude each other without being narrowed."""
         return any(self.apart(one, other, ALL_TYPES, depth + 1) == [] for one in ones for other in others)
 
     def _objects_apart(self, a: _Shape, b: _Shape, depth: int) -> list[_Need] | None:
@@ -129,16 +123,7 @@ class _Exclusion:
     def _share_a_constant(self, a: _Shape, b: _Shape, one: Any, other: Any) -> bool:
         values, against = (a.values, other) if a.values is not None else (b.values, one)
         own = one if a.values is not None else other
-        return any(self._valid(value, against) and self._valid(value, own) for value in values or ())
-
-    def _valid(self, value: Any, schema: Any) -> bool:
-        """Whether a constant is of a schema; yes if that cannot be told."""
-        definitions = {key: self._root[key] for key in ("$defs", "definitions") if key in self._root}
-        try:
-            whole = {**definitions, **schema} if isinstance(schema, Mapping) else schema
-            return bool(Draft202012Validator(whole).is_valid(value))
-        except (ValidationError, SchemaError, Unresolvable, TypeError, ValueError, RecursionError):
-            return True
+        return any(all(self._references.allows(schema, value) for schema in (against, own)) for value in values or ())
 
     def _shape(self, schema: Any) -> _Shape:
         shape = _Shape(self._references.types(schema))
@@ -163,18 +148,12 @@ def _add(shape: _Shape, part: Mapping[str, Any]) -> None:
     more = part.get("additionalProperties")
     shape.closed |= more is False
     shape.open |= bool(more) or bool({"patternProperties", "propertyNames", "anyOf", "oneOf"} & part.keys())
-    for key in ("minItems", "minLength", "minimum", "exclusiveMinimum"):
-        if _is_number(part.get(key)):
-            name = key.replace("exclusiveMinimum", "minimum")
-            shape.bounds[name] = max(shape.bounds.get(name, -math.inf), part[key])
-    for key in ("maxItems", "maxLength", "maximum", "exclusiveMaximum"):
-        if _is_number(part.get(key)):
-            name = key.replace("exclusiveMaximum", "maximum")
-            shape.bounds[name] = min(shape.bounds.get(name, math.inf), part[key])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    for kind, tighter in (("min", max), ("max", min)):
+        for name in (f"{kind}Items", f"{kind}Length", f"{kind}imum"):
+            given = [part.get(key) for key in (name, f"exclusive{name.capitalize()}")]
+            bounds: list[Any] = [v for v in (*given, shape.bounds.get(name)) if type(v) in (int, float)]
+            if bounds:
+                shape.bounds[name] = tighter(bounds)
 
 
 def _ranges_apart(a: _Shape, b: _Shape, least: str, most: str) -> list[_Need] | None:

@@ -1,7 +1,7 @@
 """Formats: the strings that a JSON schema's `format` means, as regular expressions.
 
 Each allows a part of its format that every validator accepts: no 30th of February, no domain without a dot, only web
-addresses. Wider parts are for schemas that ask for what is beyond the first. What is no format here is an annotation.
+addresses. A schema that excludes the first pattern of a format gets the wider one. Unknown formats are annotations.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _WIDER = {
     **dict.fromkeys(("ipvanyaddress", "ipvanynetwork", "ipvanyinterface"), _ipv6()),
 }
 FORMATS = {name: tuple(f"^(?:{part})$" for part in (body, _WIDER.get(name)) if part) for name, body in _BODIES.items()}
-"""Patterns by format, the one to be preferred first."""
+"""Patterns by format, the preferred one first."""
 
 
 def address_pattern(schemes: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from la_agents.structure.schema.values import NothingLeftError, writable
 __all__ = ["constants", "equal_form", "whole", "without_repetition"]
 
 _ORDERED_AT_MOST = 4
-"""Constants whose every order is written out, for lists without repetition."""
+"""Up to so many constants, every order of them is listed."""
 
 
 def whole(count: Any) -> Any:
@@ -40,7 +40,7 @@ def constants(schema: Any, references: References) -> list[Any] | None:
 
 
 def without_repetition(given: Mapping[str, Any], references: References) -> tuple[list[Any], bool]:
-    """What a list of unique items is as well, and whether that says it all: every order of a few constants."""
+    """`uniqueItems` by other keywords (every order of a few constants, else a length), and whether that is exact."""
     least, most = given.get("minItems", 0), given.get("maxItems")
     if isinstance(most, int) and most <= 1:
         return [], True

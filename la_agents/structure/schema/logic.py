@@ -1,6 +1,6 @@
-"""Logic: `if`, `not`, dependencies and the like of a JSON schema, said by unions and intersections.
+"""Logic: `if`, `not`, dependencies and the like of a JSON schema as unions and intersections.
 
-Each function gives schemas that hold together only where the keyword does; None: it cannot be said so.
+The schemas that a function returns imply the keyword; None where it cannot be expressed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TYPES = ("null", "boolean", "string", "array", "object")
 
 
 def complement(schema: Any, context: Mapping[str, Any], references: References, depth: int = 0) -> Any:
-    """What is of the context and not of the schema: some of that, or None if it cannot be told."""
+    """A schema of values of the context that are not of the schema, not always all of them; None if unknown."""
     schema = references.resolved(schema)
     if isinstance(schema, bool):
         return not schema
@@ -72,7 +72,7 @@ def _complement_of(key: str, value: Any, context: Mapping[str, Any], references:
 
 
 def _without(values: list[Any], context: Mapping[str, Any], references: References) -> Any:
-    """The constants of the context but these, or its types but theirs."""
+    """The context's constants without these, or its types without theirs."""
     known: list[Any] | None = None
     for part in references.parts(context):
         if isinstance(part, Mapping) and ("const" in part or "enum" in part):
@@ -108,7 +108,7 @@ def _property(context: Mapping[str, Any], name: str, references: References) -> 
 
 
 def conditional(schema: Mapping[str, Any], references: References) -> tuple[Any, bool]:
-    """`if`, `then` and `else` as a union, and whether it allows nothing else."""
+    """`if`, `then` and `else` as a union, and whether that is exact."""
     condition, then, otherwise = schema["if"], schema.get("then", True), schema.get("else", True)
     context = {key: value for key, value in schema.items() if key not in ("if", "then", "else")}
     inverse = complement(condition, context, references)
@@ -120,7 +120,7 @@ def conditional(schema: Mapping[str, Any], references: References) -> tuple[Any,
 
 
 def dependencies(schema: Mapping[str, Any]) -> list[Any]:
-    """`dependentRequired`, `dependentSchemas` and `dependencies`: without the property, or with what it asks."""
+    """`dependentRequired`, `dependentSchemas`, `dependencies` as unions: no such property, or what it needs."""
     out: list[Any] = []
     required = as_list(schema.get("required"))
     for key in ("dependentRequired", "dependentSchemas", "dependencies"):
@@ -137,7 +137,7 @@ def dependencies(schema: Mapping[str, Any]) -> list[Any]:
 
 
 def containing(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`contains` as what the first items are; None where other words are about these."""
+    """`contains` as a schema of the first items; None where other keywords are about those."""
     least = schema.get("minContains", 1)
     if not least:
         return {}
@@ -149,10 +149,13 @@ def containing(schema: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def most_distinct(columns: Sequence[Sequence[str] | None]) -> int:
-    """How many places, from the first, can hold values that all differ; None: a place of any value."""
+    """How many columns, from the first, can hold values that all differ; None is a column of any value.
+
+    A bipartite matching, by augmenting paths.
+    """
     holder: dict[str, int] = {}
 
-    def place(at: int, tried: set[str]) -> bool:  # moves others, as in a bipartite matching
+    def place(at: int, tried: set[str]) -> bool:
         for value in columns[at] or ():
             if value not in tried:
                 tried.add(value)

@@ -1,4 +1,4 @@
-"""Narrower: walks a JSON schema and says it in the keywords and values that the grammar keeps exactly."""
+"""Narrower: rewrites a JSON schema in the keywords and values that llguidance keeps exactly."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from typing import Any
 from jsonschema.validators import Draft202012Validator
 
 from la_agents.errors import ConfigurationError
-from la_agents.structure.schema.closing import UNIONS, Closing
 from la_agents.structure.schema.endless import without_endless
 from la_agents.structure.schema.exclusion import exclusive_options
 from la_agents.structure.schema.lists import constants, equal_form, whole, without_repetition
 from la_agents.structure.schema.logic import complement, conditional, containing, dependencies
-from la_agents.structure.schema.objects import count_properties, disjoint, of_name
+from la_agents.structure.schema.objects import (
+    UNIONS,
+    closed,
+    count_properties,
+    disjoint,
+    listed_properties,
+    of_name,
+    takes_others,
+)
 from la_agents.structure.schema.references import References, as_list
 from la_agents.structure.schema.values import NothingLeftError, narrow_numbers, narrow_strings, writable
 
@@ -45,12 +52,17 @@ _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minPrope
 
 
 class Narrower:
-    """Walks one document; `part` says that a schema is about a value that other schemas are about, too."""
+    """Walks one document.
+
+    `part`, everywhere: whether other schemas are about the same value, so that this one must not be closed by itself.
+
+    Attributes:
+        unkept: Keywords that the rewritten schema does not keep.
+    """
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._references = References(root)
-        self._closing = Closing(self._references)
         self._names: dict[int, str] = {}
         self._open: dict[int, str] = {}
         self._definitions: dict[str, Any] = {}
@@ -67,7 +79,7 @@ class Narrower:
         return without_endless(schema, self._definitions)
 
     def _check_circle(self, name: str) -> None:
-        """Refuse a definition that is only said to be itself."""
+        """Refuse a definition that only refers to itself."""
         seen, at = {name}, self._definitions[name]
         while isinstance(at, dict) and "$ref" in at:
             name = at["$ref"].rsplit("/", 1)[-1]
@@ -86,7 +98,7 @@ class Narrower:
         return self._narrow(schema, part=True) if part else self._narrow_once(schema)
 
     def _narrow_once(self, schema: Mapping[str, Any]) -> dict[str, Any] | bool:
-        """A schema that leads back to itself becomes a definition."""
+        """A recursive schema becomes a definition."""
         key = id(schema)
         if key in self._open:
             self._open[key] = name = self._open[key] or self._name("recursive")
@@ -110,7 +122,7 @@ class Narrower:
         out: dict[str, Any] = {key: schema[key] for key in _SAID if key in schema}
         parts: list[Any] = [*self._own(own, part=part or not alone, alone=alone)] if own else []
         only = given.get("unevaluatedProperties") is False
-        closing = None if alone or (part and not only) else self._closing.listed(given)
+        closing = None if alone or (part and not only) else listed_properties(given, self._references)
         if only and not alone:
             self._left_to_check("unevaluatedProperties", closing is not None and not {*UNIONS, *_LOGIC} & schema.keys())
         unions = [key for key in UNIONS if key in given]
@@ -122,7 +134,7 @@ class Narrower:
             else:
                 parts.append({key: self._options(given, key, part, alone, closing if len(unions) == 1 else None)})
         if closing is not None and len(unions) != 1:
-            parts.append(self._closing.closed(closing, given))
+            parts.append(closed(closing, given, self._references))
         if False in parts:
             return False
         parts = [member for member in parts if member is not True]
@@ -138,7 +150,8 @@ class Narrower:
             msg = f"Expected {key} to be a list of schemas, got {given[key]!r}."
             raise ConfigurationError(msg)
         out: list[Any] = []
-        base = self._closing.listed({name: value for name, value in given.items() if name != key}) if closing else None
+        rest = {name: value for name, value in given.items() if name != key}
+        base = listed_properties(rest, self._references) if closing else None
         for option in options:
             try:
                 narrow = self.narrow(option, part=part or not alone)
@@ -147,19 +160,19 @@ class Narrower:
                     raise
                 _log.debug("an option is left out, since nothing can be of it: %s", error)
                 continue
-            listed = self._closing.listed(option) if closing is not None else None
-            if closing is not None and narrow is not False and not self._closing.takes_others(option):
+            listed = listed_properties(option, self._references) if closing is not None else None
+            if closing is not None and narrow is not False and not takes_others(option, self._references):
                 names = {**(base or {}), **(listed or {})}
                 inner = [] if narrow is True else [narrow]
-                narrow = {"allOf": [*inner, self._closing.closed(names, given)]} if names else narrow
+                narrow = {"allOf": [*inner, closed(names, given, self._references)]} if names else narrow
             if narrow is not False or len(options) == 1:
                 out.append(narrow)
         return out or [False]
 
-    # -- keywords that others say ----------------------------------------------------------------------------------
+    # -- keywords that llguidance does not know --------------------------------------------------------------------
 
     def _plain(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """The schema in the keywords that grammars know."""
+        """The schema in the keywords that llguidance knows."""
         given = {key: whole(value) if key in _COUNTS else value for key, value in schema.items() if key in _KNOWN}
         dropped = schema.keys() - given.keys() - {*_SAID, "title", "$defs", "definitions", "$schema", "$id", "id"}
         if "$dynamicRef" in dropped or "$recursiveRef" in dropped:
@@ -206,12 +219,12 @@ class Narrower:
         assumed = "properties" in given and "type" not in given and "object" in self._references.types(given)
         if assumed:
             types &= {"object"}
-        exclusive = exclusive_options(options, self._references, self._root, types)
+        exclusive = exclusive_options(options, self._references, types)
         self._left_to_check("oneOf", exclusive is not None)
         return [{"anyOf": options if exclusive is None else exclusive}, *([{"type": "object"}] if assumed else [])]
 
     def _meant(self, option: Any) -> str:
-        """A text that options share which say the same: a value of both is never of exactly one."""
+        """A text that equal options share: a value of two of them is of no `oneOf`."""
         schema = self._references.resolved(option)
         said = (
             {k: v for k, v in schema.items() if k not in (*_SAID, "title")} if isinstance(schema, Mapping) else schema
@@ -219,7 +232,7 @@ class Narrower:
         return equal_form(said)
 
     def _with_tag(self, option: Any, discriminator: Any) -> Any:
-        """An option that has the property which tells it from the others: in JSON Schema a discriminator is a note."""
+        """An option that requires the discriminator's property, which in JSON Schema is a mere annotation."""
         tag = discriminator.get("propertyName") if isinstance(discriminator, Mapping) else None
         schema = self._references.resolved(option)
         if not isinstance(tag, str) or not isinstance(schema, Mapping) or tag not in (schema.get("properties") or {}):
@@ -237,7 +250,7 @@ class Narrower:
     # -- objects, arrays, strings, numbers -------------------------------------------------------------------------
 
     def _own(self, given: dict[str, Any], *, part: bool, alone: bool) -> Iterator[Any]:
-        """A schema's own keywords; what one schema cannot hold comes after it."""
+        """A schema's own keywords, in as many schemas as they take."""
         out = dict(given)
         if not part and not {"type", "const", "enum"} & out.keys():
             types = [type_ for type_, keys in _OF_TYPE.items() if out.keys() & set(keys)]
@@ -262,7 +275,7 @@ class Narrower:
         yield from more
 
     def _constants_of(self, out: dict[str, Any]) -> dict[str, Any] | bool:
-        """The constants that the schema's other keywords allow and that are written as they are."""
+        """The constants that the schema's other keywords allow and that llguidance keeps exactly."""
         values = [out["const"]] if "const" in out else as_list(out["enum"])
         rest = {key: value for key, value in out.items() if key != "const"}
         allowed = [value for value in values if self._references.allows(rest, value)]
@@ -285,10 +298,10 @@ class Narrower:
         kept, exact = disjoint(named)
         self._left_to_check("patternProperties", exact)
         listed = dict(out.get("properties") or {})
-        closed = part or out.get("additionalProperties", out.get("unevaluatedProperties")) is not None
-        for name in required if named else ():  # what has to be there may be of a pattern that is left out, or of none
+        is_closed = part or out.get("additionalProperties", out.get("unevaluatedProperties")) is not None
+        for name in required if named else ():  # a required name may match a pattern that is left out, or none
             found = of_name(name, named)
-            if name not in listed and (len(kept) < len(named) if found else not closed):
+            if name not in listed and (len(kept) < len(named) if found else not is_closed):
                 listed[name] = {"allOf": found} if found else {}
         properties = {name: self._property(name, value, name in required) for name, value in listed.items()}
         if properties or "properties" in out:
@@ -316,7 +329,7 @@ class Narrower:
             return False
 
     def _property_names(self, out: dict[str, Any]) -> None:
-        """What names may be: as patterns, or as a list of properties."""
+        """`propertyNames` as a pattern, or as a list of properties."""
         names = self._references.resolved(out.pop("propertyNames", True))
         if not isinstance(names, Mapping) or not names.keys() & _KEYWORDS - {"type"}:
             self._left_to_check("propertyNames", names is True or not names.keys() & _KNOWN - {"type"})

@@ -1,4 +1,4 @@
-"""Readable schema: a pydantic class's JSON schema with what pydantic reads but its schemas do not say."""
+"""Readable schema: a pydantic class's JSON schema, narrowed to what pydantic reads back."""
 
 from __future__ import annotations
 

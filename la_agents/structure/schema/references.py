@@ -1,4 +1,4 @@
-"""References: what a JSON schema's `$ref` stands for within its own document, and what types a schema allows."""
+"""References: what the `$ref`s of a JSON schema stand for in its document, and which types a schema allows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_LEVELS = 128
 """Dicts and lists inside each other, at most; a schema's own level takes two."""
 
 ALL_TYPES = frozenset({"null", "boolean", "integer", "fraction", "string", "array", "object"})
-"""JSON's types, its numbers apart: a schema's "number" is "integer" or "fraction"."""
+"""JSON's types; a schema's "number" is "integer" or "fraction" here."""
 
 
 def type_of(value: Any) -> str:
@@ -52,7 +52,7 @@ class References:
                     self._named.setdefault("#" + node[key], node)
 
     def target(self, reference: Any) -> Any:
-        """The schema that a reference names; the last of a chain of references without anything beside them.
+        """The schema that a reference names, by way of schemas that are nothing but references.
 
         Raises:
             ConfigurationError: nothing in the document has this name, or references only lead to each other.
@@ -101,12 +101,12 @@ class References:
                 out &= frozenset().union(*(self.types(part, seen) for part in as_list(schema[key])))
         return out
 
-    def allows(self, schema: Mapping[str, Any], value: Any) -> bool:
+    def allows(self, schema: Any, value: Any) -> bool:
         """Whether a value is of a schema in this document; yes if that cannot be told."""
         kind = validator_for(self._root, default=Draft202012Validator)
         definitions = {key: self._root[key] for key in ("$defs", "definitions", "components") if key in self._root}
         try:
-            return bool(kind({**definitions, **schema}).is_valid(value))
+            return bool(kind({**definitions, **schema} if isinstance(schema, Mapping) else schema).is_valid(value))
         except (ValidationError, SchemaError, Unresolvable, re.error, TypeError, ValueError, RecursionError):
             return True
 
@@ -126,7 +126,7 @@ class References:
         return at
 
     def _relative(self, base: str) -> Any:
-        """What an `$id` ends with."""
+        """The schema whose `$id` ends so."""
         return next((node for name, node in self._named.items() if name.rsplit("/", 1)[-1] == base.lstrip("./")), None)
 
 
@@ -135,7 +135,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def _others(schema: Mapping[str, Any]) -> set[str]:
-    """Keywords beside a reference that say more than it."""
+    """Keywords beside a reference that are about values, too."""
     return schema.keys() - {"$ref", "title", "description", "default", "examples", "deprecated", "$comment"}
 
 

@@ -1,4 +1,4 @@
-"""Values: the numbers and strings of a JSON schema, said so that the grammar keeps to them exactly."""
+"""Values: the numbers and strings of a JSON schema in keywords that llguidance keeps exactly."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from la_agents.structure.schema.formats import FORMATS
 __all__ = ["NothingLeftError", "narrow_numbers", "narrow_strings", "writable"]
 
 _LIMIT = 2**53 - 1
-"""The greatest bound: what lies above it is rounded by the grammar, and by other readers of JSON."""
+"""The greatest bound: larger numbers are rounded by llguidance, and by other readers of JSON."""
 
 _COARSE = 10**9
-"""Size from which bounds are whole numbers: what remains of 53 bits is too little for fractions."""
+"""From here on bounds become whole numbers: 53 bits leave too few for fractions."""
 
 _OTHERS = {
     "\\W": r" -/:-@\[-\^`{-~",
     "\\D": r"\t\n\r -/:-~\xa0-\u065f\u3000-\ua61f",
     "\\S": r"!-~\xa1-\u167f\u1681-\u1fff\u2010-\u2027\u2030-\u205e\u2060-\u2fff\u3001-\ud7ff",
 }
-"""What is of no such class for every validator: digits and letters are ASCII's for some."""
+"""Characters that every validator counts to the class; some count ASCII's letters and digits alone."""
 
 _MORE = {"\\w": r"\x80-\U0010ffff", "\\d": r"\u0660-\u2fff\ua620-\U0010ffff", "\\s": r"\x1c-\x1f\x85\ufeff"}
-"""What is of such a class for some validators."""
+"""Characters beyond ASCII that some validators count to the class."""
 
 _LARGEST_FACTOR = 2**32 - 1
 _CHARACTER = r"(\[\^?(?:\\.|[^\]\\])+\]|\\[sdwSDW]|\\[^a-zA-Z0-9]|[^\\\[\](){}.*+?^$|])"
@@ -38,11 +38,11 @@ _ONE = re.compile(_CHARACTER)
 
 
 class NothingLeftError(ConfigurationError):
-    """No value that the grammar writes is of a schema."""
+    """No value that can be decoded validates against a schema."""
 
 
 def writable(value: Any) -> bool:
-    """Whether the grammar writes a constant as it is; it rounds numbers to 53 bits."""
+    """Whether llguidance keeps a constant exactly; it rounds numbers to 53 bits."""
     if isinstance(value, Mapping):
         return all(map(writable, value.values()))
     if isinstance(value, (list, tuple)):
@@ -51,7 +51,7 @@ def writable(value: Any) -> bool:
 
 
 def narrow_numbers(schema: dict[str, Any], *, whole: bool) -> None:
-    """Replace the bounds by those that the grammar counts exactly; by whole numbers for integers.
+    """Replace bounds by the nearest that llguidance keeps exactly; by whole numbers for integers.
 
     Raises:
         ConfigurationError: no number is left.
@@ -62,7 +62,7 @@ def narrow_numbers(schema: dict[str, Any], *, whole: bool) -> None:
     room = Fraction(1) if low is None or high is None else high - low
     if room >= 1 and not whole and all(bound is None or abs(bound) < _COARSE for bound in (low, high)):
         names = ("exclusiveMinimum" if above else "minimum", "exclusiveMaximum" if below else "maximum")
-    else:  # where two bounds are within one whole number the grammar takes their excluding for including
+    else:  # between two bounds less than 1 apart llguidance reads exclusive ones as inclusive
         names = ("minimum", "maximum")
         low = low if low is None else _inside(low, above, room, whole=whole)
         high = high if high is None else -_inside(-high, below, room, whole=whole)
@@ -78,7 +78,7 @@ def narrow_numbers(schema: dict[str, Any], *, whole: bool) -> None:
 
 
 def _bound(schema: dict[str, Any], inclusive: str, exclusive: str, sign: int) -> tuple[Fraction | None, bool]:
-    """A bound and whether it is itself excluded; `sign`: which way it bounds."""
+    """The tightest bound, and whether it is exclusive; `sign` is -1 for a lower one."""
     included, excluded = schema.pop(inclusive, None), schema.pop(exclusive, None)
     if isinstance(excluded, bool):  # draft 4
         included, excluded = (None, included) if excluded else (included, None)
@@ -104,7 +104,7 @@ def _fraction(value: Any) -> Fraction:
 
 
 def _inside(low: Fraction, excluded: bool, room: Fraction, *, whole: bool) -> Fraction:
-    """The least number that a lower bound lets through: nearly, where that is a fraction."""
+    """The least number that a lower bound allows; a little above it where that is a fraction."""
     if whole or abs(low) > _COARSE:
         return Fraction(math.floor(low) + 1 if excluded else math.ceil(low))
     step = Fraction(1, 10**6)
@@ -125,7 +125,7 @@ def _factor(multiple: Any, *, whole: bool) -> Fraction:
 
 
 def narrow_strings(schema: dict[str, Any]) -> tuple[list[str], bool]:
-    """Take format and pattern out of a schema, as patterns without look-around, and whether these say it all."""
+    """Take `format` and `pattern` out of a schema: as patterns without look-around, and whether those are exact."""
     given, patterns = schema.pop("pattern", None), []
     if isinstance(given, str):
         patterns = list(_without_look_around(_with_common_classes(given)))
@@ -146,17 +146,17 @@ def _impossible(patterns: list[str], bounds: Mapping[str, Any]) -> bool:
 
 
 def _refused(pattern: str, given: str) -> bool:
-    """Whether a valid pattern, of a given one, is beyond the grammar, which knows no back-references, say."""
+    """Whether llguidance cannot read a pattern that is valid as it was given (one with back-references, say)."""
     try:
         re.compile(given)
     except re.error:
-        return False  # the grammar's own message says what is wrong
+        return False  # llguidance's own message says what is wrong
     problem = json_problem({"type": "string", "pattern": pattern})
     return bool(problem) and "nsatisfiable" not in problem
 
 
 def _without_look_around(pattern: str) -> Iterator[str | None]:
-    """Patterns that hold together where this one does; None: a part that none can say."""
+    """Patterns that together mean this one; None stands for a part that cannot be expressed."""
     rest = pattern
     while rest.startswith(("^(?=", "^(?!")):
         end = _end_of_group(rest, 1)
@@ -172,7 +172,7 @@ def _without_look_around(pattern: str) -> Iterator[str | None]:
 
 
 def _with_common_classes(pattern: str) -> str:
-    """A pattern without the characters on whose class validators, or the grammar and JSON's escapes, disagree."""
+    """A pattern without the characters on whose class validators, or llguidance and JSON's escapes, disagree."""
     out, at, start = "", 0, None
     while at < len(pattern):
         step = 2 if pattern[at] == "\\" else 1
@@ -194,7 +194,7 @@ def _with_common_classes(pattern: str) -> str:
 
 
 def _misread(class_: str) -> bool:
-    """Whether the grammar takes a class for one with JSON's quote and backslash: where no control is missing."""
+    """Whether llguidance adds JSON's quote and backslash to a class: it does where all control characters are in."""
     try:
         missing = [chr(code) for code in (*range(32), 34, 92) if not re.match(class_, chr(code))]
     except re.error:
@@ -203,7 +203,7 @@ def _misread(class_: str) -> bool:
 
 
 def _without_assertions(pattern: str) -> str:
-    """What is left of a pattern without what looks around or at a word's edge: it matches all that the pattern does."""
+    """A pattern without look-around and word boundaries; it matches at least what the pattern matches."""
     out, at, in_class = "", 0, False
     while at < len(pattern):
         group = None if in_class else re.match(r"\(\?<?[=!]|\\[bB]", pattern[at:])
@@ -218,7 +218,7 @@ def _without_assertions(pattern: str) -> str:
 
 
 def _not_ahead(inner: str) -> str | None:
-    """What `^(?!inner)` means without look-around, in the three forms that people write."""
+    """`^(?!inner)` without look-around, for the three common forms."""
     if found := _ONLY.fullmatch(inner):
         return _inverse(found[1]) if found[2] == "*" else f"^$|{_inverse(found[1])}"
     if found := _ANYWHERE.fullmatch(inner):

@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM, PreferenceStore
-from la_agents.calls import CallBuilder
+from la_agents.calls.builder import CallBuilder
 from la_agents.errors import ConfigurationError, PromptError, UserNotSpecifiedError
 from la_agents.prompts.chat_template import ChatTemplate
 from tests.tiny import tiny_model

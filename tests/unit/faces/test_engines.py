@@ -16,7 +16,7 @@ from la_agents import ChatLinearAlignment, LinearAlignmentLLM, PreferenceStore
 from la_agents.engine.engine import Engine
 from la_agents.engine.scheduler import Limits
 from la_agents.errors import ConfigurationError, EngineClosedError
-from la_agents.models import load_model
+from la_agents.models import DEFAULT_MODEL, load_model
 from la_agents.requests import Engine as EngineProtocol
 from tests.queue_engine import QueueEngine
 from tests.tiny import save_tiny_model, tiny_model
@@ -55,6 +55,16 @@ def test_answers_are_those_of_the_model(face: type[Face], queued: QueueEngine) -
     assert given.engine is queued
     assert given.render(QUESTION) == own.render(QUESTION)
     assert given.get_num_tokens(QUESTION) == own.get_num_tokens(QUESTION)
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_what_is_shown_names_the_engine_that_answers(face: type[Face], queued: QueueEngine) -> None:
+    shown = [repr(face(engine=queued)), repr(face(engine=queued).model_copy(update={"max_tokens": 3}))]
+    for text in shown:
+        assert "model='queued tiny-qwen2'" in text
+        assert DEFAULT_MODEL not in text
+        assert "device=" not in text
+    assert f"model='{DEFAULT_MODEL}'" in repr(face())
 
 
 def test_reports_tools_and_schemas_work(queued: QueueEngine) -> None:

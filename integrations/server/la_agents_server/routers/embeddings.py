@@ -11,7 +11,7 @@ from la_agents_server.errors import ApiError
 from la_agents_server.json_response import Json
 from la_agents_server.routers.models import EMBEDDINGS_NAME
 from la_agents_server.services import principal_of, services_of, user_for
-from la_agents_server.wire.embedding import NUM_DIMENSIONS, EmbeddingRequest, embedding_answer
+from la_agents_server.wire.embedding import EmbeddingRequest, embedding_answer
 
 __all__ = ["router"]
 
@@ -26,9 +26,6 @@ async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
         raise ApiError(404, msg, code="model_not_found", param="model")
     if principal_of(request).kind == "personal":
         user_for(request, user=body.user)  # its own, or none
-    if body.dimensions not in (None, NUM_DIMENSIONS):
-        msg = f"Expected dimensions to be {NUM_DIMENSIONS}, which the model has, got another number."
-        raise ApiError(400, msg, param="dimensions", code="unsupported_value")
     texts, chat = [body.input] if isinstance(body.input, str) else body.input, services_of(request).chat
 
     def embedded() -> tuple[int, list[list[float]]]:

@@ -116,6 +116,8 @@ async def list_conflicts(request: Request, limit: Annotated[int, Query(ge=1, le=
 async def decide_conflict(request: Request, body: Decision) -> dict[str, Any]:
     """Settle a possible conflict, and return what is different now; it is not shown again."""
     services, user = services_of(request), user_for(request)
+    if body.older == body.newer:
+        raise ApiError(404, "Expected the ids of two preferences, got one twice.", code="not_found", param="newer")
     work = services.store.adecide(user, body.older, body.newer, keep=body.keep)
     different = await timed(services, "decide", work)
     return {"object": "list", "data": await memory.views(services, user, different)}
@@ -157,7 +159,7 @@ async def preference_history(request: Request, id: str) -> dict[str, Any]:
 async def undo_preference(request: Request, id: str) -> dict[str, Any]:
     """Take back the latest change that still stands, and return what is different now."""
     services, user = services_of(request), user_for(request)
-    different = await timed(services, "undo", services.store.aundo(user, id))
+    different = await memory.changed(services, "undo", user, id, services.store.aundo(user, id))
     return {"object": "list", "data": await memory.views(services, user, different)}
 
 

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from la_agents_server.wire.logprobs import chat_logprobs
 from la_agents_server.wire.messages import Message
+from la_agents_server.wire.numbers import WHOLE
 from la_agents_server.wire.options import Conversation, Sampled
 
 __all__ = ["NEUTRAL", "ChatRequest", "Chunks", "chat_answer", "usage_of"]
@@ -43,10 +44,10 @@ class ChatRequest(Conversation, Sampled):
     )
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
-    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
     response_format: dict[str, JsonValue] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
 
 
 def usage_of(message: AIMessage) -> dict[str, int]:

@@ -9,6 +9,7 @@ from langchain_core.outputs import Generation
 from pydantic import ConfigDict, Field
 
 from la_agents_server.wire.logprobs import completion_logprobs, reported
+from la_agents_server.wire.numbers import WHOLE
 from la_agents_server.wire.options import Sampled
 
 __all__ = ["NEUTRAL", "CompletionChunks", "CompletionRequest", "completion_answer"]
@@ -31,8 +32,8 @@ class CompletionRequest(Sampled):
     )
 
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=64)]
-    best_of: Annotated[int, Field(ge=1)] | None = None
-    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    best_of: Annotated[int, Field(ge=1), WHOLE] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
 
 
 def _usage(generations: Sequence[Generation], num_choices: int) -> dict[str, int]:

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["NUM_DIMENSIONS", "EmbeddingRequest", "embedding_answer"]
+from la_agents_server.wire.numbers import WHOLE
+
+__all__ = ["EmbeddingRequest", "embedding_answer"]
 
 NUM_DIMENSIONS = 384
 """Of the bundled model's vectors."""
@@ -27,7 +29,7 @@ class EmbeddingRequest(BaseModel):
     model: str
     input: Text | Annotated[list[Text], Field(min_length=1, max_length=2_048)]
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = None
+    dimensions: Annotated[int, Field(ge=NUM_DIMENSIONS, le=NUM_DIMENSIONS), WHOLE] | None = None
     user: str | None = None
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from la_agents_server.wire.numbers import WHOLE
+
 __all__ = ["Asked", "Conversation", "Options", "Sampled"]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -82,9 +84,9 @@ class StreamOptions(BaseModel):
 class Sampled(Asked):
     """Fields of chat and text completions."""
 
-    max_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
+    n: Annotated[int, Field(ge=1), WHOLE] | None = None
+    seed: Annotated[int, WHOLE] | None = None
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
     stream_options: StreamOptions | None = None
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from la_agents.preferences import MAX_TEXT_CHARS, Scope
+from la_agents.users import MAX_USER_ID_CHARS
+from la_agents_server.wire.numbers import WHOLE
 
 __all__ = [
     "Decision",
@@ -24,6 +26,9 @@ __all__ = [
 ]
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")]
+_PLAIN = r"[^\x00-\x1f\x7f-\x9f]*"
+User = Annotated[str, Field(max_length=MAX_USER_ID_CHARS, pattern=rf"^{_PLAIN}[^\s\x00-\x1f\x7f-\x9f]{_PLAIN}$")]
+Name = Annotated[str, Field(max_length=200, pattern=f"^{_PLAIN}$")]
 Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Days = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)]
 
@@ -66,17 +71,17 @@ class Patch(_Wire):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"weight": 2.0}], "minProperties": 1})
 
-    text: Text | None = None
-    scope: Scope | None = None
-    weight: Weight | None = None
+    text: Text = ""
+    scope: Scope = "relevant"
+    weight: Weight = 1.0
     expires_at: Moment | None = None
+    """Null clears it, and so with the half-life."""
     half_life_days: Days | None = None
-    metadata: dict[str, JsonValue] | None = None
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
     def changes(self) -> dict[str, Any]:
-        """What was given; null clears an expiry or a half-life, and says nothing of the others."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        return {n: v for n, v in given.items() if v is not None or n in ("expires_at", "half_life_days")}
+        """What was given."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 class Search(_Wire):
@@ -85,7 +90,7 @@ class Search(_Wire):
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": "Which restaurant should I try?"}]})
 
     query: Annotated[str, Field(max_length=20_000)]
-    k: Annotated[int, Field(ge=0, le=100)] | None = None
+    k: Annotated[int, Field(ge=0, le=100), WHOLE] | None = None
     """At most so many relevant ones; null for as many as an answer takes."""
     as_of: Moment | None = None
 
@@ -93,8 +98,8 @@ class Search(_Wire):
 class Decision(_Wire):
     """What becomes of two preferences that may contradict or repeat each other."""
 
-    older: Annotated[str, Field(max_length=100)]
-    newer: Annotated[str, Field(max_length=100)]
+    older: Annotated[str, Field(min_length=1, max_length=100)]
+    newer: Annotated[str, Field(min_length=1, max_length=100)]
     keep: Literal["older", "newer", "both"]
 
 
@@ -119,24 +124,45 @@ class LayerDraft(_Wire):
     """Whether no user's own preference overrules it."""
 
 
-class NewKey(_Wire):
+class _NewKey(_Wire):
     """A key to make; see `la-agents-server keys add`."""
 
-    kind: Annotated[str, Field(pattern="^(personal|application|admin)$")]
-    user: Annotated[str, Field(max_length=256)] | None = None
-    name: Annotated[str, Field(max_length=200)] = ""
-    prefix: Annotated[str, Field(max_length=200)] = ""
+    name: Name = ""
+    days: Annotated[float, Field(gt=0, le=36_500)] | None = None
+    requests_per_minute: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
+    max_concurrent: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
+
+
+class NewAdminKey(_NewKey):
+    """A key that manages keys and layers."""
+
+    kind: Literal["admin"]
+
+
+class NewPersonalKey(_NewKey):
+    """A key of one user."""
+
+    kind: Literal["personal"]
+    user: User
+    learns: bool = False
+
+
+class NewApplicationKey(_NewKey):
+    """A key of an application, which names its users."""
+
+    kind: Literal["application"]
+    prefix: Name = ""
     names_users: bool = False
     learns: bool = False
-    days: Annotated[float, Field(gt=0, le=36_500)] | None = None
-    requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    max_concurrent: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
+NewKey = Annotated[NewAdminKey | NewPersonalKey | NewApplicationKey, Field(discriminator="kind")]
 
 
 class NewLink(_Wire):
     """A link that signs a user in to the page, once."""
 
-    user: Annotated[str, Field(min_length=1, max_length=256)]
+    user: User
     hours: Annotated[float, Field(gt=0, le=720)] = 24.0
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from la_agents_server.wire.chat import usage_of
 from la_agents_server.wire.messages import RefusalPart, TextPart, as_arguments, as_text
+from la_agents_server.wire.numbers import WHOLE
 from la_agents_server.wire.options import Conversation
 
 __all__ = ["NEUTRAL", "Output", "ResponseRequest", "as_format", "as_turns"]
@@ -78,7 +79,7 @@ class ResponseRequest(Conversation):
 
     input: str | Annotated[list[_Turn | _Call | _Result | _Reasoning], Field(min_length=1, max_length=10_000)]
     instructions: str | None = None
-    max_output_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
     text: _Text | None = None
     metadata: dict[str, str] | None = None
 

@@ -144,7 +144,7 @@ function used(principle) {
   item.querySelector(".weight").textContent = `${shared}${words.weight} ${principle.weight.toFixed(2)}`;
   item.dataset.id = principle.id ?? "";
   const box = item.querySelector("input");
-  box.parentElement.hidden = !principle.id;
+  box.parentElement.hidden = principle.layer !== "user"; // what is shared is not one user's to leave out
   box.addEventListener("change", () => {
     without.add(principle.id);
     start();
