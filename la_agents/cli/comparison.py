@@ -81,8 +81,8 @@ def show(compared: Comparison) -> None:
 
 
 def cut(message: AIMessage) -> str:
-    """The text, with an ellipsis where `max_tokens` ended it."""
-    ended = message.response_metadata["finish_reason"] != "length"
+    """The text, with an ellipsis where it was cut off."""
+    ended = message.response_metadata["finish_reason"] not in ("length", "repetition")
     return clean(message.text.strip()) + ("" if ended else " …")
 
 
