@@ -7,6 +7,7 @@ BIN    := $(VENV)/bin
 RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 OLDEST := .venv-oldest
+VLLM   := .venv-vllm
 OPENWEBUI := .venv-openwebui
 INSTALL = -m pip --disable-pip-version-check install -q -c
 PIP    := $(BIN)/python $(INSTALL) constraints.txt
@@ -15,7 +16,7 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-clients test-openwebui screenshots test-oldest test-pythons test-dist test-soak lint types docs bench bench-server results clean
+.PHONY: help setup demo test test-wide test-clients test-openwebui test-vllm screenshots test-oldest test-pythons test-dist test-soak lint types docs bench bench-server results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,6 +35,18 @@ test-wide: $(READY)  ## ten minutes of the property tests on new random examples
 test-clients: $(READY)  ## the server against others' clients and a browser (chromium from the system; not part of make test)
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
+
+# SEEDS=400 simulates longer; VLLM_ALIGNED and VLLM_PLAIN are the requests of each load on vLLM's engine.
+SEEDS ?= 100
+VLLM_ALIGNED ?= 40
+VLLM_PLAIN ?= 10
+BUNDLED = $$($(OFFLINE) $(BIN)/python -c 'from la_agents.models.files import find_model; print(find_model("smollm2-135m-instruct").source)')
+
+test-vllm: $(READY) $(VLLM)/.ready  ## aligned decoding inside vLLM, in an environment of its own (an hour or two; not part of make test)
+	$(OFFLINE) VLLM_NO_USAGE_STATS=1 VLLM_LOGGING_LEVEL=ERROR LA_SEEDS=$(SEEDS) LA_VLLM_MODEL="$(BUNDLED)" \
+		LA_VLLM_ALIGNED=$(VLLM_ALIGNED) LA_VLLM_PLAIN=$(VLLM_PLAIN) \
+		$(VLLM)/bin/python -m pytest -c integrations/vllm/tests/vllm.ini --rootdir integrations/vllm integrations/vllm/tests -s
+	$(OFFLINE) LA_VLLM_MODEL="$(BUNDLED)" $(BIN)/python -m pytest tests/real/test_vllm_server.py -m engine -s
 
 test-openwebui: $(READY) $(OPENWEBUI)/.ready  ## two users of Open WebUI, whom the server tells apart (2.4 GB; not part of make test)
 	$(OFFLINE) OPENWEBUI=$(abspath $(OPENWEBUI)/bin/open-webui) $(BIN)/python -m pytest integrations/server/tests -m openwebui
@@ -62,7 +75,7 @@ lint: $(READY) types  ## ruff, formatting, types, and who imports whom
 	$(OFFLINE) $(BIN)/python -m pytest -q tests/unit/test_architecture.py -k "imports or rooms"
 
 types: $(READY)  ## mypy --strict on the library and its integrations
-	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server
+	$(BIN)/mypy --strict la_agents integrations/langgraph/la_agents_langgraph integrations/server/la_agents_server integrations/vllm/la_agents_vllm
 
 docs: $(READY)  ## build the site into site/; a warning is an error
 	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
@@ -80,7 +93,7 @@ results: $(READY)  ## measure all suites on the bundled model and write docs/res
 	$(OFFLINE) $(BIN)/python -m benchmarks.results $(if $(MODEL),--model $(MODEL)) $(RESULTS)
 
 clean:  ## remove everything that make made here, the environment included (not the models, which la-agents setup fetched)
-	rm -rf $(VENV) $(OLDEST) $(OPENWEBUI) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(OPENWEBUI) $(VLLM) .nox .cache site build dist *.egg-info integrations/*/*.egg-info integrations/*/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Expected Python 3.10 or newer, got %s; run make again with PYTHON=python3.12, say." % sys.version.split()[0])'
@@ -99,14 +112,21 @@ $(RUNS): pyproject.toml constraints.txt | $(BIN)/python
 # What the demo does without.
 $(READY): $(RUNS) integrations/langgraph/pyproject.toml integrations/server/pyproject.toml
 	@echo "Installing what tests, docs and measurements need"
-	@$(PIP) -e '.[local,chat,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(PIP) -e '.[local,vllm,chat,multilingual,test,lint,docs,examples,evaluation,lm-eval,pythons]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@touch $@
+
+# vLLM pins what la_agents has newer: no environment holds both.
+$(VLLM)/.ready: integrations/vllm/pyproject.toml integrations/vllm/environment.py integrations/vllm/constraints.txt
+	@echo "Making vLLM's environment in $(VLLM) (large: minutes on a slow line)"
+	@python3.11 -m venv --clear $(VLLM)
+	@$(VLLM)/bin/python integrations/vllm/environment.py
 	@touch $@
 
 $(OLDEST)/.ready: pyproject.toml integrations/langgraph/pyproject.toml integrations/server/pyproject.toml constraints-oldest.txt
 	@echo "Making the environment of the oldest versions in $(OLDEST)"
 	@python3.11 -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt torch
-	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,chat,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
+	@$(OLDEST)/bin/python $(INSTALL) constraints-oldest.txt -e '.[local,vllm,chat,multilingual,test,examples,evaluation,lm-eval]' -e 'integrations/langgraph[test]' -e 'integrations/server[test]'
 	@$(OLDEST)/bin/la-agents setup
 	@touch $@
 

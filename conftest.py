@@ -14,7 +14,7 @@ from la_agents.models.local_extra import PACKAGES, require_local
 _ABSENT = {*PACKAGES, "PIL", "lm_eval", "matplotlib", "py3langid", "scipy", "vaderSentiment"}
 """Packages of the extras `local` and `evaluation`: who has no models does not measure them."""
 
-_FOLDERS = ("tests/real", "tests/soak", "integrations/server/tests")
+_FOLDERS = ("tests/real", "tests/soak", "integrations/server/tests", "integrations/vllm/tests")
 """What is tried here needs the bundled model, whatever it imports."""
 
 try:

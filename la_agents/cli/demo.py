@@ -6,10 +6,12 @@ import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from la_agents.cli import answering, comparison
-from la_agents.cli.options import Decoding, MaxTokensOption, ModelSettings, Settings, StrengthOption, command
+from la_agents.cli.options import Decoding, ModelSettings, Settings, StrengthOption, command
 from la_agents.cli.terminal import answer, spinner
 
 if TYPE_CHECKING:
@@ -33,8 +35,11 @@ Try it yourself:
   la-agents explain "How do vaccines work?" --user alice --out page.html"""
 
 
+TokensOption = Annotated[int, typer.Option("--max-tokens", help="Longest answer, in tokens.")]
+
+
 @command
-def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: MaxTokensOption = 56) -> None:
+def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: TokensOption = 56) -> None:
     """Ask one question for two users with opposite preferences, and show what alignment does."""
     decoding = Decoding(strength=strength, max_tokens=max_tokens)
     loaded = answering.load(settings, decoding)

@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ from la_agents.requests.grammar import first_lines
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
+    from transformers import PreTrainedTokenizerBase
 
-    from la_agents.models import LoadedModel
     from la_agents.requests import TokenRecord
 
 __all__ = ["Constraint", "GrammarCompiler", "allowed_tokens"]
@@ -38,11 +38,21 @@ _TRIGGER_BYTES = 256
 _MAX_COMPILED = 64
 
 
+class _Vocabulary(Protocol):
+    """What a grammar has to know of a model."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]: ...
+
+
 class GrammarCompiler:
     """Makes constraints for one model; reads its vocabulary once (about a second for a large one).
 
     Args:
-        loaded: The model, with a fast tokenizer.
+        loaded: The model, here or elsewhere, with a fast tokenizer.
         vocab_size: Length of its logits.
 
     Attributes:
@@ -52,7 +62,7 @@ class GrammarCompiler:
         UnsupportedModelError: the tokenizer is not a fast one.
     """
 
-    def __init__(self, loaded: LoadedModel, vocab_size: int) -> None:
+    def __init__(self, loaded: _Vocabulary, vocab_size: int) -> None:
         from llguidance.hf import from_tokenizer
         from transformers import PreTrainedTokenizerFast
 

@@ -94,7 +94,7 @@ class Findings:
 
     @property
     def warnings(self) -> list[str]:
-        """What is too little to rely on."""
+        """What was asked too little to rely on."""
         if self.num_questions < FEW:
             return [f"Only {self.num_questions} of the {FEW} questions or more that it takes to recommend anything."]
         few = [f"{one.principle} ({one.num_questions})" for one in self.principles if one.num_questions < FEW]
@@ -153,10 +153,10 @@ def calibrate(rows: Sequence[Row], model: str, rate: float = RATE) -> Findings:
 
 
 def calibration_suite(rate: float = RATE) -> Suite:
-    """The suite that measures the candidates, and says what `calibrate` makes of them.
+    """The suite that measures the candidates, and reports what `calibrate` chooses.
 
     Raises:
-        ConfigurationError: the rate is no price: not finite, or not above 0.
+        ConfigurationError: the rate is not finite, or not above 0.
     """
     _check_rate(rate)
     return Suite("calibration", _plan, partial(_report, rate=rate), ("data", "strengths", "principles"))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["DEFAULT_MODEL", "LoadedModel", "Progress", "load_model"]
+__all__ = ["DEFAULT_MODEL", "LoadedModel", "Progress", "load_model", "load_tokenizer"]
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +138,29 @@ def load_model(
     return loaded
 
 
+def load_tokenizer(
+    model: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
+) -> tuple[PreTrainedTokenizerBase, frozenset[int]]:
+    """The tokenizer of a model that runs elsewhere, and the ids that end its answers; reads no weights.
+
+    Raises:
+        As `load_model`.
+    """
+    from transformers import GenerationConfig
+
+    files = find_model(model, revision=revision)
+    where: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if files.revision is not None:
+        where["revision"] = files.revision
+    config = _read_config(files, where)
+    tokenizer = _read_tokenizer(files, where)
+    try:
+        generation = GenerationConfig.from_pretrained(files.source, **where)
+    except (OSError, ValueError):  # the model has none
+        generation = None
+    return tokenizer, _eos_token_ids(config, generation, tokenizer)
+
+
 def _load_again(arguments: dict[str, Any]) -> LoadedModel:
     return load_model(**arguments)
 
@@ -247,7 +270,7 @@ def _load(
         name=files.name,
         model=model,
         tokenizer=tokenizer,
-        eos_token_ids=_eos_token_ids(model, tokenizer) if ends is None else ends,
+        eos_token_ids=_eos_token_ids(model.config, model.generation_config, tokenizer) if ends is None else ends,
         max_positions=_max_positions(config, tokenizer),
         device=device,
         dtype=dtype,
@@ -319,20 +342,19 @@ def _read_weights(files: ModelFiles, config: Any, dtype: torch.dtype, where: dic
     return cast("PreTrainedModel", model)  # from_pretrained has put it in eval mode
 
 
-def _eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def _eos_token_ids(config: Any, generation: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """All that the generation config, the tokenizer, the chat template and the model's config name, joined.
 
     A model's config often holds but its class's default, which may be a letter of this vocabulary: there an id counts
     if the tokenizer knows it as more than text, or if nothing else is named.
     """
-    generation = model.generation_config
     derived = generation is None or getattr(generation, "_from_model_config", False)
     stated = [() if derived else _ids(generation), _ids(tokenizer), (turn_end(tokenizer).token_id,)]
     ends = {index for ids in stated for index in ids if index is not None}
-    configured = {*_ids(generation), *_ids(model.config), *_ids(model.config.get_text_config())}
+    configured = {*_ids(generation), *_ids(config), *_ids(config.get_text_config())}
     control = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     joined = (ends | configured & control) or configured
-    vocab_size = int(model.config.get_text_config().vocab_size)
+    vocab_size = int(config.get_text_config().vocab_size)
     return frozenset(index for index in joined if 0 <= index < vocab_size)
 
 

@@ -46,6 +46,10 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
     model: Annotated[str, typer.Option(envvar="LA_AGENTS_MODEL", help="Alias, folder, .gguf file or hub id.")] = "",
     device: Annotated[str, typer.Option(envvar="LA_AGENTS_DEVICE", help='"auto", or a torch device.')] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="vllm+http://HOST:PORT: vLLM runs --model, by the name it has there.")
+    ] = "local",
+    tokenizer: Annotated[str | None, typer.Option(help="Where that model's tokenizer is, if not there.")] = None,
     max_rows: Annotated[int, typer.Option(help="Rows computed at once; an aligned answer has two or more.")] = 128,
     max_waiting: Annotated[int, typer.Option(help="Answers that wait for rows; one more is refused (503).")] = 256,
     model_name: Annotated[str | None, typer.Option(help="How clients call the model.")] = None,
@@ -67,9 +71,6 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Two users in a folder that is removed again.")] = False,
 ) -> None:
     """Serve OpenAI's wire, the preferences API and the page. LA_AGENTS_JWT_SECRET verifies HS256 user tokens."""
-    from la_agents.engine.engine import Engine
-    from la_agents.engine.scheduler import Limits
-    from la_agents.models import DEFAULT_MODEL, load_model
     from la_agents_server.serving import Address, run
     from la_agents_server.settings import Settings
 
@@ -90,17 +91,38 @@ def serve(
             oidc_claim=oidc_claim,
             public_url=public_url,
         )
-        limits = Limits(max_rows=max_rows, max_waiting=max_waiting)
-        engine = Engine(load_model(model or DEFAULT_MODEL, device=device), limits)
+        if engine == "local":
+            running = _local_engine(model, device, max_rows, max_waiting)
+        else:
+            running = _vllm_engine(engine, model, tokenizer, max_waiting)
         run(
             str(folder / "prefs") if folder else store,
             settings,
-            {"engine": engine, "max_tokens": max_tokens, "timeout": timeout, "strength": strength},
+            {"engine": running, "max_tokens": max_tokens, "timeout": timeout, "strength": strength},
             tuple(layer or ()),
             Address(host, port, "https" if behind_tls else "http"),
             log_level=log_level,
             demo=demo,
         )
+
+
+def _local_engine(model: str, device: str, max_rows: int, max_waiting: int) -> Any:
+    from la_agents.engine.engine import Engine
+    from la_agents.engine.scheduler import Limits
+    from la_agents.models import DEFAULT_MODEL, load_model
+
+    limits = Limits(max_rows=max_rows, max_waiting=max_waiting)
+    return Engine(load_model(model or DEFAULT_MODEL, device=device), limits)
+
+
+def _vllm_engine(url: str, model: str, tokenizer: str | None, max_waiting: int) -> Any:
+    from la_agents.vllm import VllmEngine
+
+    if not url.startswith(("vllm+http://", "vllm+https://")) or not model:
+        msg = "Expected --engine vllm+http://HOST:PORT beside --model, the name that the vLLM server has for it."
+        raise typer.BadParameter(msg)
+    key = os.environ.get("LA_AGENTS_VLLM_KEY") or None
+    return VllmEngine(url.removeprefix("vllm+"), model, key, tokenizer=tokenizer, max_under_way=max_waiting)
 
 
 @contextmanager

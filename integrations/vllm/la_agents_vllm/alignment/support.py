@@ -1,0 +1,93 @@
+"""Support: which tokens may be chosen at all.
+
+Two rules, both of f(1), what the principles alone make of the model: a token that they find implausible is never
+chosen, however far it is pushed.
+
+    nucleus     the top-p nucleus of softmax(f(1) / T_m): the authors' code of Linear Alignment
+    plausible   p_1 >= alpha max p_1: contrastive decoding (Li et al., ACL 2023, arXiv 2210.15097)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from la_agents_vllm.alignment.line import per_row, prompted, tempered
+
+__all__ = ["nucleus", "nucleus_head", "plausible", "support"]
+
+_FIRST_TOP_K = 64
+BLOCK = 64
+"""Tokens that are looked at together: on a CPU a maximum or a sum costs a tenth of an argmax, a top-k or a cumsum."""
+
+
+def nucleus(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+    """The top-p nucleus of `softmax(f / T)` as a mask, shape [batch, vocab], bool; never empty.
+
+    In descending order a token is dropped if the mass before it is >= p, so the token that crosses p stays; equal
+    probabilities rank by token id. p >= 1 keeps all that is possible.
+    """
+    if bool((per_row(p, logits) >= 1).all()):
+        return torch.isfinite(logits)
+    tokens, kept = nucleus_head(logits, p, temperature)
+    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, tokens, kept)
+
+
+def nucleus_head(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
+    """The nucleus as token ids in descending order and which of them are in it, each [batch, k].
+
+    Exactly the set that sorting the vocabulary gives. A full sort would cost more than everything else of a step, so on
+    a CPU only a head that covers p is sorted; where equal probabilities straddle its edge, the sort decides after all.
+    """
+    pi = torch.softmax(tempered(logits, temperature), dim=-1)
+    p_ = per_row(p, logits).unsqueeze(-1)
+    k = pi.shape[-1] if pi.is_cuda else _FIRST_TOP_K
+    while k < pi.shape[-1]:
+        head, tokens = _largest(pi, k)
+        kept = _kept(head, p_)
+        cut = kept[:, :-1] & ~kept[:, 1:] & (head[:, :-1] == head[:, 1:])
+        if not bool(kept[:, -1].any() | cut.any()):
+            return tokens, kept
+        k = pi.shape[-1] if bool(cut.any()) else 8 * k
+    head, tokens = pi.sort(dim=-1, descending=True, stable=True)
+    return tokens, torch.where(p_ >= 1, torch.isfinite(logits.gather(-1, tokens)), _kept(head, p_))
+
+
+def plausible(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
+    """`V = {p_1 >= alpha max p_1}` as a mask, shape [batch, vocab], bool; its likeliest token is always in it.
+
+    Args:
+        logits: f(1) [batch, vocab].
+        log_alpha: `log alpha <= 0`; -inf keeps all that is possible.
+    """
+    floor = logits.amax(dim=-1) + per_row(log_alpha, logits).float()
+    return (logits >= floor.unsqueeze(-1)) & ~torch.isneginf(logits)
+
+
+def support(
+    reference: Tensor, branches: Tensor, weights: Tensor, p: float | Tensor, mask_temperature: float | Tensor
+) -> Tensor:
+    """The support of Linear Alignment: the nucleus of `softmax(f(1) / T_m)`, shape [batch, vocab], bool."""
+    return nucleus(prompted(reference, branches, weights), p, mask_temperature)
+
+
+def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`topk` in a fraction of its time: the k largest lie in the k blocks with the largest maxima."""
+    batch, vocab = values.shape
+    num_blocks = vocab // BLOCK
+    if vocab % BLOCK or num_blocks < 4 * k:
+        return values.topk(k, dim=-1)
+    blocks = values.view(batch, num_blocks, BLOCK)
+    chosen = blocks.amax(dim=-1).topk(k, dim=-1).indices
+    candidates = blocks.gather(1, chosen.unsqueeze(-1).expand(-1, -1, BLOCK)).flatten(1)
+    head, places = candidates.topk(k, dim=-1)
+    return head, chosen.gather(1, places // BLOCK) * BLOCK + places % BLOCK
+
+
+def _kept(head: Tensor, p: Tensor) -> Tensor:
+    """Which of the probabilities `head`, in descending order from the greatest, are in the nucleus."""
+    mass = head.cumsum(dim=-1)
+    before = torch.cat([torch.zeros_like(mass[:, :1]), mass[:, :-1]], dim=-1)
+    kept = before < p
+    kept[:, 0] = True
+    return kept

@@ -1,0 +1,451 @@
+"""The scheduler with a worker that keeps hashes in the place of keys and values.
+
+A slot's hash is made of the one before it and the token: a row that reads a slot which was not written, or goes on from
+a token that another row of its request did not get, ends up with another answer. So does a request that is given
+tokens twice, or none. Answers are compared with what the tokens alone say they must be.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from vllm import SamplingParams
+from vllm.engine.arg_utils import EngineArgs
+from vllm.sampling_params import StructuredOutputsParams
+from vllm.utils.hashing import get_hash_fn_by_name
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.outputs import ModelRunnerOutput
+from vllm.v1.request import Request, RequestStatus
+from vllm.v1.structured_output import StructuredOutputManager
+
+from la_agents_vllm import scheduling
+from la_agents_vllm.arguments import Row
+
+VOCAB, END, BLOCK = 211, 7, 8
+MAX_STEPS, MAX_IDLE = 20_000, 20
+
+
+def digest(*parts: Any) -> int:
+    return zlib.crc32(repr(parts).encode())
+
+
+def folded(tokens: list[int]) -> int:
+    """What the last slot of these tokens holds."""
+    x = 1
+    for place, token in enumerate(tokens):
+        x = digest(x, token, place)
+    return x
+
+
+def is_allowed(token: int, num_accepted: int) -> bool:
+    """The one grammar there is."""
+    return token == END or (token + num_accepted) % 3 != 0
+
+
+def chosen(states: list[int], num_accepted: int | None = None) -> int:
+    """The token that these rows' last slots say."""
+    token = digest("token", *states) % VOCAB
+    while num_accepted is not None and not is_allowed(token, num_accepted):
+        token = (token + 1) % VOCAB
+    return token
+
+
+class Grammar:
+    """A grammar's state, as vLLM's manager knows it."""
+
+    def __init__(self) -> None:
+        self.num_accepted = 0
+
+    def accept_tokens(self, request_id: str, tokens: list[int]) -> bool:
+        for token in tokens:
+            if not is_allowed(token, self.num_accepted):
+                return False
+            self.num_accepted += 1
+        return True
+
+    def fill_bitmask(self, bitmask: torch.Tensor, index: int) -> None:
+        flags = np.array([is_allowed(token, self.num_accepted) for token in range(VOCAB)] + [False] * (-VOCAB % 32))
+        bitmask[index] = torch.from_numpy(np.packbits(flags, bitorder="little").view(np.int32))
+
+    def is_terminated(self) -> bool:
+        return False
+
+
+class Backend:
+    """Compiles to the one grammar there is."""
+
+    def compile_grammar(self, *_: Any, **__: Any) -> Grammar:
+        return Grammar()
+
+    def allocate_token_bitmask(self, size: int) -> torch.Tensor:
+        return torch.zeros((size, -(-VOCAB // 32)), dtype=torch.int32)
+
+
+class Slow:
+    """An executor whose work is done some steps later."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._open: list[tuple[int, Future[Any], Any]] = []
+        self._now = 0
+
+    def submit(self, work: Any, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._open.append((self._now + self._rng.randrange(6), future, lambda: work(*arguments)))
+        return future
+
+    def step(self) -> None:
+        self._now += 1
+        for entry in [entry for entry in self._open if entry[0] <= self._now]:
+            self._open.remove(entry)
+            entry[1].set_result(entry[2]())
+
+
+class Words:
+    """A tokenizer, as far as triggers need one."""
+
+    def decode(self, tokens: list[int], **_: Any) -> str:
+        return "".join(f"<{token}>" for token in tokens)
+
+
+class Worker:
+    """Sequences as vLLM's runners keep them, the first's way or the second's."""
+
+    def __init__(self, *, is_second: bool, is_async: bool) -> None:
+        self._is_second, self._is_async = is_second, is_async
+        self._slots: dict[tuple[int, int], Any] = {}
+        self._requests: dict[str, dict[str, Any]] = {}
+        self._last: set[str] = set()
+        self._rng = random.Random(0)
+
+    def execute(self, out: Any, masks: dict[str, Any]) -> ModelRunnerOutput:
+        gone = set(out.finished_req_ids) | (set(out.preempted_req_ids or ()) if self._is_second else set())
+        for name in gone:
+            self._requests.pop(name, None)
+        for new in out.scheduled_new_reqs:
+            tokens = list(new.prefill_token_ids if self._is_second else new.prompt_token_ids)
+            assert not self._is_second or new.req_id not in self._requests, "a request has two slots"
+            self._requests[new.req_id] = {
+                "tokens": tokens,
+                "prompt": len(new.prompt_token_ids),
+                "blocks": list(new.block_ids[0]),
+                "computed": new.num_computed_tokens,
+                "row": Row.of(new.sampling_params.extra_args),
+            }
+        self._update_cached(out.scheduled_cached_reqs)
+        self._last = set(out.num_scheduled_tokens)
+        work = []
+        for name, n in out.num_scheduled_tokens.items():
+            request = self._requests[name]
+            assert request["computed"] + n <= len(request["tokens"]), "tokens are scheduled that are not there"
+            work.append((name, request, request["computed"], n))
+        for _ in range(4):  # rows read what others write in this very step, as attention does layer by layer
+            for _, request, done, n in work:
+                for place in range(done, done + n):
+                    before = 1 if place == 0 else self._read(request, place - 1)
+                    slot = request["blocks"][place // BLOCK], place % BLOCK
+                    self._slots[slot] = digest(before, request["tokens"][place], place)
+        states = {
+            name: self._read(request, done + n - 1)
+            for name, request, done, n in work
+            if done + n == len(request["tokens"])
+        }
+        tokens = self._sample(states, masks)
+        for name, token in tokens.items():
+            self._requests[name]["tokens"].append(token)
+        names = list(out.num_scheduled_tokens)
+        return ModelRunnerOutput(
+            req_ids=names,
+            req_id_to_index={name: i for i, name in enumerate(names)},
+            sampled_token_ids=[[tokens[name]] if name in tokens else [] for name in names],
+        )
+
+    def _update_cached(self, cached: Any) -> None:
+        for i, name in enumerate(cached.req_ids):
+            request = self._requests[name]
+            request["computed"] = cached.num_computed_tokens[i]
+            new_blocks, num_output = cached.new_block_ids[i], cached.num_output_tokens[i]
+            if self._is_second:
+                assert name not in cached.resumed_req_ids
+                request["blocks"] += new_blocks[0] if new_blocks else []
+                continue
+            if num_output < len(request["tokens"]) - request["prompt"]:
+                del request["tokens"][request["prompt"] + num_output :]
+            if name in cached.resumed_req_ids:
+                request["blocks"] = list(new_blocks[0])
+            elif new_blocks:
+                request["blocks"] += new_blocks[0]
+            is_fresh = name in cached.resumed_req_ids or name not in self._last
+            if self._is_async and is_fresh and num_output > 0:
+                output = list(cached.all_token_ids[name][-num_output:])
+                request["tokens"] = request["tokens"][: request["prompt"]] + output
+
+    def _read(self, request: dict[str, Any], place: int) -> Any:
+        return self._slots.get((request["blocks"][place // BLOCK], place % BLOCK), ("never written", place))
+
+    def _sample(self, states: dict[str, Any], masks: dict[str, Any]) -> dict[str, int]:
+        gangs: dict[str, dict[int, str]] = {}
+        for name in states:
+            if (row := self._requests[name]["row"]) is not None:
+                gangs.setdefault(row.gang, {})[row.role] = name
+        tokens = {}
+        for name, state in states.items():
+            row = self._requests[name]["row"]
+            if row is None:
+                tokens[name] = self._masked([state], masks.get(name))
+                continue
+            rows = gangs[row.gang]
+            if len(rows) < row.size:
+                tokens[name] = self._rng.randrange(VOCAB)  # has to be thrown away
+                continue
+            is_aligned = all(masks.get(rows[role]) is None or masks[rows[role]].any() for role in range(1, row.size))
+            counted = range(row.size) if is_aligned else (0,)
+            tokens[name] = self._masked([states[rows[role]] for role in counted], masks.get(rows[0]))
+        return tokens
+
+    @staticmethod
+    def _masked(states: list[Any], mask: Any) -> int:
+        token = chosen(states)
+        while mask is not None and not mask[token]:
+            token = (token + 1) % VOCAB
+        return token
+
+
+@dataclass
+class Asked:
+    """One request of a simulation."""
+
+    prompts: list[list[int]]
+    max_tokens: int
+    grammar: bool = False
+    trigger: str | None = None
+    tokens: list[int] = field(default_factory=list)
+    end: str | None = None
+
+    def expected(self, limit: int) -> list[int]:
+        answer: list[int] = []
+        most = min(self.max_tokens, limit - max(map(len, self.prompts)))
+        while len(answer) < most and answer[-1:] != [END]:
+            is_past = self.trigger is not None and self.trigger in Words().decode(answer[-64:])
+            prompts = self.prompts[:1] if is_past else self.prompts
+            answer.append(chosen([folded(p + answer) for p in prompts], len(answer) if self.grammar else None))
+        return answer
+
+
+@dataclass
+class Outcome:
+    """What came of a simulation."""
+
+    problems: list[str]
+    num_tokens: int
+    num_splits: int
+    num_preemptions: int
+
+
+def faulty(kind: type[Any], fault: float, rng: random.Random) -> type[Any]:
+    """A scheduler that does not schedule a request's last row, now and then, as a shortage would."""
+
+    class Faulty(kind):  # type: ignore[misc]
+        num_splits = 0
+        num_preemptions = 0
+
+        def _reserve_prefill_lookahead(self, request: Any, num_computed_tokens: int, num_new_tokens: int) -> int:
+            n = super()._reserve_prefill_lookahead(request, num_computed_tokens, num_new_tokens)
+            gang = self._gangs.get(request.request_id)
+            if gang is None or not gang.together or request is not gang.rows[-1] or not n or rng.random() >= fault:
+                return n
+            self._scheduled.discard(request)
+            type(self).num_splits += 1
+            return 0
+
+        def _scatter(self, gang: Any) -> None:
+            type(self).num_preemptions += gang.together
+            super()._scatter(gang)
+
+    return Faulty
+
+
+def simulate(
+    folder: str, seed: int, *, is_second: bool, fault: float = 0.0, num_requests: int = 50, scheduling: Any = scheduling
+) -> Outcome:
+    """A random load on a small cache: arrivals, aborts, stop strings, cache resets, forced splits.
+
+    Args:
+        scheduling: The module under test, or a mutant of it.
+    """
+    rng = random.Random(seed)
+    is_async, is_crowded = rng.random() < 0.6, seed % 4 == 3
+    depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
+    num_blocks, policy = rng.choice([48, 64, 90, 300]), rng.choice(["fcfs", "priority"])
+    if is_crowded:  # no two requests fit, and the second comes before all of the first is in
+        num_blocks, policy = 32, "priority"
+    has_resets = not is_crowded and rng.random() < 0.5  # they set everything right that stands still
+    limit = 160 if is_crowded else rng.choice([48, 160, 160])
+    config = EngineArgs(
+        model=folder,
+        served_model_name=["simulated-aligned"],
+        max_model_len=limit,
+        max_num_seqs=rng.choice([6, 10, 16]),
+        max_num_batched_tokens=16 if is_crowded else rng.choice([16, 32, 64]) if limit > 64 else 64,
+        block_size=BLOCK,
+        enable_prefix_caching=rng.random() < 0.8,
+        scheduling_policy=policy,
+        enforce_eager=True,
+        dtype="float32",
+        skip_tokenizer_init=True,
+    ).create_engine_config()
+    config.scheduler_config.async_scheduling = is_async
+    config.cache_config.num_gpu_blocks, config.cache_config.block_size = num_blocks, BLOCK
+    spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32)
+    cache = KVCacheConfig(num_blocks=num_blocks, kv_cache_tensors=[], kv_cache_groups=[KVCacheGroupSpec(["l"], spec)])
+    hash_function = get_hash_fn_by_name("sha256")
+    init_none_hash(hash_function)
+    hasher = get_request_block_hasher(BLOCK, hash_function)
+    manager, slow = StructuredOutputManager(config), Slow(rng)
+    manager.backend, manager.executor, manager.tokenizer = Backend(), slow, Words()  # type: ignore[assignment]
+    kind = faulty(scheduling.AsyncGangScheduler if is_async else scheduling.GangScheduler, fault, rng)
+    scheduler = kind(
+        vllm_config=config,
+        kv_cache_config=cache,
+        structured_output_manager=manager,
+        block_size=BLOCK,
+        log_stats=False,
+    )
+    scheduler.use_v2_model_runner = is_second  # the configuration refuses it without Triton
+    worker = Worker(is_second=is_second, is_async=is_async)
+    asked = _crowd(rng, num_requests) if is_crowded else _requests(rng, num_requests, limit)
+    pending, under_way, steps, num_idle = list(asked), deque(), 0, 0
+
+    def hand_out() -> None:
+        out, result = under_way.popleft()
+        for each in scheduler.update_from_output(out, result).values():
+            for output in each.outputs:
+                request = asked[output.request_id]  # no client hears of a row that it did not ask for
+                if request.end is not None:
+                    continue
+                request.tokens += output.new_token_ids
+                if output.finish_reason is not None:
+                    request.end = str(output.finish_reason)
+                elif rng.random() < 0.005:
+                    scheduler.finish_requests(output.request_id, RequestStatus.FINISHED_ABORTED)
+                    request.end = "a stop string, seen by the front end"
+
+    while pending or scheduler.has_requests() or under_way:
+        steps += 1
+        if steps > MAX_STEPS:
+            return Outcome(["it never ends"], 0, 0, 0)
+        slow.step()
+        while pending and rng.random() < 0.4:
+            name = pending.pop(0)
+            request = _made(name, asked[name], hasher, rng.randrange(2) if policy == "priority" else 0)
+            manager.grammar_init(request)
+            scheduler.add_request(request)
+        alive = [name for name in asked if name not in pending and asked[name].end is None]
+        if alive and rng.random() < 0.03:
+            name = rng.choice(alive)
+            scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
+            asked[name].end = "aborted"
+        branches = [row.request_id for gang in scheduler._gangs.values() for row in gang.rows[1:]]
+        if branches and rng.random() < 0.005:
+            scheduler.finish_requests(rng.choice(branches), RequestStatus.FINISHED_ERROR)
+        if has_resets and rng.random() < 0.01:
+            scheduler.reset_prefix_cache(reset_running_requests=True)
+        if scheduler.has_requests() and len(under_way) < depth:
+            out = scheduler.schedule()
+            num_idle = 0 if out.total_num_scheduled_tokens or under_way else num_idle + 1
+            if num_idle > MAX_IDLE:
+                return Outcome(["it stands still"], 0, 0, 0)
+            while out.has_structured_output_requests and under_way:
+                hand_out()
+            grammar = scheduler.get_grammar_bitmask(out)
+            masks = {} if grammar is None else _masks(grammar)
+            under_way.append((out, worker.execute(out, masks)))
+            if len(under_way) < depth and rng.random() < 0.8:
+                continue
+        if under_way:
+            hand_out()
+    return Outcome(
+        _problems(asked, limit) + _leaks(scheduler, num_blocks),
+        sum(len(request.tokens) for request in asked.values()),
+        kind.num_splits,
+        kind.num_preemptions,
+    )
+
+
+def _requests(rng: random.Random, number: int, limit: int) -> dict[str, Asked]:
+    starts = [[rng.randrange(10, VOCAB) for _ in range(rng.choice([0, 7, 8, 9, 16, 17, 25]))] for _ in range(4)]
+
+    def prompt() -> list[int]:
+        tail = [rng.randrange(10, VOCAB) for _ in range(rng.choice([2, 3, 5, 8, 20, 60]))]
+        return (rng.choice(starts) + tail)[: limit - 1]
+
+    asked: dict[str, Asked] = {}
+    for i in range(number):
+        prompts = [prompt() for _ in range(1 + rng.choice([0, 1, 1, 1, 2]))]
+        if asked and rng.random() < 0.3:  # seen before, to the token
+            prompts = [list(p) for p in rng.choice(list(asked.values())).prompts]
+        has_grammar = rng.random() < 0.25
+        trigger = f"<{rng.randrange(VOCAB)}" if has_grammar and len(prompts) > 1 and rng.random() < 0.7 else None
+        asked[f"r{i}"] = Asked(prompts, rng.randint(1, 30), has_grammar, trigger and trigger[:3])
+    return asked
+
+
+def _crowd(rng: random.Random, number: int) -> dict[str, Asked]:
+    def prompt() -> list[int]:
+        return [rng.randrange(10, VOCAB) for _ in range(rng.randint(70, 80))]
+
+    return {f"r{i}": Asked([prompt(), prompt()], rng.randint(1, 16)) for i in range(number // 3)}
+
+
+def _made(name: str, asked: Asked, hasher: Any, priority: int) -> Request:
+    branches = asked.prompts[1:]
+    extra = None
+    if branches:
+        extra = {
+            "la_branches": [token for branch in branches for token in branch],
+            "la_lengths": [len(b) for b in branches],
+            "la_scale": 2.0,
+        }
+        extra |= {"la_trigger": asked.trigger} if asked.trigger else {}
+    params = SamplingParams(temperature=0, max_tokens=asked.max_tokens, extra_args=extra)
+    params._eos_token_id = END
+    if asked.grammar:
+        params.structured_outputs = StructuredOutputsParams(regex="any")
+        params.structured_outputs._backend = "guidance"
+    return Request(name, asked.prompts[0], params, None, block_hasher=hasher, priority=priority)
+
+
+def _masks(grammar: Any) -> dict[str, Any]:
+    flags = np.unpackbits(np.ascontiguousarray(grammar.grammar_bitmask).view(np.uint8), axis=1, bitorder="little")
+    return {name: flags[i, :VOCAB].astype(bool) for i, name in enumerate(grammar.structured_output_request_ids)}
+
+
+def _problems(asked: dict[str, Asked], limit: int) -> list[str]:
+    found = []
+    for name, request in asked.items():
+        expected = request.expected(limit)
+        was_cut = request.end in ("aborted", "a stop string, seen by the front end", "error")
+        if request.end is None:
+            found.append(f"{name} was never told to have ended")
+        if request.tokens != (expected[: len(request.tokens)] if was_cut else expected):
+            found.append(f"{name} ended by {request.end}: {request.tokens} instead of {expected}")
+    return found
+
+
+def _leaks(scheduler: Any, num_blocks: int) -> list[str]:
+    left = {
+        "requests": len(scheduler.requests),
+        "gangs": len(scheduler._gangs) + len(scheduler._forming) + len(scheduler._apart) + len(scheduler._ended),
+        "rows": len(scheduler.running) + len(scheduler.waiting),
+    }
+    if not scheduler.defer_block_free:
+        left["blocks"] = num_blocks - 1 - scheduler.kv_cache_manager.block_pool.get_num_free_blocks()
+    return [f"{number} {what} are left" for what, number in left.items() if number]

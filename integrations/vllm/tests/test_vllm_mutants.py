@@ -1,0 +1,76 @@
+"""Each line of the scheduling that keeps rows together is needed: without it, some simulated answer is wrong."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
+
+from simulation import simulate
+
+from la_agents_vllm import scheduling
+
+pytestmark = pytest.mark.engine  # minutes
+
+SOURCE = Path(scheduling.__file__).read_text(encoding="utf-8")
+SEEDS = range(40)
+
+MUTANTS = {
+    "a row does not wait a token before its prompt's end": (
+        "n = max(0, min(n, request.num_tokens - 1 - num_computed_tokens))",
+        "pass",
+    ),
+    "what a part of the rows computed is delivered": ("self._pull(row, drop=True)", "self._pull(row, drop=False)"),
+    "the other rows of a preempted one stay": (
+        "others = [row for row in gang.rows if row is not request and row.status == RequestStatus.RUNNING]",
+        "others = []",
+    ),
+    "one row's output is dropped and the others' delivered": (
+        "super()._preempt_request(request, timestamp, drop, **kwargs)",
+        "super()._preempt_request(request, timestamp, drop_stale_output, **kwargs)",
+    ),
+    "a prefix hit up to the last token is taken": (
+        "if num_tokens == request.num_tokens - 1 and request.request_id in self._gangs:",
+        "if False:",
+    ),
+    "rows that wait for each other go on waiting": ("self._give_way()", "pass"),
+    "a row that was preempted late counts as one that goes on": (
+        "self.prev_step_scheduled_req_ids.discard(row.request_id)",
+        "pass",
+    ),
+    "one row alone is finished": ("self._apart.add(gang)", "pass"),
+    "nobody hears that a branch failed": ("self.grammar_compile_error_reqs.add(gang.leader.request_id)", "pass"),
+    "rows have room for answers of different lengths": (
+        "most = min(request.max_tokens, self.max_model_len - longest)",
+        "most = request.max_tokens",
+    ),
+    "steps run ahead of the longest row's end": (
+        "elif max(row.num_computed_tokens for row in gang.rows) >= self.max_model_len - 1:",
+        "elif False:",
+    ),
+    "rows enter while another waits for its grammar": ("return gang is None or all(", "return True or all("),
+    "branches count after the trigger": ("output.grammar_bitmask[i] = 0", "pass"),
+    "parted rows are not noticed": ("if gang.together and not all(row", "if False and not all(row"),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_without_it_an_answer_is_wrong(tiny_folder: str, name: str) -> None:
+    line, instead = MUTANTS[name]
+    assert SOURCE.count(line) == 1, name
+    mutant: Any = types.ModuleType("mutant")
+    exec(compile(SOURCE.replace(line, instead), "mutant", "exec"), mutant.__dict__)
+    for seed in SEEDS:
+        for fault in (0.0, 0.1):
+            for is_second in (False, True):
+                try:
+                    outcome = simulate(tiny_folder, seed, is_second=is_second, fault=fault, scheduling=mutant)
+                except Exception:  # noqa: BLE001  # an engine that dies is a mutant that dies
+                    return
+                if outcome.problems:
+                    return
+    pytest.fail("it lives")
