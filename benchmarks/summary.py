@@ -32,7 +32,8 @@ def summary(results: str) -> str:
     """A row and a paragraph for each model of the results page."""
     models = [_Model(*re.split(r"\n", part, maxsplit=1)) for part in re.split(r"^## ", results, flags=re.M)[1:]]
     head = ["| model | without the preference | best prompting | la_agents |", "|---|---|---|---|"]
-    return "\n".join([*head, *(m.row() for m in models), "", *("\n".join(m.sentences()) for m in models)])
+    table = "\n".join([*head, *(model.row() for model in models)])
+    return "\n\n".join([table, *("\n".join(model.sentences()) for model in models)])
 
 
 class _Model:

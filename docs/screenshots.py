@@ -19,7 +19,7 @@ from la_agents.cli import app
 IMAGES = Path(__file__).with_name("images")
 SITE = Path(__file__).parents[1] / "site"
 WIDTHS = {"wide": 1280, "narrow": 390}
-PREFERENCE, QUESTION = "Answer in one short sentence.", "How do vaccines work?"
+PREFERENCE, QUESTION = "One sentence is enough for me.", "How do vaccines work?"
 
 
 def main() -> None:

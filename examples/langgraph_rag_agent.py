@@ -51,7 +51,7 @@ def main() -> None:
         for number, text in enumerate(DOCUMENTS):
             store.put(("town", "guide"), str(number), {"text": text})
         store.preferences.add("alice", "Use simple words for a small child.", scope="always")
-        store.preferences.add("bob", "Answer in one short sentence.", scope="always")
+        store.preferences.add("bob", "One sentence is enough for me.", scope="always")
 
         agent = create_agent(
             ChatLinearAlignment(max_tokens=48),

@@ -37,7 +37,7 @@ def main() -> None:
 
         store = PreferenceStore(path=Path(folder) / "preferences")
         store.add("alice", "Use simple words for a small child.", scope="always")
-        store.add("bob", "Answer in one short sentence.", scope="always")
+        store.add("bob", "One sentence is enough for me.", scope="always")
 
         prompt = ChatPromptTemplate.from_template("{facts}\n\n{question}")
         llm = ChatLinearAlignment(preferences=store, max_tokens=48)

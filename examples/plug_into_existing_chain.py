@@ -15,7 +15,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = PreferenceStore(path=folder)
         store.add("alice", "Talk like a pirate: say arr, ye and matey.", scope="always")
-        store.add("bob", "Answer in one short sentence.", scope="always")
+        store.add("bob", "One sentence is enough for me.", scope="always")
 
         prompt = ChatPromptTemplate([("system", "You are a guide in a small harbour town."), ("human", "{question}")])
         llm = ChatLinearAlignment(preferences=store, max_tokens=48)  # the one line that changed

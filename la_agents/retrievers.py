@@ -26,7 +26,7 @@ class PreferenceRetriever(BaseRetriever):
     """Finds what a query calls for among one user's preferences: the `always` ones, then the relevant ones.
 
     The input is the query. The user is, in this order, `user_id` given to the call or by `bind`,
-    `config["configurable"]["user_id"]`, or `user_id` of the constructor; UserNotSpecifiedError if there is
+    the config's (see `la_agents.users.find_user`), or `user_id` of the constructor; UserNotSpecifiedError if there is
     none. `k`, `min_relevance` and `max_tokens` can be given to a call too; any other argument is a ConfigurationError.
 
     Each document has the preference's text, its id, and as metadata `id`, `scope`, `weight`, `relevance` (None for an

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,12 +16,19 @@ from la_agents.cli.options import JsonOption, ModelSettings, command
 from la_agents.cli.terminal import answer, print_json
 from la_agents.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
 _COSINE_FLOOR = 0.25
 """Lets about as many own preferences through as the store's threshold does, so that the wrong ones can be compared."""
 
 _LEGEND = """\
 @k: the own preference is among the first k. found: it is among 5 and above the threshold. Where it is not stored:
 alarm: anything is returned; wrong: something of another topic is."""
+
+MultilingualOption = Annotated[
+    bool, typer.Option("--multilingual", help="Measure MultilingualEmbeddings instead of the bundled ones.")
+]
 
 app = typer.Typer(
     help=__doc__,
@@ -94,6 +101,7 @@ def retrieval(
         bool,
         typer.Option("--cross-validate", help="Choose each threshold on half of the topics, for the others."),
     ] = False,
+    multilingual: MultilingualOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """How often a question finds its own preference among 10, 30 and 100, and how often it gets a wrong one."""
@@ -105,10 +113,9 @@ def retrieval(
         measure,
         read_topics,
     )
-    from la_agents.preferences.embedding.bundled import BundledEmbeddings
     from la_agents.preferences.store import DEFAULT_MIN_RELEVANCE
 
-    data = Questions(read_topics(folder), BundledEmbeddings())
+    data = Questions(read_topics(folder), _embeddings(multilingual=multilingual))
     floor = DEFAULT_MIN_RELEVANCE if min_relevance is None else min_relevance
     ways = {"cosine": (by_cosine, _COSINE_FLOOR), "la-agents": (by_relevance, floor)}
     sizes = (10, 30, 100)
@@ -129,6 +136,33 @@ def retrieval(
         figures = [*row["recall_at"].values(), row["found"], row["false_alarm"], row["wrong_topic"]]
         answer(f"{row['num_preferences']:>4} {row['way']:<10} {' '.join(f'{value:6.3f}' for value in figures)}")
     answer(_LEGEND)
+
+
+@app.command()
+def languages(
+    file: Annotated[Path, typer.Argument(help="JSON: preferences and messages by language.", dir_okay=False)],
+    multilingual: MultilingualOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """How often a message finds its own preference in each language, and how often it gets a wrong one."""
+    from benchmarks.research.languages import measure_languages
+
+    found = [asdict(each) for each in measure_languages(file, _embeddings(multilingual=multilingual))]
+    figures = ("questions", "first", "found", "wrong")
+    found.append({"language": "all", **{name: sum(each[name] for each in found) for name in figures}})
+    if as_json:
+        print_json(found)
+        return
+    answer(f"{'':<10} {' '.join(f'{name:>9}' for name in figures)}")
+    for each in found:
+        answer(f"{each['language']:<10} {' '.join(f'{each[name]:>9}' for name in figures)}")
+
+
+def _embeddings(*, multilingual: bool) -> Embeddings:
+    from la_agents.preferences.embedding.bundled import BundledEmbeddings
+    from la_agents.preferences.embedding.multilingual import MultilingualEmbeddings
+
+    return MultilingualEmbeddings() if multilingual else BundledEmbeddings()
 
 
 def _print_reports(reports: Mapping[str, Mapping[str, float]], as_json: bool) -> None:

@@ -30,6 +30,9 @@ DEFAULT = "calibrated"
 MIN_QUESTIONS = 5
 """Fewer cannot tell: that all of four gains are positive happens by chance one time in sixteen."""
 
+RUINED = 16
+"""Times the least perplexity from which a setting is in the table only: it would squeeze the plot."""
+
 TOLERANCE = 0.05
 ENOUGH = 0.9
 
@@ -83,12 +86,14 @@ def _cells(summary: SettingSummary) -> list[Cell]:
 
 
 def _frontier(rows: Sequence[Row]) -> Panel:
+    """Adherence against perplexity; without the settings whose answers are no language any more."""
     panel = curves("up: followed further; right: less fluent", rows, "ppl_0", "ppl_0")
+    widest = RUINED * min(point.x for points in panel.curves.values() for point in points)
     named = {
-        method: [replace(point, label=f"{method} {point.label}".strip()) for point in points]
+        method: [replace(point, label=f"{method} {point.label}".strip()) for point in points if point.x <= widest]
         for method, points in panel.curves.items()
     }
-    return replace(panel, curves=named, log_x=True)
+    return replace(panel, curves={method: points for method, points in named.items() if points}, log_x=True)
 
 
 def _verdicts(rows: Sequence[Row], summaries: Sequence[SettingSummary]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from la_agents_langgraph import PreferenceMiddleware
 class Context:
     """What a run is told beside its messages; Studio shows a field for it."""
 
-    user_id: str = "alice"
+    user_id: str
 
 
 store = PreferenceStore(path=os.environ.get("LA_AGENTS_STORE") or Path(__file__).parent / "memory")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from la_agents.cli import ask, calibrate, chat, demo, doctor, evaluate, explain, layers, prefs, setup
+from la_agents.cli.messages import in_words_of_the_command_line
 from la_agents.cli.options import ModelOption, Settings, StoreOption
 from la_agents.cli.terminal import answer, is_text, note, print_anything
 from la_agents.errors import LaAgentsError
@@ -33,30 +33,11 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             raise  # the reader of our output left; nobody is there to tell
         except (LaAgentsError, OSError, UnicodeError) as error:
-            _fail(_in_words_of_the_command_line(str(error)), error)
+            _fail(in_words_of_the_command_line(str(error)), error)
         except ModuleNotFoundError as error:
             if error.name not in PACKAGES:
                 raise
             _fail(str(missing_local([error.name])), error)
-
-
-_PYTHON = {
-    r"Expected (url|path) to": "Expected --store to",
-    r"; for a path, [^;]*chromadb\.HttpClient[^;]*\.": ".",
-    r"PreferenceStore\(url=[\"']?(.+?)[\"']?\)": r"--store \1",
-    r"\b(?:give|pass) (\w+)=": r"give --\1",
-    r"\b(\w+)=(?=[\w\"'.\[]|\.\.\.)": r"--\1 ",
-    r"\b(max_divergence|max_tokens|min_relevance|expires_at|source_format|user_id)\b": r"--\1",
-}
-"""Ways of Python in the library's messages, and how the command line says it."""
-
-
-def _in_words_of_the_command_line(message: str) -> str:
-    for python, said in _PYTHON.items():
-        message = re.sub(python, said, message)
-    for name, option in {"--expires_at": "--expires", "--source_format": "--from", "--user_id": "--user"}.items():
-        message = message.replace(name, option)
-    return re.sub(r"--\w+", lambda option: option[0].replace("_", "-"), message)
 
 
 def _fail(message: str, error: Exception | None = None) -> NoReturn:
@@ -92,7 +73,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Answers aligned with each user's own preferences, while they are being written."""
+    """Answers aligned with each user's own preferences, token by token."""
     ctx.obj = Settings(store, model)
 
 

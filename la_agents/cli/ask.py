@@ -19,7 +19,9 @@ def ask(
     user: UserOption,
     decoding: DecodingOptions,
     settings: AllSettings,
-    compare: Annotated[bool, typer.Option("--compare", help="Beside it: unaligned and prompted.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show the unaligned and the prompted answer beside it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Answer one question, aligned with what the user prefers."""

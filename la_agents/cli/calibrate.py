@@ -18,19 +18,19 @@ __all__ = ["calibrate"]
 @command
 def calibrate(
     settings: ModelSettings,
-    chosen: Annotated[Chosen, Options.of(Chosen, but=("methods", "budget"))],
+    chosen: Annotated[Chosen, Options.of(Chosen, but=("methods", "budget", "limit"))],
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", help="How many questions; fewer than 8 are too few to rely on.")
+    ] = 8,
     rate: Annotated[
-        float, typer.Option("--rate", help="Adherence, of 1, that a doubling of perplexity has to gain.")
+        float, typer.Option("--rate", help="Adherence (0 to 1) that a doubling of perplexity has to gain.")
     ] = 0.08,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out how your model follows each principle best, and write it down for `calibration=`.
-
-    Asks the first 8 questions unless --limit says otherwise; fewer are too few to rely on.
-    """
+    """Measure how your model follows each principle best, and write calibration.json for the chat model."""
     from la_agents.evaluation import calibration
 
-    done = measuring.run(settings, calibration.calibration_suite(rate), chosen, limit=calibration.FEW)
+    done = measuring.run(settings, calibration.calibration_suite(rate), chosen, limit)
     found = calibration.calibrate(done.rows, done.header["provenance"]["model"]["name"], rate)
     file = done.files[0].with_name("calibration.json")
     found.calibration.write(file)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from la_agents.cli import answering
 from la_agents.cli.memory import Owned, show
+from la_agents.cli.messages import in_words_of_the_command_line
 from la_agents.cli.options import AllSettings, Decoding, DecodingOptions, Settings, UserOption, command
 from la_agents.cli.terminal import is_text, note
 from la_agents.errors import LaAgentsError
@@ -31,7 +32,7 @@ _HELP = """\
 
 @command
 def chat(user: UserOption, decoding: DecodingOptions, settings: AllSettings) -> None:
-    """Talk with the model, aligned with what the user prefers; /help says what else there is."""
+    """Talk with the model, aligned with what the user prefers; /help lists the commands."""
     with settings.open_store(reading=True) as store:
         conversation = _Conversation(settings, store, decoding, user)
         settings.note_missing()
@@ -41,7 +42,7 @@ def chat(user: UserOption, decoding: DecodingOptions, settings: AllSettings) -> 
             try:
                 conversation.take(line)
             except LaAgentsError as error:
-                note(f"Error: {' '.join(str(error).split())}  (/new starts over)")
+                note(f"Error: {in_words_of_the_command_line(' '.join(str(error).split()))}  (/new starts over)")
             except KeyboardInterrupt:
                 note("\nInterrupted.")
 

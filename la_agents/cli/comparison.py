@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from la_agents.cli import answering
 from la_agents.cli.options import Decoding, Settings
-from la_agents.cli.terminal import clean, console, print_json, spinner
+from la_agents.cli.terminal import answer, clean, console, print_json, spinner
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from la_agents.models import LoadedModel
 
 __all__ = ["Comparison", "ask", "compare", "cut", "show"]
+
+_WIDE = 60
+"""Columns of a terminal that three answers side by side need."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +66,23 @@ def show(compared: Comparison) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    messages = (compared.unaligned, compared.prompted, compared.aligned)
+    messages = {"unaligned": compared.unaligned, "prompted": compared.prompted, "aligned": compared.aligned}
+    if console().width < _WIDE:
+        answer(_title(compared))
+        for name, message in messages.items():
+            answer(f"\n{name}: {cut(message)}\n({_effect(message)})")
+        return
     table = Table(title=Text(clean(_title(compared))), title_justify="left", expand=True, show_lines=True)
-    for name in ("unaligned", "prompted", "aligned"):
+    for name in messages:
         table.add_column(name, ratio=1, overflow="fold")
-    table.add_row(*(Text(cut(message)) for message in messages))
-    table.add_row(*(Text(_effect(message), style="dim") for message in messages))
+    table.add_row(*(Text(cut(message)) for message in messages.values()))
+    table.add_row(*(Text(_effect(message), style="dim") for message in messages.values()))
     console().print(table)
 
 
 def cut(message: AIMessage) -> str:
-    """The text, with an ellipsis where `max_tokens` ended it."""
-    ended = message.response_metadata["finish_reason"] != "length"
+    """The text, with an ellipsis where it was cut off."""
+    ended = message.response_metadata["finish_reason"] not in ("length", "repetition")
     return clean(message.text.strip()) + ("" if ended else " …")
 
 

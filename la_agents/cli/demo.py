@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from la_agents.cli import answering, comparison
-from la_agents.cli.options import Decoding, MaxTokensOption, ModelSettings, Settings, StrengthOption, command
+from la_agents.cli.options import Decoding, ModelSettings, Settings, StrengthOption, command
 from la_agents.cli.terminal import answer, spinner
 
 if TYPE_CHECKING:
@@ -28,13 +32,16 @@ unaligned: without the preference. prompted: the preference is in the prompt. al
 strengthened token by token.
 
 Try it yourself:
-  la-agents prefs add "Answer in one short sentence." --user alice --scope always
-  la-agents ask "How do vaccines work?" --user alice --compare
-  la-agents explain "How do vaccines work?" --user alice --out page.html"""
+  {program} prefs add "One sentence is enough for me." --user alice --scope always
+  {program} ask "How do vaccines work?" --user alice --compare
+  {program} explain "How do vaccines work?" --user alice --out page.html"""
+
+
+TokensOption = Annotated[int, typer.Option("--max-tokens", help="Longest answer, in tokens.")]
 
 
 @command
-def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: MaxTokensOption = 56) -> None:
+def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: TokensOption = 56) -> None:
     """Ask one question for two users with opposite preferences, and show what alignment does."""
     decoding = Decoding(strength=strength, max_tokens=max_tokens)
     loaded = answering.load(settings, decoding)
@@ -43,7 +50,8 @@ def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: M
         compared = _compare(loaded, decoding)
     for one in compared:
         comparison.show(one)
-    answer(_CLOSING)
+    # In a checkout the command is in an environment that need not be activated.
+    answer(_CLOSING.format(program="la-agents" if shutil.which("la-agents") else sys.argv[0]))
 
 
 def _introduce(loaded: LoadedModel) -> str:

@@ -44,7 +44,6 @@ def explain(
         Path | None,
         typer.Option(
             "--out",
-            dir_okay=False,
             help="Write a page for a browser; - is standard output.",
             show_default="none",
         ),

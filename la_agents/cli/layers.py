@@ -31,10 +31,10 @@ def add(
     expires: ExpiresOption = None,
     locked: Annotated[
         bool | None,
-        typer.Option("--locked/--unlocked", help="Whether no user's preference overrules it.", show_default="unlocked"),
+        typer.Option("--locked/--unlocked", help="Locked: no user's preference overrules it.", show_default="unlocked"),
     ] = None,
 ) -> None:
-    """Store a preference in a layer; prints its id, and beside it what that did to others."""
+    """Store a preference in a layer; prints its id, and on standard error what that changed."""
     both.add(memory, text, **given(scope=scope, weight=weight, expires_at=expires, locked=locked))
 
 

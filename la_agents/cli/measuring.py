@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,7 @@ import typer
 
 from la_agents.cli import answering
 from la_agents.cli.options import Options, Settings
-from la_agents.cli.terminal import answer, console, counting_bar, note
+from la_agents.cli.terminal import answer, console, counting_bar, note, print_table
 from la_agents.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Chosen", "ChosenOptions", "run", "show"]
 
-_LIST = " Separated by commas, or the option repeated."
+_LIST = " Separate them by commas, or repeat the option."
+_OWN = "the suite's own"
 
 
 @dataclass(frozen=True)
@@ -28,22 +31,32 @@ class Chosen:
 
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="PATH", help="What to ask.", show_default="the suite's own"),
+        typer.Option("--data", metavar="PATH", help="What to ask.", show_default=_OWN),
     ] = None
     strength: Annotated[
-        list[str] | None, typer.Option("--strength", metavar="NUMBERS", help="Strengths to try: 0,0.5,1,2,3." + _LIST)
+        list[str] | None,
+        typer.Option("--strength", metavar="NUMBERS", help="Strengths to try: 0,0.5,1,2,3." + _LIST, show_default=_OWN),
     ] = None
     budget: Annotated[
         list[str] | None,
-        typer.Option("--budget", metavar="NUMBERS", help="Budgets of divergence or fluency to try, nats a token: 0.3."),
+        typer.Option(
+            "--budget",
+            metavar="NUMBERS",
+            help="Budgets of divergence or fluency to try, in nats a token.",
+            show_default="0.3",
+        ),
     ] = None
     methods: Annotated[
         list[str] | None,
-        typer.Option("--methods", metavar="NAMES", help="What to compare: prompt,linear,amulet." + _LIST),
+        typer.Option(
+            "--methods", metavar="NAMES", help="What to compare: prompt,linear,amulet." + _LIST, show_default=_OWN
+        ),
     ] = None
     principles: Annotated[
         list[str] | None,
-        typer.Option("--principles", metavar="NAMES", help="Of those that can be measured: french,dogs."),
+        typer.Option(
+            "--principles", metavar="NAMES", help="Which principles: french,dogs." + _LIST, show_default="all"
+        ),
     ] = None
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", help="Only the first N of the data.", show_default="all")
@@ -56,7 +69,7 @@ class Chosen:
         typer.Option(
             "--out",
             metavar="DIR",
-            help="For rows, tables and plots. An interrupted run there is taken up.",
+            help="Folder for rows, tables and plots; an interrupted run there continues.",
             show_default="results",
         ),
     ] = None
@@ -100,7 +113,7 @@ def run(settings: Settings, suite: suites.Suite, chosen: Chosen, limit: int | No
     """Run a suite on the chosen model, with a progress bar, and name the files it wrote.
 
     Args:
-        limit: Of the suite, where none is chosen.
+        limit: How many questions, for commands that have this option themselves.
     """
     from la_agents.evaluation.suites import prepare, run_suite
 
@@ -113,7 +126,7 @@ def run(settings: Settings, suite: suites.Suite, chosen: Chosen, limit: int | No
         with counting_bar(f"Measuring {suite.name}") as report:
             done = run_suite(suite, subject, out, options, report)
     except KeyboardInterrupt:
-        note(f"Interrupted. What is finished is in {out}; the same command takes it up again.")
+        note(f"Interrupted. What is finished is in {out}; the same command continues.")
         raise
     for file in done.files:
         note(f"Wrote {file}")
@@ -122,11 +135,11 @@ def run(settings: Settings, suite: suites.Suite, chosen: Chosen, limit: int | No
 
 def show(done: suites.Finished) -> None:
     """Print the page of tables, without its picture: laid out on a terminal, else as it stands."""
-    page = next(file for file in done.files if file.suffix == ".md").read_text(encoding="utf-8")
-    text = "\n".join(line for line in page.splitlines() if not line.startswith("![")).strip()
-    if console().is_terminal:
-        from rich.markdown import Markdown
-
-        console().print(Markdown(text))
-    else:
-        answer(text)
+    page = next(file for file in done.files if file.suffix == ".md").read_text(encoding="utf-8").strip()
+    for is_table, block in groupby(page.splitlines(), key=lambda line: line.startswith("| ")):
+        lines = [line for line in block if not line.startswith("![")]
+        if is_table and console().is_terminal:
+            header, _, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines)
+            print_table(header, rows)
+        else:
+            answer("\n".join(lines))

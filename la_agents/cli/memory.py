@@ -57,22 +57,25 @@ class ExportFormat(str, Enum):
 
 def _expiry(text: str) -> datetime:
     """A number of days such as 30d, or a date or time, in the local time zone unless it names another."""
-    if days := re.fullmatch(r"(\d{1,6})d", text):
-        return datetime.now(timezone.utc) + timedelta(days=int(days[1]))
+    now, days = datetime.now(timezone.utc), re.fullmatch(r"(\d{1,6})d", text)
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
+        found = now + timedelta(days=int(days[1])) if days else datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
         msg = f"Expected a date such as 2027-01-31 or a number of days such as 30d, got {text!r}."
         raise ConfigurationError(msg) from error
+    if found <= now:
+        msg = f"Expected a time that is still to come, got {text}."
+        raise ConfigurationError(msg)
+    return found
 
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As the command `list` shows it.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]
 ScopeOption = Annotated[
     Scope | None,
-    typer.Option("--scope", help="Every call, or those it is relevant to.", show_default="relevant"),
+    typer.Option("--scope", help="For every call, or for those it is relevant to.", show_default="relevant if new"),
 ]
 WeightOption = Annotated[
-    float | None, typer.Option("--weight", help="1 is normal, 0 switches it off.", show_default="1")
+    float | None, typer.Option("--weight", help="1 is normal, 0 switches it off.", show_default="1 if new")
 ]
 ExpiresOption = Annotated[
     datetime | None,
@@ -81,7 +84,7 @@ ExpiresOption = Annotated[
         parser=_expiry,
         metavar="DATE",
         help="Applies until then: 2027-01-31, or 30d.",
-        show_default="never",
+        show_default="never if new",
     ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -113,7 +116,7 @@ class Owned:
 
 
 def add(memory: Owned, text: str, **options: Any) -> None:
-    """Store a preference; prints its id, and beside it what that did to others."""
+    """Store a preference: print its id, and on standard error what that changed."""
     added = memory.add(text_of(text), **options)
     answer(added.id)
     last, undo = memory.history(added.id)[-1], f"Take it back: {memory.command(f'undo {added.id}')}"
@@ -141,11 +144,11 @@ def _note_conflicts(memory: Owned, added: Preference) -> None:
 def _list(
     memory: Any,
     everything: Annotated[
-        bool, typer.Option("--all", help="Superseded, expired, forgotten and proposed ones, too.")
+        bool, typer.Option("--all", help="Also superseded, expired, forgotten and proposed ones.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is stored."""
+    """List what is stored."""
     if not as_json:
         show(memory, everything=everything)
         return
@@ -220,7 +223,7 @@ def _update(
     weight: WeightOption = None,
     expires: ExpiresOption = None,
 ) -> None:
-    """Change a preference; what is not named stays."""
+    """Change a preference; what is not given stays."""
     changes = given(text=text, scope=scope, weight=weight, expires_at=expires)
     if not changes:
         msg = "Expected at least one of --text, --scope, --weight and --expires, got none."
@@ -244,7 +247,7 @@ def erase(memory: Owned, *, yes: bool) -> None:
 
 def _export(
     memory: Any,
-    file: Annotated[Path, typer.Argument(help="JSON Lines to write; - is standard output.")],
+    file: Annotated[Path, typer.Argument(help="Where to write JSON Lines; - is standard output.")],
     force: ForceOption = False,
 ) -> None:
     """Write all preferences to a file."""
@@ -256,9 +259,11 @@ def _export(
 
 def _import(
     memory: Any,
-    file: Annotated[Path, typer.Argument(help="JSON Lines to read; - is standard input.")],
-    source_format: Annotated[ExportFormat, typer.Option("--from", help="Who wrote it.")] = ExportFormat.la_agents,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad lines out instead of refusing all.")] = False,
+    file: Annotated[Path, typer.Argument(help="JSON Lines; - is standard input.")],
+    source_format: Annotated[
+        ExportFormat, typer.Option("--from", help="Which program wrote it.")
+    ] = ExportFormat.la_agents,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip bad lines instead of refusing the file.")] = False,
 ) -> None:
     """Read preferences from a file."""
     on_bad = (lambda message: note(f"Skipped: {message}")) if skip_bad else None

@@ -48,7 +48,7 @@ StoreOption = Annotated[
         envvar="LA_AGENTS_STORE",
         metavar="PATH|URL",
         help="Folder or Chroma server that holds the preferences.",
-        show_default="a folder of your own",
+        show_default="your data folder",
     ),
 ]
 ModelOption = Annotated[
@@ -62,7 +62,10 @@ LayersOption = Annotated[
     typer.Option("--layer", metavar="NAME", help="A shared layer that applies before the user's own; repeatable."),
 ]
 UserOption = Annotated[
-    str, typer.Option("--user", "-u", metavar="NAME", callback=lambda user: as_user_id(user), help="Whose preferences.")
+    str,
+    typer.Option(
+        "--user", "-u", metavar="NAME", callback=lambda user: as_user_id(user), help="The user whose preferences count."
+    ),
 ]
 QuestionArgument = Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -71,8 +74,8 @@ StrengthOption = Annotated[
     float | None,
     typer.Option(
         "--strength",
-        help="How far beyond prompting to go; 0 is prompting alone.",
-        show_default="what suits the model and the preference",
+        help="How far to go beyond prompting; 0 is prompting alone.",
+        show_default="by model and preference",
     ),
 ]
 MaxTokensOption = Annotated[
@@ -103,19 +106,19 @@ class Settings:
     @property
     def is_missing(self) -> bool:
         """Whether there is no store yet in the folder."""
-        return not self.is_server and not Path(self.location).expanduser().exists()
+        return "://" not in self.location and not Path(self.location).expanduser().exists()
 
     def note_missing(self) -> None:
-        """Say so, for whoever mistyped the folder."""
+        """Tell the user that there is no store yet: the folder may be mistyped."""
         if self.is_missing:
             note(f"There is no store at {self.location} yet.")
 
     def open_store(self, *, reading: bool = False) -> PreferenceStore:
-        """The store, its layers known to it; without layers nothing is opened, made or loaded before its first use.
+        """Open the store, and check that its layers exist; without layers nothing happens before the first use.
 
         Args:
-            reading: Nothing will be stored: a folder that is not there is not made, and its place is taken by an empty
-                store in memory.
+            reading: Whether nothing will be stored. Then a missing folder is not created: an empty store in memory
+                takes its place.
         """
         from la_agents import PreferenceStore
 
@@ -140,9 +143,9 @@ class Settings:
 class Decoding:
     """How to decode, in the chat model's own words; None keeps its default. Each field is an option of the commands."""
 
-    method: Annotated[
-        Rule | None, typer.Option("--method", help="How answers are moved.", show_default=DEFAULT_METHOD)
-    ] = None
+    method: Annotated[Rule | None, typer.Option("--method", help="Alignment method.", show_default=DEFAULT_METHOD)] = (
+        None
+    )
     strength: StrengthOption = None
     support: Annotated[
         Support | None,
@@ -151,12 +154,14 @@ class Decoding:
     max_divergence: Annotated[
         float | None,
         typer.Option(
-            "--max-divergence", help="Budget for leaving the unaligned model, in nats a token.", show_default="none"
+            "--max-divergence",
+            help="How far a token may depart from the unaligned model, in nats.",
+            show_default="none",
         ),
     ] = None
     max_tokens: MaxTokensOption = None
     temperature: Annotated[
-        float | None, typer.Option("--temperature", help="0 always takes the likeliest token.", show_default="0")
+        float | None, typer.Option("--temperature", help="0 always takes the most likely token.", show_default="0")
     ] = None
     seed: Annotated[
         int | None, typer.Option("--seed", help="Makes sampling repeatable.", show_default="another each time")
@@ -171,8 +176,8 @@ class Options:
     """Marks a parameter that stands for several options: `Annotated[Settings, Options(make, store=StoreOption)]`.
 
     Args:
-        make: Makes the parameter's value of the command's context and the options.
-        options: Annotation by name; each is None if it is not given.
+        make: Makes the parameter's value from the command's context and the options.
+        options: The annotation of each option by its name. An optional one is None if it is not given.
     """
 
     def __init__(self, make: Callable[..., Any], **options: Any) -> None:
@@ -186,10 +191,10 @@ class Options:
 
 
 def command(function: Callable[..., Any], **groups: Options) -> Callable[..., None]:
-    """A function as Typer reads it: with the options in place of what stands for them, and with the context.
+    """Make a function a Typer command: parameters that stand for options are replaced by those options.
 
     Args:
-        groups: Parameters that stand for options, beside those that are annotated so.
+        groups: Further parameters that stand for options, beside those that are annotated so.
     """
     signature = inspect.signature(function, eval_str=True)
     for name, each in signature.parameters.items():

@@ -30,14 +30,14 @@ def add(
     weight: WeightOption = None,
     expires: ExpiresOption = None,
 ) -> None:
-    """Store a preference; prints its id, and beside it what that did to others."""
+    """Store a preference; prints its id, and on standard error what that changed."""
     both.add(memory, text, **given(scope=scope, weight=weight, expires_at=expires))
 
 
 def search(
     memory: Any,
-    query: Annotated[str, typer.Argument(help="What the preferences should be close to in meaning.")],
-    k: Annotated[int, typer.Option("-k", help="At most so many.")] = 5,
+    query: Annotated[str, typer.Argument(help="What to look for, by meaning.")],
+    k: Annotated[int, typer.Option("-k", help="How many at most.")] = 5,
     min_relevance: Annotated[
         float | None, typer.Option("--min-relevance", help="Least similarity, -1 to 1.", show_default="any")
     ] = None,
@@ -57,7 +57,7 @@ def search(
 def erase(
     memory: Any,
     yes: YesOption = False,
-    purge: Annotated[bool, typer.Option("--purge", help="Leave no byte of it in the store's files either.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Also rewrite the store's files without it.")] = False,
 ) -> None:
     """Erase everything that is stored about a user, history included."""
     if purge:
@@ -68,22 +68,22 @@ def erase(
 
 
 def purge_(store: OpenStore) -> None:
-    """Write the store's files anew, without a byte of what was erased."""
+    """Rewrite the store's files without what was erased."""
     with counting_bar("Writing the store anew") as progress:
         done: Purged = store.purge(progress=progress)
     note(
-        f"Purged: {done.num_kept} preferences of others kept, {done.num_gone} earlier writes dropped from the log, "
-        f"pieces of what went from every file; {done.num_bytes_before:,} bytes before, {done.num_bytes_after:,} after. "
+        f"Purged: {done.num_kept} preferences of others kept, {done.num_gone} earlier writes dropped from the log; "
+        f"{done.num_bytes_before:,} bytes before, {done.num_bytes_after:,} after. "
         "Backups and snapshots are not reached."
     )
 
 
 def verify(
     store: OpenStore,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what is amiss.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what is wrong.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the whole store: records readable, in their places, indexed. Exit status 1 if something is amiss."""
+    """Check that all records are readable, in place and indexed; exit status 1 if not."""
     with counting_bar("Checking") as progress:
         found = store.verify(repair=repair, progress=progress)
     if as_json:
@@ -93,7 +93,7 @@ def verify(
         for name in ("unreadable", "misplaced", "unindexed"):
             ids = getattr(found, name)
             answer(f"{len(ids)} {name}{': ' if ids else ''}{' '.join(ids)}")
-        note("Repaired." if found.repaired else "Sound." if found.is_sound else "Mend with --repair.")
+        note("Repaired." if found.repaired else "Sound." if found.is_sound else "Repair with --repair.")
     if not found.is_sound:
         raise typer.Exit(1)
 
@@ -105,7 +105,7 @@ def migrate(
         typer.Option("--shards", help="How many; about one for each 8,000 preferences.", show_default="as now"),
     ] = None,
 ) -> None:
-    """Write the store anew: in this version's format, over another number of shards if one is given."""
+    """Rewrite the store in this version's format, or with another number of shards."""
     with counting_bar("Writing") as progress:
         num_written = store.migrate(shards, progress=progress)
     note(f"Wrote {num_written} preferences{'' if shards is None else f' into {shards} shards'}.")

@@ -36,8 +36,8 @@ __all__ = [
     "text_of",
 ]
 
-_NARROW = 24
-"""Columns that a table's texts need at least; where there are fewer, its rows are written one below the other."""
+_LONG_WORD = 24
+"""Columns of a table within which a word may be broken."""
 
 
 def print_anything() -> None:
@@ -81,19 +81,27 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Ids and texts are wrapped, never cut: an id is there to be copied. On a narrow terminal there are no columns."""
+    """Print rows with whole words, and whole ids to be copied; as lists where a table has no room for them."""
     from rich.table import Table
     from rich.text import Text
 
-    kept = [name in ("id", "by") for name in header]
-    fixed = sum(max(_num_cells(row[i]) for row in rows) + 1 for i, whole in enumerate(kept) if whole)
-    if console().width - fixed - 8 * kept.count(False) < _NARROW:
+    def least_width(name: str, column: Sequence[str]) -> int:
+        if name in ("id", "by"):
+            return max(map(_num_cells, column))
+        longest = max((_num_cells(word) for cell in column for word in cell.split()), default=0)
+        return min(longest, _LONG_WORD)
+
+    columns = dict(zip(header, zip(header, *rows, strict=True), strict=True))
+    least = [least_width(*each) for each in columns.items()]
+    room = console().width - sum(least) - 2 * (len(least) - 1)
+    if room < 0:
         for row in rows:
             answer("\n".join(f"{name}: {cell}" for name, cell in zip(header, row, strict=True) if cell) + "\n")
         return
+    more = [max(map(_num_cells, column)) - width for column, width in zip(columns.values(), least, strict=True)]
     table = Table(*header, box=None, pad_edge=False)
-    for column, whole in zip(table.columns, kept, strict=True):
-        column.overflow, column.no_wrap = "fold", whole
+    for column, width, wanted in zip(table.columns, least, more, strict=True):
+        column.overflow, column.width = "fold", width + int(wanted * min(1.0, room / max(1, sum(more))))
     for row in rows:
         table.add_row(*(Text(clean(cell)) for cell in row))
     console().print(table)
@@ -148,8 +156,18 @@ def _num_cells(text: str) -> int:
 
 
 def text_of(argument: str) -> str:
-    """The argument, or what standard input holds where it is a dash."""
-    return sys.stdin.read().strip() if argument == "-" else argument
+    """The argument, or what standard input holds where it is a dash.
+
+    Raises:
+        ConfigurationError: it holds nothing.
+    """
+    if argument != "-":
+        return argument
+    text = sys.stdin.read().strip()
+    if not text:
+        msg = "Expected a text on standard input, got none."
+        raise ConfigurationError(msg)
+    return text
 
 
 def check_new(file: Path, name: str, *, force: bool) -> None:
@@ -161,10 +179,12 @@ def check_new(file: Path, name: str, *, force: bool) -> None:
     Raises:
         ConfigurationError: it is there, or its folder is not.
     """
-    if str(file) != "-" and not file.parent.is_dir():
-        msg = f"Expected {name} in a folder that exists, got {file}."
+    if str(file) == "-":
+        return
+    if file.is_dir() or not file.parent.is_dir():
+        msg = f"Expected {name} to be a file in a folder that exists, got {file}."
         raise ConfigurationError(msg)
-    if str(file) != "-" and file.exists() and not force:
+    if file.exists() and not force:
         msg = f"Expected {name} to be a new file, got {file}, which is there; --force overwrites it."
         raise ConfigurationError(msg)
 
@@ -212,7 +232,7 @@ def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     task = bar.add_task(text, total=None)
 
     def report(done: int, total: int) -> None:
-        if not bar.live.is_started:
+        if bar.console.is_terminal:
             bar.start()
         bar.update(task, completed=done, total=total)
 

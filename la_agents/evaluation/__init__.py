@@ -1,1 +1,1 @@
-"""Measurements on labelled data: what the memory merges and replaces, and whether it finds what a question needs."""
+"""Measurements that users run on their own model: steerability, choices, calibration, and any task of lm-eval."""

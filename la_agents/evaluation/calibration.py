@@ -4,13 +4,13 @@ Every candidate, a way of prompting or of aligning, answers the same questions u
 mean adherence, `p` the perplexity of its answers under the unaligned model, `c` the relevance of answers to their
 questions (cosine) and `d` their repetition. With the rate `r`, adherence that a doubling of perplexity must gain,
 
-    worth = a - r log2 p + (c - d) / 5
+    worth = a - r log2 p + 0.8 (c - d)
 
 The default, for principles that nobody measured, is what the library does without a calibration, unless another
 candidate's worth, the mean over principles, is greater by more than `MARGIN`: with few questions smaller differences
-are chance. By the same rule a measured principle has guidance of its own where a candidate does better than the
-default. A candidate that follows a principle less than the best way of prompting, by more than `MARGIN`, is not chosen
-for it, whatever its worth.
+are chance. Then it is the most followed of those within `MARGIN` of the greatest worth. A measured principle has
+guidance of its own where a candidate is worth more than the default by more than `MARGIN`. A candidate that follows a
+principle less than the best way of prompting, by more than `MARGIN`, is not chosen for it, whatever its worth.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ __all__ = ["CANDIDATES", "FEW", "RATE", "Finding", "Findings", "calibrate", "cal
 RATE = 0.08
 """Adherence, of 1, that a doubling of perplexity must gain."""
 
-SENSE = 0.2
-"""Adherence that relevance is worth, and repetition costs: enough to tell an answer in the right tone from the tone
-alone, and from a loop."""
+SENSE = 0.8
+"""Adherence that relevance is worth, and repetition costs: an answer in the right tone is to be told from the tone
+alone, and from a loop. With 0.2 the bundled model followed best by talking about its principles only."""
 
 MARGIN = 0.05
 FEW = 8
@@ -94,7 +94,7 @@ class Findings:
 
     @property
     def warnings(self) -> list[str]:
-        """What is too little to rely on."""
+        """What was asked too little to rely on."""
         if self.num_questions < FEW:
             return [f"Only {self.num_questions} of the {FEW} questions or more that it takes to recommend anything."]
         few = [f"{one.principle} ({one.num_questions})" for one in self.principles if one.num_questions < FEW]
@@ -115,7 +115,7 @@ def candidates(strengths: Sequence[float] = ()) -> list[Setting]:
 
 
 def worth(rows: Sequence[Row], rate: float = RATE) -> float:
-    """`a - r log2 p + (c - d) / 5`, in adherence; what an answer without tokens does not have counts as 0."""
+    """`a - r log2 p + 0.8 (c - d)`, in adherence; what an answer without tokens does not have counts as 0."""
 
     def mean(name: str) -> float:
         return fmean([row[name] for row in rows if row[name] is not None] or [0.0])
@@ -153,10 +153,10 @@ def calibrate(rows: Sequence[Row], model: str, rate: float = RATE) -> Findings:
 
 
 def calibration_suite(rate: float = RATE) -> Suite:
-    """The suite that measures the candidates, and says what `calibrate` makes of them.
+    """The suite that measures the candidates, and reports what `calibrate` chooses.
 
     Raises:
-        ConfigurationError: the rate is no price: not finite, or not above 0.
+        ConfigurationError: the rate is not finite, or not above 0.
     """
     _check_rate(rate)
     return Suite("calibration", _plan, partial(_report, rate=rate), ("data", "strengths", "principles"))
@@ -201,9 +201,14 @@ def _choose(rows: Sequence[Row], rate: float) -> tuple[str, dict[str, str]]:
     parts = {name: grouped(part, "setting") for name, part in grouped(rows, "principle").items()}
     worths = {name: {setting: worth(own, rate) for setting, own in part.items()} for name, part in parts.items()}
     common = sorted(set.intersection(*(set(own) for own in worths.values())) or {USUAL})
-    default = _better({one: fmean(own.get(one, -1.0) for own in worths.values()) for one in common}, USUAL)
-    prompts = [one for one in common if one.startswith("prompt")]
-    prompted = max(prompts, key=lambda one: fmean(_adherence(part[one], one) for part in parts.values()), default=None)
+
+    def followed(one: str) -> float:
+        return fmean(_adherence(part.get(one, ()), one) for part in parts.values())
+
+    overall = {one: fmean(own.get(one, -1.0) for own in worths.values()) for one in common}
+    near = [one for one in common if overall[one] >= max(overall.values()) - MARGIN]
+    default = USUAL if USUAL in near else max(near, key=followed)
+    prompted = max((one for one in common if one.startswith("prompt")), key=followed, default=None)
     chosen = {}
     for name, part in parts.items():
         least = _adherence(part[prompted], prompted) - MARGIN if prompted else -math.inf

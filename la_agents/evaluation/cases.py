@@ -1,4 +1,4 @@
-"""Cases and answers: what a suite asks a model, and what came back."""
+"""Cases and answers: what a suite asks a model, and what the model answered."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Case:
         key: Its own in the run: `<what>/<setting>/<question>`.
         question: A text, or the messages of a conversation.
         seed: Of the draws; answers of greedy settings do not depend on it.
-        row: Makes a row of the results of the answer.
+        row: Makes the row of the results from the answer.
         wording: How the principles are put; None is the library's default.
-        known: The answer, where it need not be generated.
+        known: The answer, if it need not be generated.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered in a case.
+    """The answer to a case.
 
     Attributes:
         token_ids: Without the end of sequence.

@@ -54,7 +54,7 @@ def choice_cases(
 
     @lru_cache(maxsize=1)
     def along(item: str) -> Mapping[str, list[Continuation]]:
-        """By choice: the model along the options. As a whole for an item, so that no number depends on what is due."""
+        """For each choice about an item, the logits along its options; of the whole item, whatever is missing."""
         own = items[item]
         prompts = subject.builder.build_text(own[0].question, [Principle(choice.principle) for choice in own], "sum")
         texts = [subject.scorer.encode(option) for option in own[0].options]

@@ -1,4 +1,4 @@
-"""The one way in which every suite of open questions goes: the unaligned answers, then the cases that are made of them.
+"""How suites of open questions are measured: first the unaligned answers, then the cases that depend on them.
 
 Rows of a run, by key: `unaligned/<question>` is the unaligned answer, whole, with its tokens; the cases' own follow.
 """
@@ -50,9 +50,12 @@ class Judged(Protocol):
 def complete_cases(
     run: Run, subject: Subject, cases: Iterable[Case], report: Report | None = None, *, before: Sequence[str] = ()
 ) -> list[Row]:
-    """The cases' rows in order, what is missing of them measured; the rows named in `before` stand first in the file.
+    """Measure what is missing of the cases, and return all their rows in order.
 
-    A block that misses a row is asked as a whole, so that the answers do not depend on what was there.
+    A block of which a row is missing is answered as a whole, so that answers do not depend on what was there before.
+
+    Args:
+        before: Keys of rows that stand first in the file.
     """
     due = list(cases)
 
@@ -72,7 +75,7 @@ def complete_cases(
 class Unaligned:
     """The unaligned answers of one run, by question.
 
-    Decoding is greedy, so the answer under a lower cap is the beginning of the one under a higher cap.
+    Decoding is greedy, so the answer under a lower cap is the beginning of that under a higher cap.
     """
 
     def __init__(self, subject: Subject, rows: Sequence[Row]) -> None:
@@ -81,7 +84,7 @@ class Unaligned:
         self.keys = [row["key"] for row in rows]
 
     def text(self, question: OpenQuestion, max_tokens: int) -> str:
-        """The answer as it is under this cap."""
+        """The answer under this cap."""
         row = self._rows[question.index]
         return row["answer"] if row["num_tokens"] <= max_tokens else self.subject.decode(row["tokens"][:max_tokens])
 
@@ -101,7 +104,7 @@ class Unaligned:
 def unaligned_answers(
     run: Run, subject: Subject, questions: Sequence[OpenQuestion], max_tokens: int, report: Report | None = None
 ) -> Unaligned:
-    """Generate them, or take them from the run."""
+    """Return the unaligned answers to the questions, generated or from the run."""
 
     def case(question: OpenQuestion) -> Case:
         def row(answer: Answer) -> Row:
@@ -122,10 +125,10 @@ def unaligned_answers(
 def follow(
     questions: Sequence[OpenQuestion], max_tokens: int, cases_of: Callable[[Unaligned], Iterable[Case]]
 ) -> Callable[[Run, Subject, Report | None], list[Row]]:
-    """What measures the cases that are made of the unaligned answers to some questions.
+    """Return what measures cases that depend on the unaligned answers to some questions.
 
     Args:
-        max_tokens: Longest of all cases' caps.
+        max_tokens: The largest cap of all cases.
     """
 
     def measure(run: Run, subject: Subject, report: Report | None) -> list[Row]:
@@ -152,14 +155,14 @@ def follow_case(
     wording: Wording | None = None,
     earlier: Sequence[tuple[str, str]] = (),
 ) -> Case:
-    """A case whose row says how far the answer follows the principles, and what that costs.
+    """Make a case whose row says how far the answer follows the principles, and what that costs.
 
     Args:
         what: First part of the key.
         judged: The principles with their weights; `adherence` is to the first of them, `opposite` to the second.
-        fields: What tells the case apart, for its row.
-        seed: Of the run; its questions draw from streams of their own.
-        earlier: Turns of the conversation before the question, each what was asked and what was answered.
+        fields: Further fields of the row, which tell the case apart.
+        seed: Of the run; each question has a random stream of its own.
+        earlier: Turns before the question: what was asked, and what was answered.
     """
     max_tokens, is_known = max(one.max_tokens for one, _ in judged), setting == BASE and not earlier
 

@@ -2,7 +2,7 @@
 
 The first row is the provenance, then one row for each finished case, named by a stable key. While a run goes on rows
 stand in the order they were finished; when all are there, the file is put into the order of the keys. So a run that
-was interrupted and taken up again leaves the same bytes as one that was not.
+was interrupted and continued leaves the same bytes as one that was not.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["Report", "Row", "Run", "Work", "read_run"]
 Row = dict[str, Any]
 """What was measured on one case: JSON-able, and finite or None."""
 Report = Callable[[int, int], None]
-"""Told how many cases are done, of how many."""
+"""Called with the number of finished cases and the number of all."""
 Work = Callable[[Sequence[str]], Iterable[tuple[str, Row]]]
-"""Does the cases with these keys and yields each with its row as soon as it is finished, in any order."""
+"""Measures the cases with these keys, and yields each key with its row as soon as it is finished, in any order."""
 
 
 class Run:
@@ -68,21 +68,21 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; what is in it stays and can be taken up again."""
+        """Release the file; another run may continue it."""
         self._lock.release()
 
     def add(self, key: str, row: Row) -> None:
-        """Write a finished case's row, at once."""
+        """Append a finished case's row to the file."""
         line = _line({"key": key, **row})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
         self.rows[key] = json.loads(line)
 
     def complete(self, keys: Sequence[str], work: Work, report: Report | None = None) -> list[Row]:
-        """Do what is missing of `keys`, and return all their rows in the order of `keys`.
+        """Measure what is missing of `keys`, and return all their rows in the order of `keys`.
 
-        Rows are read back as the file has them, so that what follows cannot depend on whether they were just made. Work
-        in stages, of which a later one depends on an earlier one's rows, completes the first keys, then all of them.
+        Rows are returned as the file has them, so that nothing depends on whether they were just measured. Work in
+        stages, where a later one depends on an earlier one's rows, completes the first keys, then all of them.
 
         Raises:
             ConfigurationError: two cases have one key, or `work` left one out.
@@ -127,8 +127,8 @@ class Run:
         self.rows = {row["key"]: row for row in rows}
 
     def _write(self, keys: Sequence[str]) -> None:
-        """Replace the file by header and rows in order, all or nothing."""
-        order = dict.fromkeys([*keys, *self.rows])  # a later stage's rows, if this is an early one, stay behind it
+        """Replace the file by header and rows in order, atomically."""
+        order = dict.fromkeys([*keys, *self.rows])  # rows of later stages stay behind
         content = "".join([_line(self._header), *(_line(self.rows[key]) for key in order)]).encode()
         if self.path.exists() and self.path.read_bytes() == content:
             return

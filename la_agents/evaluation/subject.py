@@ -1,4 +1,4 @@
-"""Subject: the model under test. It answers blocks of cases, and measures what the answers cost.
+"""Subject: the model under test, which answers blocks of cases; and what its answers cost.
 
 Sums of floating-point numbers come out differently in batches of different sizes, and prompts differently if their
 beginning was found in a cache. That can turn a choice between two tokens that are nearly equally likely. Here every
@@ -56,7 +56,7 @@ class Subject:
         """The answers to a block of cases, in their order.
 
         Raises:
-            LaAgentsError: the first case that failed; the others are given up.
+            LaAgentsError: the first case that failed; the others are cancelled.
         """
         salt = uuid.uuid4().hex
         planned = [(case, [replace(r, salt=salt, num_public_tokens=0) for r in self._requests(case)]) for case in cases]
@@ -87,7 +87,7 @@ class Subject:
         return str(self.loaded.tokenizer.decode(token_ids, skip_special_tokens=True))
 
     def describe(self, answer: Answer) -> dict[str, Any]:
-        """What every row says about an answer: what it costs, how far it was moved, how long it is, and its text.
+        """What every row says about an answer: its costs, divergence, length and text.
 
             distinct_2    different pairs of neighbouring words over all pairs; 1 is none twice
             repetition    share of the words that stand in a run of four words that was there before; 0 is none
@@ -119,7 +119,7 @@ class Subject:
     def nlls(self, answer: Answer) -> tuple[float | None, float | None]:
         """Mean negative log-likelihood a token in nats: without principles, and under the branches that have them.
 
-        One answer at a time: what shares a batch may touch the last bits, and a row is to be the same in every run.
+        One answer at a time: batches of other sizes may change the last bits, and rows must be the same in every run.
         """
         if not answer.token_ids:
             return None, None
@@ -165,7 +165,7 @@ class Subject:
 
     @contextmanager
     def _running(self, requests: Sequence[Request]) -> Iterator[list[Generation]]:
-        """Start requests together; those that are not finished at the end are given up."""
+        """Start requests together; cancel those that are unfinished at the end."""
         generations = self.engine.submit_all(requests)
         try:
             yield generations
@@ -174,7 +174,7 @@ class Subject:
                 generation.cancel()
 
     def _best(self, case: Case, answers: Sequence[Answer]) -> Answer:
-        """The answer that the principles make likelier than the reference by most; an empty one is made no likelier."""
+        """The answer whose likelihood the principles raise most, of those that are not empty."""
         written = [answer for answer in answers if answer.token_ids]
         if len(answers) == 1 or not written or not case.principles:
             return answers[0]

@@ -1,4 +1,4 @@
-"""Suites from end to end: options and data in; rows, a page of tables and a picture out."""
+"""A suite: from options and data to rows, a page of tables and a picture."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["Finished", "Options", "Plan", "Suite", "prepare", "run_suite"]
 
 _EXTRA = ("matplotlib", "py3langid", "scipy", "vaderSentiment")
-"""Needed at the very end of a run, or in the middle of it: looked for at its beginning."""
+"""Needed in the middle or at the end of a run; checked at its beginning."""
 _CHOICES = ("data", "methods", "strengths", "budgets", "principles")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be chosen about a suite; an empty choice is the suite's own.
+    """What can be chosen about a suite; where nothing is given, the suite decides.
 
     Attributes:
         data: The questions' file; the library's own list by default. Choices come from the user's file alone.
@@ -47,7 +47,7 @@ class Options:
         return read_questions(self.data or DEFAULT_QUESTIONS, self.limit)
 
     def settings(self, methods: Sequence[str], strengths: Sequence[float]) -> list[Setting]:
-        """The settings to compare beside the unaligned model: those chosen, else the suite's own.
+        """The settings to compare with the unaligned model: those given, else the suite's own.
 
         Raises:
             ConfigurationError: there is no method of one of the names, or a strength or budget is out of range.
@@ -57,11 +57,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a suite makes of options.
+    """What a suite will measure.
 
     Attributes:
-        facts: What the numbers depend on beside the data, for the provenance.
-        measure: Does what is missing of a run; returns its rows in order.
+        facts: What the numbers depend on besides the data, for the provenance.
+        measure: Measures what is missing of a run, and returns its rows in order.
     """
 
     facts: Mapping[str, Any]
@@ -74,9 +74,9 @@ class Suite:
 
     Attributes:
         report: Tables and panels, from the header and the rows of a run.
-        takes: The options it honours beside `limit` and `seed`; any other one is refused.
+        takes: The options that it uses besides `limit` and `seed`; others are refused.
         data: What is asked where the options name no data.
-        source: Its code, where that is not the library's: rows of another version are not continued.
+        source: Its code, if that is not part of the library: rows of other code are not continued.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class Finished:
-    """A suite that is done: its header and rows, and the files that hold them and what they show."""
+    """A finished suite: its header, its rows, and the files that were written."""
 
     header: Row
     rows: Sequence[Row]
@@ -97,7 +97,7 @@ class Finished:
 
 
 def prepare(suite: Suite, options: Options) -> Plan:
-    """What would be measured.
+    """Plan what is to be measured, and refuse what cannot be.
 
     Raises:
         ConfigurationError: something is not installed, an option names nothing, or the data cannot be read.
@@ -114,7 +114,7 @@ def prepare(suite: Suite, options: Options) -> Plan:
 
 
 def run_suite(suite: Suite, subject: Subject, out: Path, options: Options, report: Report | None = None) -> Finished:
-    """Run a suite, or take it up where it was interrupted.
+    """Run a suite, or continue it where it was interrupted.
 
     Args:
         out: Folder for `<name>.jsonl`, `<name>.md` and `<name>.png`.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from la_agents import ChatLinearAlignment
+
 pytestmark = pytest.mark.usefixtures("bundled_model")
 
 ROOT = Path(__file__).parents[2]
@@ -51,3 +53,8 @@ def test_what_a_first_snippet_prints_is_what_the_page_says(
         assert "accines" in answer
         assert "immun" in answer
         assert re.fullmatch(r"[A-Z][^.\n]{20,200}\.\n", answer)  # one sentence that ends
+
+
+def test_without_the_preference_the_first_snippets_answer_does_not_end() -> None:
+    unaligned = ChatLinearAlignment(max_tokens=64).invoke("How do vaccines work?")
+    assert unaligned.response_metadata["finish_reason"] == "length"

@@ -12,7 +12,7 @@ from docs.run_notebooks import NOTEBOOKS, as_markdown, code_cells, run
 pytestmark = pytest.mark.usefixtures("bundled_model")
 
 PROMISED = {
-    "rag-assistant": ("alice: ", "bob: ", "seals", "crabs", "gulls", "Answer in one short sentence."),
+    "rag-assistant": ("alice: ", "bob: ", "seals", "crabs", "gulls", "Keep it short and simple."),
     "existing-app": (
         "The usual answer.",
         "accines",

@@ -25,8 +25,8 @@ import asyncio
 from langchain.agents import create_agent
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
-from la_agents import PreferenceRetriever, PreferenceStore
-from la_agents.learning import PreferenceLearner
+from la_agents import PreferenceRetriever, PreferenceStore, preferences_prompt
+from la_agents.learning import FeedbackRecorder, PreferenceLearner
 from la_agents.tools import preference_tools
 from la_agents_langgraph import ChromaStore, PreferenceMiddleware
 
@@ -43,7 +43,10 @@ with PreferenceStore(sys.argv[1]) as store:
     assert any("briefly" in p.text for p in [*store.list("alice"), *store.proposals.list("alice")])
     model = GenericFakeChatModel(messages=iter([AIMessage("Bonjour.")]))
     agent = create_agent(model, middleware=[PreferenceMiddleware(store)])
-    assert asyncio.run(agent.ainvoke({"messages": "Hello"}, alice))["messages"][-1].text == "Bonjour."
+    answer = asyncio.run(agent.ainvoke({"messages": "Hello"}, alice))["messages"][-1]
+    assert answer.text == "Bonjour."
+    assert FeedbackRecorder(store).rate(answer, 1, config=alice).changed
+    assert "- Answer in French." in preferences_prompt(store, "alice", "Hello")
 with ChromaStore(sys.argv[1] + "/items") as items:
     items.put(("notes",), "a", {"text": "The sea is blue."})
     assert items.search(("notes",), query="What colour is the sea?")[0].value == {"text": "The sea is blue."}

@@ -117,7 +117,9 @@ async def remember(services: Services, question: Question, id: str, report: dict
     """Note what a finished answer used, under the id that the client has, and learn if that is wanted."""
     await run_in_threadpool(services.answers.note, id, question.user, report)
     if question.learns and question.query:
-        await run_in_threadpool(services.learner.submit, [HumanMessage(question.query)], user_id=question.user)
+        said, user = [HumanMessage(question.query)], question.user
+        # They are learned in the order in which they came: the last one's end is all others' end.
+        services.learning[user] = await run_in_threadpool(services.learner.submit, said, user_id=user)
 
 
 def _as_finished(question: Question, message: MessageT) -> MessageT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Awaitable
 from dataclasses import asdict
@@ -133,6 +134,8 @@ async def import_lines(services: Services, user: str, body: bytes) -> int:
 
 async def erase(services: Services, user: str) -> int:
     """Remove everything that is known of a user, and return how many preferences that were."""
+    if (learning := services.learning.get(user)) is not None:  # what was said before shall not come back
+        await asyncio.wait([asyncio.wrap_future(learning)])
     number = await timed(services, "erase", services.store.aerase(user))
     services.answers.erase(user)
     return number

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from starlette.requests import Request
 
@@ -37,6 +39,7 @@ class Services:
         completion: As `chat`, for plain text.
         plain_completion: As `plain_chat`, for plain text.
         database: Keys, sessions and uses.
+        learning: The last conversation of each user that waits to be learned from.
         stopping: Whether no more requests are taken.
     """
 
@@ -48,6 +51,7 @@ class Services:
     plain_completion: LinearAlignmentLLM
     database: Database
     version: str = ""
+    learning: WeakValueDictionary[str, Future[Any]] = field(default_factory=WeakValueDictionary)
     stopping: bool = False
     ready: bool = False
     keys: Keys = field(init=False)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import httpx
 import openai
 import pytest
+from langchain_core.messages import HumanMessage
 from pydantic import BaseModel
 from running import Served, served
 
@@ -374,6 +375,19 @@ def test_what_is_said_through_a_key_that_learns_waits_for_approval(tiny_server: 
     (proposal,) = tiny_server.services.store.proposals.list("learner")
     assert "peanuts" in proposal.text
     assert tiny_server.services.store.list("learner") == []
+
+
+def test_what_was_said_before_an_erasure_is_not_learned_after_it(tiny_server: Served) -> None:
+    key = tiny_server.services.keys.add("personal", user="erased", learns=True)[1]
+    foods = ("peanuts", "milk", "eggs", "fish", "wheat", "soy")
+    with tiny_server.http(key) as http:
+        for food in foods:
+            said = [{"role": "user", "content": f"I'm allergic to {food}. What can I cook?"}]
+            asked = {"model": "tiny-llama", "messages": said, "max_tokens": 1}
+            assert http.post("/v1/chat/completions", json=asked).status_code == 200
+        http.delete("/v1/preferences")
+    tiny_server.services.learner.submit([HumanMessage("Hello.")], user_id="erased").result()  # all before it is done
+    assert tiny_server.services.store.proposals.list("erased") == []
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -81,7 +81,7 @@ def _load_encoder() -> USE:
             "`pip install la-agents[multilingual]`, or give another LangChain Embeddings as `embeddings=`."
         )
         raise ModelNotFoundError(msg) from error
-    encoder = USE()
+    encoder = USE(threads=1)  # texts are short; more threads would wait for each other
     encoder.encode("")  # it reads its files at the first text
     return encoder
 

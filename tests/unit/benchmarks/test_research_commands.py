@@ -50,11 +50,22 @@ def test_retrieval_reports_both_ways(tmp_path: Path) -> None:
     assert all(0 <= row["recall_at"]["1"] <= row["recall_at"]["5"] <= 1 for row in rows)
 
 
+def test_languages_reports_each_and_all(tmp_path: Path) -> None:
+    file = tmp_path / "texts.json"
+    said = {"preferences": ["I love jazz.", "I run."], "messages": ["Which jazz?", "Where to run?", "Two plus two?"]}
+    file.write_text(json.dumps({"English": said, "Thai": {"preferences": ["ฉันชอบเสื้อ"], "messages": ["เสื้อไหนดี"]}}))
+    english, thai, both = json.loads(run("languages", str(file), "--json"))
+    assert (english["questions"], english["first"], thai["questions"], thai["first"]) == (2, 2, 1, 1)
+    assert both == {"language": "all", **{name: english[name] + thai[name] for name in both if name != "language"}}
+    assert "first" in run("languages", str(file))
+
+
 def test_what_is_no_data_is_one_line(tmp_path: Path) -> None:
     for arguments in (
         ["consolidation", str(tmp_path / "none.jsonl")],
         ["learning", str(PAIRS)],
         ["retrieval", str(tmp_path)],
+        ["languages", str(PAIRS)],
     ):
         done = CliRunner().invoke(app, arguments)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)

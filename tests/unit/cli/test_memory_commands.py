@@ -129,7 +129,9 @@ def test_expiry_is_a_date_a_time_or_a_number_of_days(store: Path) -> None:
     assert abs(found[2] - datetime.now(timezone.utc) - timedelta(days=30)) < timedelta(hours=1)
 
 
-@pytest.mark.parametrize("expires", ["soon", "31.1.2099", "30", "d", "-3d", "2099-02-30", "99999999d"])
+@pytest.mark.parametrize(
+    "expires", ["soon", "31.1.2099", "30", "d", "-3d", "0d", "2099-02-30", "2020-01-01", "99999999d"]
+)
 def test_what_is_no_expiry_is_refused_in_one_line(store: Path, expires: str) -> None:
     done = run(store, "prefs", "add", "I ski.", "-u", "alice", f"--expires={expires}")
     assert (done.exit_code, len(done.stderr.splitlines()), done.stdout) == (2, 1, "")
@@ -274,7 +276,15 @@ def test_ids_and_texts_are_whole_however_narrow_the_terminal_is(store: Path, col
         (["prefs", "search", "x", "-u", "alice", "--min-relevance", "7"], "--min-relevance", "min_relevance"),
         (["ask", "x", "-u", "alice", "--max-divergence", "-1"], "--max-divergence", "max_divergence"),
         (["ask", "x", "-u", "alice", "--max-tokens", "0"], "--max-tokens", "max_tokens"),
-        (["--store", "http://u:p@127.0.0.1:9/x", "prefs", "list", "-u", "alice"], "--store", "url"),
+        (["--store", "http://u:p@127.0.0.1:9/x", "prefs", "list", "-u", "alice"], "--store", "url|client"),
+        (["--store", "ftp://127.0.0.1/x", "prefs", "list", "-u", "alice"], "--store", "path|url"),
+        (["--store", "", "prefs", "list", "-u", "alice"], "--store", "path"),
+        (["prefs", "history", "1", "-u", "alice"], "`la-agents prefs list`", "list\\(user"),
+        (["prefs", "reject", "1", "-u", "alice"], "`la-agents prefs pending`", "proposals"),
+        (["prefs", "migrate", "--shards", "0"], "--shards", "num_shards"),
+        (["prefs", "add", "I ski.", "-u", "alice", "--weight", "1e9"], "weight", "limits"),
+        (["ask", "x", "-u", "alice", "--layer", "typo"], "`la-agents layers add NAME TEXT`", "shared"),
+        (["ask", "-", "-u", "alice"], "standard input", "HumanMessage"),
     ],
 )
 def test_messages_name_options_and_no_arguments_of_python(
@@ -283,7 +293,7 @@ def test_messages_name_options_and_no_arguments_of_python(
     done = run(store, *arguments)
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
     assert named in done.stderr
-    assert re.search(rf"(?<![-\w]){leaked}\b", done.stderr) is None
+    assert re.search(rf"(?<![-\w])(?:{leaked})\b", done.stderr) is None
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--version", "prefs", "list"]])
@@ -305,10 +315,14 @@ def test_h_is_help(group: list[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "defaults"),
     [
-        (["ask"], ["tapered", "256", "the bundled model", "a folder of your own"]),
+        (["ask"], ["tapered", "256", "the bundled model", "your data folder"]),
         (["prefs", "add"], ["relevant", "never"]),
         (["prefs", "search"], ["[default: 5]"]),
-        (["calibrate"], ["0.08", "results"]),
+        (
+            ["calibrate"],
+            ["0.08", "results", "--limit N How many questions; fewer than 8 are too few to rely on. [default: 8]"],
+        ),
+        (["demo"], ["[default: 56]"]),
         (["evaluate", "steerability"], ["results", "[default: (0)]"]),
     ],
 )

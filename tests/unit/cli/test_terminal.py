@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from la_agents.cli import app
-from la_agents.cli.terminal import WordWrap
+from la_agents.cli.terminal import WordWrap, print_table
 from tests.tiny import save_tiny_model
 
 TEXT = "The sea is deep, and wide.\n\n  - Ships   sail on it\n- Donaudampfschifffahrtsgesellschaft\n海は広いです。 end "
@@ -185,3 +185,28 @@ def test_method_and_support_are_chosen(model: str, tmp_path: Path, options: list
     assert done.exit_code == 0, done.output
     refused = CliRunner().invoke(app, [*store, *common, options[0], "magic"])
     assert (refused.exit_code, refused.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_a_table_has_whole_words_on_every_width(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [("0123456789abcdef", "prompt-system strength=2", "-0.35 [-0.41, -0.29]", "Answer in one short sentence.")]
+    print_table(("id", "followed best with", "gain", "preference"), rows)
+    shown = capsys.readouterr().out
+    for cell in rows[0]:
+        assert set(cell.split()) <= set(shown.split()), shown
+    if width >= 80:
+        assert max(map(len, shown.splitlines())) <= width
+        assert "preference: " not in shown
+    assert ("preference: " in shown) == (width < 80)
+
+
+def test_three_answers_stand_below_each_other_on_a_narrow_terminal(model: str, tmp_path: Path) -> None:
+    store = ["--store", str(tmp_path / "prefs")]
+    asked = ["ask", "Why?", "-u", "alice", "--model", model, "--max-tokens", "4", "--compare"]
+    wide, narrow = (CliRunner(env={"COLUMNS": str(n)}).invoke(app, [*store, *asked]).stdout for n in (100, 40))
+    assert "\nunaligned: " in narrow
+    assert "\naligned: " in narrow
+    assert "unaligned: " not in wide

@@ -98,7 +98,7 @@ def answers(
 
 def test_worth_weighs_following_against_fluency_and_relevance() -> None:
     rows = answers("dogs", "prompt", 0.5, 8.0, relevance=0.5)
-    assert worth(rows, 0.1) == pytest.approx(0.5 - 0.3 + 0.1)
+    assert worth(rows, 0.1) == pytest.approx(0.5 - 0.3 + 0.4)
     assert worth(answers("dogs", "prompt", 0.0, relevance=None), 0.1) == pytest.approx(-0.1)
     assert worth(answers("dogs", "prompt", 0.5, 8.0, relevance=0.5, repetition=0.5), 0.1) == pytest.approx(0.2)
     silent = [{**one, "nll": None, "relevance": None} for one in rows]
@@ -160,6 +160,17 @@ def test_no_principle_is_followed_less_than_by_the_best_way_of_prompting() -> No
         "dogs": "tapered strength=2",
         "space": "tapered-first strength=2",
     }
+
+
+def test_of_defaults_that_are_worth_the_same_the_most_followed_one_is_taken() -> None:
+    rows = [
+        *answers("dogs", "prompt-system", 0.2, 2.0),
+        *answers("dogs", "tapered strength=2", 0.2, 8.0),  # the usual one: worth too little
+        *answers("dogs", "tapered-first strength=2", 0.36, 8.0),
+    ]
+    assert calibrate(rows, "some-model").default == "tapered-first strength=2"
+    without = [row for row in rows if row["method"] != "tapered-first"]
+    assert calibrate(without, "some-model").default == "prompt-system"
 
 
 def test_a_model_that_alignment_does_not_help_is_prompted() -> None:
