@@ -9,7 +9,7 @@ __all__ = ["fill"]
 
 def fill(store: PreferenceStore) -> tuple[str, ...]:
     """Store what the two like, and return who they are."""
-    store.add("ada", "Talk like a pirate: say arr, ye and matey.", scope="always")
+    store.add("ada", "Use simple words for a small child.", scope="always")
     store.add("ada", "I am allergic to peanuts.")
     store.add("ada", "I prefer short answers.", weight=1.5)
     store.add("ada", "I like coffee in the morning.")

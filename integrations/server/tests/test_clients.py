@@ -78,16 +78,16 @@ def test_the_chat_shows_both_answers_and_why(real_server: Served, browser_page: 
     plain, aligned = page.inner_text("#plain"), page.inner_text("#aligned")
     assert plain != aligned
     assert plain.strip()
-    assert page.locator("#used .said").all_inner_texts()[0] == "Talk like a pirate: say arr, ye and matey."
+    assert page.locator("#used .said").all_inner_texts()[0] == "Use simple words for a small child."
     page.locator(".t").first.focus()
-    assert "Talk like a pirate" in page.inner_text("#pushed")
+    assert "Use simple words" in page.inner_text("#pushed")
     assert page.locator("#candidates tr").count() >= 2
     page.click("[data-score='1']")
     page.wait_for_selector("#moved:not(:empty)")
     assert "1.19" in page.inner_text("#used")
     page.locator("#used input").first.check()
     page.wait_for_selector("#after:not([hidden])", timeout=120_000)
-    assert "pirate" not in page.inner_text("#used")
+    assert "Use simple words" not in page.inner_text("#used")
 
 
 def test_nothing_is_wider_than_a_phone_and_the_keyboard_is_enough(real_server: Served, browser_page: Any) -> None:
