@@ -6,8 +6,8 @@ With p_0, p_1 the policies of f(0) and f(1), d = log p_1 - log p_0 and gamma the
     tapered     z = log p_1 + gamma (p_1 / max p_1)^kappa d               by each token's own plausibility
     adaptive    gamma sqrt(JSD(p_1, p_0) / ln 2) in the place of gamma    by how far the step is about the principles
 
-What the uniform push does to tokens that nobody would say, whose logits are noise, is what costs fluency: tapering
-leaves them where they are and still moves the plausible ones fully (selective prompt anchoring, Tian & Zhang, ICLR
+The uniform push costs fluency by what it does to implausible tokens, whose logits are noise: tapering leaves those
+where they are and still moves the plausible ones fully (selective prompt anchoring, Tian & Zhang, ICLR
 2025, arXiv 2408.09121, scales logits so). The Jensen-Shannon divergence as a measure of conflict is AdaCAD's (Wang et
 al., NAACL 2025, arXiv 2409.07394). Below prompting (gamma < 0) all are the line, so that gamma = -1 is f(0).
 """
