@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ChromaStore(folder) as store:
         for number, text in enumerate(DOCUMENTS):
             store.put(("town", "guide"), str(number), {"text": text})
-        store.preferences.add("alice", "Use simple words for a small child.", scope="always")
+        store.preferences.add("alice", "Keep it short and simple.", scope="always")
         store.preferences.add("bob", "One sentence is enough for me.", scope="always")
 
         agent = create_agent(

@@ -36,7 +36,7 @@ def main() -> None:
         documents.add_texts(DOCUMENTS)
 
         store = PreferenceStore(path=Path(folder) / "preferences")
-        store.add("alice", "Use simple words for a small child.", scope="always")
+        store.add("alice", "Keep it short and simple.", scope="always")
         store.add("bob", "One sentence is enough for me.", scope="always")
 
         prompt = ChatPromptTemplate.from_template("{facts}\n\n{question}")
