@@ -223,7 +223,8 @@ class _GangScheduling(_Base):
             return
         others = [row for row in gang.rows if row is not request and row.status == RequestStatus.RUNNING]
         # What a row computes in this step without the others is dropped; then the others have to drop as much.
-        drop = drop_stale_output or any(row in (self._scheduled or ()) for row in others)
+        is_late = any(row is request and is_dropped for row, is_dropped in self._late)
+        drop = drop_stale_output or is_late or any(row in (self._scheduled or ()) for row in others)
         self._scatter(gang)
         super()._preempt_request(request, timestamp, drop, **kwargs)
         for row in others:

@@ -227,6 +227,7 @@ class Asked:
     max_tokens: int
     grammar: bool = False
     trigger: str | None = None
+    has_failed: bool = False
     tokens: list[int] = field(default_factory=list)
     end: str | None = None
 
@@ -284,6 +285,7 @@ def simulate(
     rng = random.Random(seed)
     is_async, is_crowded = rng.random() < 0.6, seed % 4 == 3
     depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
+    depth += 4 * (is_async and seed % 5 == 0)  # as many steps under way as a pipeline has stages
     num_blocks, policy = rng.choice([48, 64, 90, 300]), rng.choice(["fcfs", "priority"])
     if is_crowded:  # no two requests fit, and the second comes before all of the first is in
         num_blocks, policy = 28, "priority"
@@ -353,14 +355,16 @@ def simulate(
             name = rng.choice(alive)
             scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
             asked[name].end = "aborted"
-        branches = [row.request_id for gang in scheduler._gangs.values() for row in gang.rows[1:]]
-        if branches and rng.random() < 0.005:
-            scheduler.finish_requests(rng.choice(branches), RequestStatus.FINISHED_ERROR)
+        decoded = [gang for gang in dict.fromkeys(scheduler._gangs.values()) if len(gang.rows) > 1]
+        if decoded and rng.random() < 0.005:
+            gang = rng.choice(decoded)
+            asked[gang.leader.request_id].has_failed = True
+            scheduler.finish_requests(rng.choice(gang.rows[1:]).request_id, RequestStatus.FINISHED_ERROR)
         if has_resets and rng.random() < 0.01:
             scheduler.reset_prefix_cache(reset_running_requests=True)
         if scheduler.has_requests() and len(under_way) < depth:
             out = scheduler.schedule()
-            num_idle = 0 if out.total_num_scheduled_tokens or under_way else num_idle + 1
+            num_idle = 0 if out.total_num_scheduled_tokens else num_idle + 1
             if num_idle > MAX_IDLE:
                 return Outcome(["it stands still"], 0, 0, 0)
             while out.has_structured_output_requests and under_way:
@@ -432,7 +436,8 @@ def _problems(asked: dict[str, Asked], limit: int) -> list[str]:
     found = []
     for name, request in asked.items():
         expected = request.expected(limit)
-        was_cut = request.end in ("aborted", "a stop string, seen by the front end", "error")
+        was_cut = request.end in ("aborted", "a stop string, seen by the front end")
+        was_cut |= request.has_failed and request.end == "error"
         if request.end is None:
             found.append(f"{name} was never told to have ended")
         if request.tokens != (expected[: len(request.tokens)] if was_cut else expected):
