@@ -283,19 +283,21 @@ def simulate(
         scheduling: The module under test, or a mutant of it.
     """
     rng = random.Random(seed)
-    is_async, is_crowded = rng.random() < 0.6, seed % 4 == 3
+    is_async, is_crowded, is_tight = rng.random() < 0.6, seed % 4 == 3, seed % 4 == 1
     depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
     depth += 4 * (is_async and seed % 5 == 0)  # as many steps under way as a pipeline has stages
     num_blocks, policy = rng.choice([48, 64, 90, 300]), rng.choice(["fcfs", "priority"])
     if is_crowded:  # no two requests fit, and the second comes before all of the first is in
         num_blocks, policy = 28, "priority"
+    if is_tight:  # many fit, until their answers grow
+        num_blocks = 40
     has_resets = not is_crowded and rng.random() < 0.5  # they set everything right that stands still
-    limit = 160 if is_crowded else rng.choice([48, 160, 160])
+    limit = 160 if is_crowded or is_tight else rng.choice([48, 160, 160])
     config = EngineArgs(
         model=folder,
         served_model_name=["simulated-aligned"],
         max_model_len=limit,
-        max_num_seqs=rng.choice([6, 10, 16]),
+        max_num_seqs=16 if is_tight else rng.choice([6, 10, 16]),
         max_num_batched_tokens=16 if is_crowded else rng.choice([16, 32, 64]) if limit > 64 else 64,
         block_size=BLOCK,
         enable_prefix_caching=rng.random() < 0.8,
@@ -323,7 +325,8 @@ def simulate(
     )
     scheduler.use_v2_model_runner = is_second  # the configuration refuses it without Triton
     worker = Worker(is_second=is_second, is_async=is_async)
-    asked = _crowd(rng, num_requests) if is_crowded else _requests(rng, num_requests, limit)
+    tails = (2, 3, 5) if is_tight else (2, 3, 5, 8, 20, 60)
+    asked = _crowd(rng, num_requests) if is_crowded else _requests(rng, num_requests, limit, tails)
     pending, under_way, steps, num_idle = list(asked), deque(), 0, 0
 
     def hand_out() -> None:
@@ -384,11 +387,11 @@ def simulate(
     )
 
 
-def _requests(rng: random.Random, number: int, limit: int) -> dict[str, Asked]:
+def _requests(rng: random.Random, number: int, limit: int, tails: tuple[int, ...]) -> dict[str, Asked]:
     starts = [[rng.randrange(10, VOCAB) for _ in range(rng.choice([0, 7, 8, 9, 16, 17, 25]))] for _ in range(4)]
 
     def prompt() -> list[int]:
-        tail = [rng.randrange(10, VOCAB) for _ in range(rng.choice([2, 3, 5, 8, 20, 60]))]
+        tail = [rng.randrange(10, VOCAB) for _ in range(rng.choice(tails))]
         return (rng.choice(starts) + tail)[: limit - 1]
 
     asked: dict[str, Asked] = {}
