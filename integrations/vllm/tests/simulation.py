@@ -285,7 +285,8 @@ def simulate(
     rng = random.Random(seed)
     is_async, is_crowded, is_tight = rng.random() < 0.6, seed % 4 == 3, seed % 4 == 1
     depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
-    depth += 4 * (is_async and seed % 5 == 0)  # as many steps under way as a pipeline has stages
+    if seed % 5 == 0 and (is_second or not is_async):  # a pipeline has many steps under way; the first runner's waits
+        depth += 4
     num_blocks, policy = rng.choice([48, 64, 90, 300]), rng.choice(["fcfs", "priority"])
     if is_crowded:  # no two requests fit, and the second comes before all of the first is in
         num_blocks, policy = 28, "priority"
