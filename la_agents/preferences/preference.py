@@ -89,9 +89,11 @@ def _check_text(text: str) -> str:
     if len(text) > MAX_TEXT_CHARS:
         msg = f"Expected at most {MAX_TEXT_CHARS} characters, got {len(text)}; shorten it or split it"
         raise ValueError(msg)
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
         msg = "Expected valid Unicode, got a lone surrogate; decode the text properly first"
-        raise ValueError(msg)
+        raise ValueError(msg) from None
     return text
 
 
