@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from typing_extensions import TypedDict
 
 from la_agents.errors import InvalidPreferenceError
 from la_agents.preferences.suggestion import suggested_scope
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_LINKS",
     "MAX_TEXT_CHARS",
+    "Changes",
+    "Choices",
     "Id",
     "Preference",
     "PreferenceDraft",
@@ -104,6 +107,10 @@ def _check_weight(weight: float) -> float:
     return weight
 
 
+def _none_is_empty(metadata: Any) -> Any:
+    return {} if metadata is None else metadata
+
+
 def _check_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     try:
         json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()  # ValueError: nan, or lone surrogates
@@ -125,7 +132,26 @@ def _check_list(ids: Any) -> Any:
 
 Weight = Annotated[float, AfterValidator(_check_weight)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_check_metadata)]
+Metadata = Annotated[dict[str, JsonValue], BeforeValidator(_none_is_empty), AfterValidator(_check_metadata)]
+
+
+class Choices(TypedDict, total=False):
+    """What may be chosen with a preference's text; see `PreferenceDraft`."""
+
+    scope: Scope
+    weight: float
+    expires_at: datetime | None
+    source: Source
+    confidence: float
+    half_life_days: float | None
+    locked: bool
+    metadata: Mapping[str, Any] | None
+
+
+class Changes(Choices, total=False):
+    """What may be changed of a preference."""
+
+    text: str
 
 
 class PreferenceDraft(BaseModel):
