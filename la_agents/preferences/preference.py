@@ -86,17 +86,19 @@ def utc_now() -> datetime:
 
 def _check_text(text: str) -> str:
     text = text.strip()
-    if not text:
-        msg = "Expected text, got blank text; write the preference in words"
-        raise ValueError(msg)
-    if len(text) > MAX_TEXT_CHARS:
-        msg = f"Expected at most {MAX_TEXT_CHARS} characters, got {len(text)}; shorten it or split it"
-        raise ValueError(msg)
     try:
         text.encode()
     except UnicodeEncodeError:
         msg = "Expected valid Unicode, got a lone surrogate; decode the text properly first"
         raise ValueError(msg) from None
+    if not any(
+        each.isprintable() and not each.isspace() for each in text
+    ):  # controls and what has no width are blank, too
+        msg = "Expected text, got blank text; write the preference in words"
+        raise ValueError(msg)
+    if len(text) > MAX_TEXT_CHARS:
+        msg = f"Expected at most {MAX_TEXT_CHARS} characters, got {len(text)}; shorten it or split it"
+        raise ValueError(msg)
     return text
 
 
@@ -113,9 +115,12 @@ def _none_is_empty(metadata: Any) -> Any:
 
 def _check_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     try:
-        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()  # ValueError: nan, or lone surrogates
+        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
         msg = "Expected less deeply nested metadata, got more levels than JSON can be read back from; flatten it"
+        raise ValueError(msg) from None
+    except ValueError:
+        msg = "Expected finite numbers and valid Unicode, got NaN, an infinity or a lone surrogate; replace it"
         raise ValueError(msg) from None
     return metadata
 
