@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -359,7 +360,7 @@ def _reason(model: type[BaseModel], error: ErrorDetails) -> str:
         return "Expected less deep nesting, got more levels than can be checked; flatten it"
     came = repr(error["input"])
     shown = came if len(came) <= 60 else type(error["input"]).__name__
-    return f"{error['msg'].replace('Input should', 'Expected it to', 1)}, got {shown}"
+    return f"{re.sub('^(Input|String) should', 'Expected it to', error['msg'])}, got {shown}"
 
 
 def as_draft(item: str | Mapping[str, Any] | PreferenceDraft, where: str = "") -> PreferenceDraft:
