@@ -18,7 +18,7 @@ def contributions(
     weights: Tensor,
     tokens: Tensor,
     scale: Tensor,
-    temperature: Tensor,
+    temperature: float | Tensor,
     log_pi_0: Tensor,
 ) -> Tensor:
     """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [batch, k]: first-order change of log pi(token) by branch i.
@@ -37,7 +37,7 @@ def contributions(
     return factor * torch.where(torch.isfinite(at_token - mean), at_token - mean, 0.0)
 
 
-def cost(f_1: Tensor, tokens: Tensor, temperature: Tensor, greedy: Tensor) -> Tensor:
+def cost(f_1: Tensor, tokens: Tensor, temperature: float | Tensor, greedy: Tensor) -> Tensor:
     """Nats by which each token is less likely under the principles than their own choice, [batch].
 
     That is their likeliest token where decoding is greedy, and what they give on average where tokens are drawn.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -52,7 +54,7 @@ def line(reference: Tensor, branches: Tensor, weights: Tensor, scale: float | Te
 
 def prompted(reference: Tensor, branches: Tensor, weights: Tensor) -> Tensor:
     """`f(1)`, shape [batch, vocab], float32: what prompting alone gives; of one branch of weight 1, that branch."""
-    if branches.shape[1] == 1 and bool((weights == 1).all()):
+    if branches.shape[1] == 1 and certainly(lambda: (weights == 1).all(), branches):
         return branches[:, 0].float()
     return line(reference, branches, weights, 1.0)
 
@@ -86,19 +88,37 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(dim=-1)
 
 
+def certainly(condition: Callable[[], Tensor], like: Tensor) -> bool:
+    """Whether a condition holds, where looking at it is free: on a CPU.
+
+    On a GPU looking would wait for all work before it, so nothing is certain there: shortcuts are taken on a CPU alone,
+    and what stands beside them is right for all values.
+    """
+    return may_look(like) and bool(condition())
+
+
+def may_look(x: Tensor) -> bool:
+    """Whether the host may look at what is in x."""
+    return not x.is_cuda
+
+
 def all_finite(x: Tensor) -> bool:
-    """Whether no element is inf or nan, in one pass: a sum shows either."""
-    return bool(torch.isfinite(x.sum()))
+    """Whether it is certain that no element is inf or nan, in one pass: a sum shows either."""
+    return certainly(lambda: torch.isfinite(x.sum()), x)
 
 
 def tempered(logits: Tensor, temperature: float | Tensor) -> Tensor:
     """`f / T`, float32; without a copy where every T is 1."""
+    if not isinstance(temperature, Tensor):
+        return logits.float() if temperature == 1 else logits.float() / temperature
     t = per_row(temperature, logits)
-    return logits.float() if bool((t == 1).all()) else logits.float() / t.unsqueeze(-1)
+    return logits.float() if certainly(lambda: (t == 1).all(), logits) else logits.float() / t.unsqueeze(-1)
 
 
 def per_row(value: float | Tensor, like: Tensor) -> Tensor:
     """A number or [batch] as float32 or wider [batch] on the device of `like`."""
-    value = torch.as_tensor(value, device=like.device)
+    if not isinstance(value, Tensor):
+        return torch.full(like.shape[:1], value, dtype=torch.float64, device=like.device).float()
+    value = value.to(like.device)
     value = value if value.dtype == torch.float64 else value.float()
     return value.expand(like.shape[0])
