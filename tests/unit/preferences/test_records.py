@@ -242,6 +242,13 @@ def test_mem0s_date_holds_until_its_end(store: PreferenceStore, date: str, last:
     assert preference.state_at(datetime.fromisoformat(first_after)) == "expired"
 
 
+@pytest.mark.parametrize("date", ["9999-12-31", " 9999-12-31 ", "9999-01-01"])
+def test_mem0s_last_year_is_no_end(store: PreferenceStore, date: str) -> None:
+    line = json.dumps({"id": "m1", "memory": "I ski.", "expiration_date": date})
+    assert store.import_("alice", io.StringIO(line), source_format="mem0") == 1
+    assert store.get("alice", "m1").expires_at is None
+
+
 # Layers
 
 
