@@ -104,6 +104,7 @@ def measure_vllm(options: argparse.Namespace) -> None:
         max_logprobs=64,
     )
     llm.collective_rpc(time_steps)
+    noted: dict[str, dict[str, list[tuple[int, float]]]] = {}
 
     def run(kind: str, users: int) -> float:
         prompts = [prompts_of(tokenizer, number) for number in range(users)]
@@ -123,7 +124,9 @@ def measure_vllm(options: argparse.Namespace) -> None:
         llm.reset_prefix_cache()
         since = time.perf_counter()
         found = llm.generate([TokensPrompt(prompt_token_ids=plain) for plain, _ in prompts], asked, use_tqdm=False)
-        return sum(len(one.outputs[0].token_ids) for one in found) / (time.perf_counter() - since)
+        seconds = time.perf_counter() - since
+        (noted[kind],) = llm.collective_rpc(steps_of)
+        return sum(len(one.outputs[0].token_ids) for one in found) / seconds
 
     for users in options.users:
         speeds = medians(list(KINDS), options.rounds, lambda kind: run(kind, users))  # noqa: B023  # called at once
@@ -131,18 +134,15 @@ def measure_vllm(options: argparse.Namespace) -> None:
             print(
                 f"vllm, {users} users, {kind}: {speed:.0f} tokens/s, {speed / speeds['plain']:.2f} of plain", flush=True
             )
-    for users in options.users:
-        for kind in list(KINDS)[1:]:
-            llm.collective_rpc(steps_of)
-            run(kind, users)
-            (noted,) = llm.collective_rpc(steps_of)
-            # Steps that decode one token of every row.
-            layers, head, of_processor = (
-                statistics.median(seconds for rows, seconds in taken if rows == 2 * users) for taken in noted.values()
+            if kind == "plain":
+                continue
+            # Steps of the last round that decode one token of every row.
+            layers, head, processor = (
+                1e3 * statistics.median(seconds for rows, seconds in taken if rows == 2 * users)
+                for taken in noted[kind].values()
             )
-            of_forward = layers + head
-            print(f"vllm, {2 * users} rows, {kind}: forward", end=" ")
-            print(f"{1e3 * of_forward:.0f} ms, processor {1e3 * of_processor:.1f} ms = {of_processor / of_forward:.1%}")
+            share = processor / (layers + head)
+            print(f"    forward of {2 * users} rows {layers + head:.0f} ms, processor {processor:.1f} ms: {share:.1%}")
 
 
 # -- the local engine --------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def measure_vllm(options: argparse.Namespace) -> None:
 
 def measure_local(options: argparse.Namespace) -> None:
     """Tokens per second of the local engine, plain and aligned."""
-    from la_agents.engine import Engine
+    from la_agents.engine.engine import Engine
     from la_agents.engine.scheduler import Limits
     from la_agents.models import load_model
     from la_agents.requests import Alignment, Request, Sampling

@@ -17,7 +17,9 @@ from typing import Any
 
 import httpx
 import pytest
+from langchain_core.tools import tool
 
+from la_agents import ChatLinearAlignment, LinearAlignmentLLM
 from la_agents.engine_tests import EngineTests
 from la_agents.vllm import VllmEngine
 
@@ -92,6 +94,34 @@ class TestVllmServer(EngineTests):
     def engine(self, url: str) -> Iterator[VllmEngine]:  # type: ignore[override]
         with VllmEngine(url, NAME) as engine:
             yield engine
+
+
+# -- the faces ---------------------------------------------------------------------------------------------------------
+
+
+@tool
+def look_up(city: str) -> str:
+    """Look up the weather of a city."""
+    return f"It is warm in {city}."
+
+
+@pytest.mark.engine
+def test_the_faces_work_on_it_and_report_what_alignment_did(url: str) -> None:
+    principles = ["Talk like a pirate: say arr, ye and matey.", "Be brief."]
+    with VllmEngine(url, NAME) as engine:
+        chat = ChatLinearAlignment(engine=engine, principles=principles, compose="sum", max_tokens=16, temperature=0)
+        answer = chat.invoke("What should I cook tonight?", explain=True)
+        report = answer.response_metadata["alignment"]
+        assert report["rows"] == 3
+        assert report["mean_divergence"] > 0
+        assert len(report["tokens"]) == report["num_tokens"]
+        chunks = list(chat.stream("What should I cook tonight?"))
+        assert "".join(str(chunk.content) for chunk in chunks) == answer.content
+        assert chunks[-1].response_metadata["alignment"]["num_tokens"] == report["num_tokens"]
+        called = chat.bind_tools([look_up], tool_choice="look_up").invoke("How is the weather in Oslo?", max_tokens=200)
+        assert [call["name"] for call in called.tool_calls] == ["look_up"]
+        llm = LinearAlignmentLLM(engine=engine, principles=principles[:1], max_tokens=8, temperature=0)
+        assert "".join(llm.stream("Once upon a time")) == llm.invoke("Once upon a time") != ""
 
 
 # -- the wire ----------------------------------------------------------------------------------------------------------
