@@ -36,6 +36,11 @@ START = [
     *("--logprobs-mode", "processed_logits", "--max-logprobs", "64"),
 ]
 
+PROCESSOR = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": f"0-{(os.cpu_count() or 1) - 1}",
+}
 
 pytestmark = [
     pytest.mark.timeout(1800),
@@ -60,9 +65,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield named
         return
     command = [str(PYTHON), *START, "--model", os.environ["LA_VLLM_MODEL"]]
-    environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
-    environment |= {"VLLM_CPU_OMP_THREADS_BIND": f"0-{(os.cpu_count() or 1) - 1}"}
-    with _running(command, environment, "/health", tmp_path_factory.mktemp("vllm") / "log") as found:
+    with _running(command, PROCESSOR, "/health", tmp_path_factory.mktemp("vllm") / "log") as found:
         yield found
 
 
@@ -261,6 +264,23 @@ def test_what_requests_ask_for_beside_their_alignment(http: httpx.Client) -> Non
         }
         text = http.post("completions", json=body(temperature=1.0, **asked)).json()["choices"][0]["text"]
         assert set(json.loads(text)) == {"city", "n"}
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("changed", "instead", "named"),
+    [
+        ("--scheduler-cls", "vllm.v1.core.sched.scheduler.Scheduler", "--scheduler-cls la_agents_vllm.gang_scheduler"),
+        ("--served-model-name", "smollm2", "-aligned"),
+    ],
+)
+def test_a_server_that_would_not_align_does_not_start(tmp_path: Path, changed: str, instead: str, named: str) -> None:
+    command = [str(PYTHON), *START, "--model", os.environ["LA_VLLM_MODEL"], "--load-format", "dummy"]
+    command[command.index(changed) + 1] = instead
+    log = tmp_path / "log"
+    with pytest.raises(AssertionError), _running(command, PROCESSOR, "/health", log):
+        pass
+    assert named in log.read_text()
 
 
 # -- clients that go away, and many at once ----------------------------------------------------------------------------

@@ -246,7 +246,7 @@ LOADS: dict[str, dict[str, Any]] = {
         "compilation_config": {"mode": 2, "backend": "eager"},
     },
     "data parallel": {"data_parallel_size": 2},
-    "a real model": {"model": REAL_MODEL, "num_gpu_blocks_override": 2 * NUM_BLOCKS},
+    "a real model": {"model": REAL_MODEL},
 }
 
 
