@@ -165,10 +165,7 @@ class _GangScheduling(_Base):
         gang = self._gangs.get(request.request_id)
         # A row enters when none of the others is blocked: they would hold room for nothing.
         return gang is None or all(
-            super(_GangScheduling, self)._handle_blocked_waiting_request(row)
-            and (row.drop_stale_output or not row.num_stale_output_tokens)
-            for row in gang.out
-            if row is not request
+            super(_GangScheduling, self)._handle_blocked_waiting_request(row) for row in gang.out if row is not request
         )
 
     def _get_local_prefix_cache_hit(self, request: Request) -> Any:
@@ -223,11 +220,10 @@ class _GangScheduling(_Base):
             return
         others = [row for row in gang.rows if row is not request and row.status == RequestStatus.RUNNING]
         # What a row computes in this step without the others is dropped; then the others have to drop as much.
-        # So with what is dropped already: of a row that was to go at the step's end, or that vLLM still waits for.
+        # So with what is dropped of one of them already.
         drop = (
             drop_stale_output
             or any(row in (self._scheduled or ()) for row in others)
-            or any(row is request and is_dropped for row, is_dropped in self._late)
             or any(row.drop_stale_output and row.num_stale_output_tokens for row in gang.rows)
         )
         self._scatter(gang)

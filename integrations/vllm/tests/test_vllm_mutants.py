@@ -33,10 +33,6 @@ MUTANTS = {
         "super()._preempt_request(request, timestamp, drop, **kwargs)",
         "super()._preempt_request(request, timestamp, drop_stale_output, **kwargs)",
     ),
-    "vLLM preempts a row that is to be dropped, and delivers it": (
-        "any(row is request and is_dropped for row, is_dropped in self._late)",
-        "False",
-    ),
     "what is dropped of one row already is delivered of the others": (
         "any(row.drop_stale_output and row.num_stale_output_tokens for row in gang.rows)",
         "False",
@@ -52,10 +48,6 @@ MUTANTS = {
     "a row is taken for one that is to come": (
         "if cursor is None or cursor.status != RequestStatus.RUNNING or cursor not in self.running:",
         "if cursor is None:",
-    ),
-    "rows enter before their stale output is delivered": (
-        "and (row.drop_stale_output or not row.num_stale_output_tokens)",
-        "and True",
     ),
     "a prefix hit up to the last token is taken": (
         "if num_tokens == request.num_tokens - 1 and request.request_id in self._gangs:",
