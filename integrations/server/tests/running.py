@@ -46,8 +46,10 @@ class Served:
 
     def http(self, key: str | None = None, **options: Any) -> httpx.Client:
         """A client that sends this key."""
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, **options)
+        http = httpx.Client(base_url=self.url, timeout=120, **options)
+        if key is not None:
+            http.headers["Authorization"] = f"Bearer {key}"
+        return http
 
     @property
     def num_running(self) -> int:
