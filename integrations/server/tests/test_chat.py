@@ -239,6 +239,15 @@ def test_a_body_that_is_no_request_is_refused(http: httpx.Client, body: bytes) -
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    "limits", [{"max_tokens": 3}, {"max_completion_tokens": 3}, {"max_tokens": 9, "max_completion_tokens": 3}]
+)
+def test_an_answer_is_as_long_as_it_may_be(http: httpx.Client, limits: dict[str, int]) -> None:
+    answer = http.post("/v1/chat/completions", json={"model": "tiny-llama", "messages": MESSAGES} | limits).json()
+    assert answer["usage"]["completion_tokens"] == 3
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
 def test_neutral_values_and_unknown_fields_are_taken(http: httpx.Client) -> None:
     neutral = {
         "presence_penalty": 0.0,

@@ -31,6 +31,22 @@ def test_lists_say_what_they_list(tiny_server: Served) -> None:
         assert _name(schema["properties"]["data"]["items"]) in schemas
 
 
+def test_every_body_in_json_has_an_example(tiny_server: Served) -> None:
+    with tiny_server.http(tiny_server.key("alice")) as http:
+        schemas = http.get("/openapi.json").json()["components"]["schemas"]
+        paths = http.get("/openapi.json").json()["paths"]
+    bodies = [
+        body["content"]["application/json"]["schema"]
+        for operations in paths.values()
+        for operation in operations.values()
+        if "application/json" in (body := operation.get("requestBody", {"content": {}}))["content"]
+    ]
+    assert len(bodies) > 10
+    for body in bodies:
+        for kind in body.get("oneOf", [body]):
+            assert schemas[_name(kind)]["examples"]
+
+
 def _answers(operation: dict[str, Any]) -> list[dict[str, Any]]:
     """The schemas of what an operation answers in JSON when all is well."""
     contents = [answer.get("content", {}) for code, answer in operation["responses"].items() if code.startswith("2")]

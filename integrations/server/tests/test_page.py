@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from running import Served
+from running import Served, served
 
 from la_agents_server.page import memory
 from la_agents_server.page.rendering import STATIC, translation
+from tests.tiny import tiny_model
 
 TEMPLATES = STATIC.parent / "templates"
 HOSTILE = ["<script>alert(1)</script>", "أحب الشاي الأخضر", "x" * 2_000, "🏴‍☠️ \"quotes\" & 'more' {{ 7*7 }}"]
@@ -48,6 +49,13 @@ def test_a_link_signs_in_once_and_out_again(tiny_server: Served) -> None:
     kept = dict(http.cookies)
     http.post("/signout")
     assert httpx.get(tiny_server.url, cookies=kept, headers={"accept": "text/html"}).status_code == 303
+
+
+def test_behind_tls_cookies_go_over_tls_alone(tmp_path: Path) -> None:
+    with served(tmp_path, {"model": tiny_model("llama")}, secure_cookies=True) as server:
+        http = server.http(headers={"sec-fetch-site": "same-origin"})
+        cookie = http.post("/signin", data={"secret": server.services.sign_ins.link("a")}).headers["set-cookie"]
+    assert "Secure" in cookie.split("; ")
 
 
 def test_a_key_signs_in_and_its_end_signs_out(tiny_server: Served) -> None:
@@ -212,23 +220,25 @@ def collector(tiny_server: Served) -> httpx.Client:
 
 
 def said(page: str) -> list[str]:
-    return [html.unescape(text) for text in re.findall(r'<p class="said" dir="auto">(.*?)</p>', page)]
+    """The preferences on a page; those of possible conflicts stand in forms."""
+    return [
+        html.unescape(text)
+        for text in re.findall(r'<li class="card[^>]*>\s*<p class="said" dir="auto">(.*?)</p>', page)
+    ]
 
 
 def test_many_preferences_come_a_page_at_a_time(collector: httpx.Client) -> None:
     pages = [collector.get("/", params={"page": number}).text for number in (1, 2, 3, 99)]
     assert [len(said(page)) for page in pages] == [50, 50, 20, 20]
-    assert pages[2].partition("<main")[2] == pages[3].partition("<main")[2]
+    assert said(pages[2]) == said(pages[3])
     texts = [text for page in pages[:3] for text in said(page)]
-    assert texts == [f"Mention the ship number {n}." for n in range(9, -1, -1)] + [
-        f"I collect stamps of {year}." for year in range(1969, 1859, -1)
-    ]
+    assert {*texts[:10]} == {f"Mention the ship number {n}." for n in range(10)}  # those of every answer come first
+    assert sorted(texts[10:]) == [f"I collect stamps of {year}." for year in range(1860, 1970)]
     assert "Page 2 of 3" in pages[1]
     assert re.findall(r'rel="(\w+)" href="/\?([^"]*)"', pages[1]) == [("prev", ""), ("next", "page=3")]
     past = [collector.get("/", params={"past": 1, "page": number}).text for number in (1, 2)]
-    assert [text for page in past for text in said(page)] == [
-        f"I collect stamps of {year}." for year in range(1859, 1799, -1)
-    ]
+    texts = [text for page in past for text in said(page)]
+    assert sorted(texts) == [f"I collect stamps of {year}." for year in range(1800, 1860)]
     assert "Nothing was replaced" not in past[0]
 
 
@@ -245,9 +255,8 @@ def test_of_very_many_preferences_conflicts_are_sought_when_asked(
 
 
 def test_words_are_found_among_many(collector: httpx.Client) -> None:
-    assert said(collector.get("/", params={"find": "STAMPS 195"}).text) == [
-        f"I collect stamps of {year}." for year in range(1959, 1949, -1)
-    ]
+    found = said(collector.get("/", params={"find": "STAMPS 195"}).text)
+    assert sorted(found) == [f"I collect stamps of {year}." for year in range(1950, 1960)]
     past = collector.get("/", params={"find": "1835", "past": 1}).text
     assert said(past) == ["I collect stamps of 1835."]
     assert "Found: 1 of 60" in past

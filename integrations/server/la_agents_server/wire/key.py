@@ -33,11 +33,15 @@ class _NewKey(_Wire):
 class NewAdminKey(_NewKey):
     """A key that manages keys and layers."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"kind": "admin", "name": "operator", "days": 90}]})
+
     kind: Literal["admin"]
 
 
 class NewPersonalKey(_NewKey):
     """A key of one user."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"kind": "personal", "user": "alice"}]})
 
     kind: Literal["personal"]
     user: User
@@ -46,6 +50,10 @@ class NewPersonalKey(_NewKey):
 
 class NewApplicationKey(_NewKey):
     """A key of an application, which names its users."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"kind": "application", "name": "rag", "prefix": "rag:", "days": 90}]}
+    )
 
     kind: Literal["application"]
     prefix: Name = ""
@@ -58,6 +66,8 @@ NewKey = Annotated[NewAdminKey | NewPersonalKey | NewApplicationKey, Field(discr
 
 class NewLink(_Wire):
     """A link that signs a user in to the page, once."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user": "alice", "hours": 2.0}]})
 
     user: User
     hours: Annotated[float, Field(gt=0, le=720)] = 24.0

@@ -100,6 +100,10 @@ class Search(_Wire):
 class Decision(_Wire):
     """What becomes of two preferences that may contradict or repeat each other."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"older": "082a2b7bcdc7fe07", "newer": "fd42c8964f56ac2c", "keep": "newer"}]}
+    )
+
     older: Annotated[str, Field(min_length=1, max_length=100)]
     newer: Annotated[str, Field(min_length=1, max_length=100)]
     keep: Literal["older", "newer", "both"]
@@ -118,6 +122,8 @@ class Feedback(_Wire):
 
 class LayerDraft(_Wire):
     """A preference of the organisation to add to a shared layer."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Never promise a refund.", "locked": True}]})
 
     text: Text
     scope: Scope = "always"
