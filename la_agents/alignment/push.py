@@ -34,6 +34,7 @@ def pushed(
     taper: float | Tensor = 0.0,
     *,
     adaptive: bool | Tensor = False,
+    log_p_0: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The pushed logits z [batch, vocab] and the gamma of the step [batch], both float32.
 
@@ -41,6 +42,7 @@ def pushed(
         scale: `s = 1 + gamma`, a number or [batch].
         taper: kappa >= 0, a number or [batch]; 0 moves every token alike.
         adaptive: Whether gamma follows the conflict of the step, a flag or [batch].
+        log_p_0: `policy(reference)`, where it is known already.
     """
     s, kappa = per_row(scale, reference).float(), per_row(taper, reference).float()
     adapts = per_row(adaptive, reference) != 0
@@ -49,8 +51,8 @@ def pushed(
     all_uniform = same and ((taper == 0 and not adaptive) or float(scale) <= 1)
     if all_uniform or certainly(lambda: uniform.all(), reference):
         return line(reference, branches, weights, s), s - 1
-    f_0, f_1 = reference.float(), prompted(reference, branches, weights)
-    log_p_0, log_p_1 = torch.log_softmax(f_0, dim=-1), torch.log_softmax(f_1, dim=-1)
+    log_p_1 = torch.log_softmax(prompted(reference, branches, weights), dim=-1)
+    log_p_0 = torch.log_softmax(reference.float(), dim=-1) if log_p_0 is None else log_p_0
     gamma = s - 1
     if adaptive is not False and not certainly(lambda: ~adapts.any(), reference):
         gamma = torch.where(adapts & ~uniform, gamma * conflict(log_p_1, log_p_0), gamma)

@@ -215,7 +215,8 @@ def _compute(logits: Tensor, batch: _Batch, masks: Masks | None, inputs: Tensor 
     # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
     peaks = logits.amax(dim=-1).index_select(0, batch.rows)
     finite = torch.zeros_like(facts[:, 0]).index_add(0, batch.owners, 0 * peaks)
-    table = torch.cat([torch.stack([tokens, reference_tokens, finite], dim=1).double(), facts.double()], dim=1)
+    columns = [tokens.double(), reference_tokens.double(), finite.double()]
+    table = torch.cat([torch.stack(columns, dim=1), facts.double()], dim=1)
     return _Step(table, final, allowed)
 
 
@@ -281,6 +282,8 @@ class _Aligned:
     """One aligned step of A sequences."""
 
     f_0: Tensor  # [A, vocab]
+    log_pi_0: Tensor  # [A, vocab], its policy
+    pi_0: Tensor
     f_1: Tensor  # [A, vocab]
     branches: Tensor  # [A, K, vocab]
     final: Tensor  # [A, vocab], what is decoded, -inf outside the support
@@ -294,14 +297,16 @@ class _Aligned:
             tokens: The chosen ones, [A].
         """
         temperature = batch.aligned_temperature
-        log_pi_0 = alignment.policy(self.f_0, temperature)
-        divergence = alignment.relative_entropy(alignment.policy(self.final, temperature), log_pi_0)
+        log_pi, pi = alignment.distribution(self.final, temperature)
+        divergence = alignment.relative_entropy(log_pi, self.log_pi_0, pi)
         scale = self.fraction * alignment.reach(self.f_1, tokens, self.gamma, batch.taper)
         cost = torch.zeros_like(scale)
         if batch.any_fluency:
             cost = alignment.cost(self.f_1, tokens, temperature, batch.greedy[batch.aligned])
         columns = torch.stack([divergence, scale, cost], dim=1)
-        shares = alignment.contributions(self.f_0, self.branches, batch.weights, tokens, scale, temperature, log_pi_0)
+        shares = alignment.contributions(
+            self.f_0, self.branches, batch.weights, tokens, scale, temperature, self.log_pi_0, self.pi_0
+        )
         return torch.cat([columns, shares], dim=1)
 
 
@@ -316,7 +321,16 @@ def _align(f_0: Tensor, branches: Tensor, batch: _Batch, masks: Masks | None, in
     f_1 = branches[:, 0] if batch.single else alignment.line(f_0, branches, batch.weights, 1.0)
     if masks is not None:  # where nothing is aligned, the principles say what the reference says
         f_1 = torch.where(masks.unaligned.unsqueeze(1), f_0, f_1)
-    z, gamma = alignment.pushed(f_0, branches, batch.weights, cap, batch.taper, adaptive=batch.adaptive)
+    log_pi_0, pi_0 = alignment.distribution(f_0, batch.aligned_temperature)
+    z, gamma = alignment.pushed(
+        f_0,
+        branches,
+        batch.weights,
+        cap,
+        batch.taper,
+        adaptive=batch.adaptive,
+        log_p_0=log_pi_0 if _all_are(batch.aligned_temperature, 1.0) else None,
+    )
     if batch.any_fluency and inputs is not None:
         left = inputs[:, 2].index_select(0, batch.aligned).float()
         log_plausibility = (-left).clamp_min(log_plausibility)
@@ -327,8 +341,8 @@ def _align(f_0: Tensor, branches: Tensor, batch: _Batch, masks: Masks | None, in
         fraction, final = alignment.within_budget(f_0, z, allowed, batch.budget, batch.aligned_temperature)
         final = final if forbidden is None else final.masked_fill(forbidden, float("-inf"))
     else:
-        fraction, final = torch.ones_like(gamma), z.masked_fill(~allowed, float("-inf"))
-    return _Aligned(f_0, f_1, branches, final, fraction, gamma)
+        fraction, final = torch.ones_like(gamma), torch.where(allowed, z, float("-inf"))
+    return _Aligned(f_0, log_pi_0, pi_0, f_1, branches, final, fraction, gamma)
 
 
 def _support(f_1: Tensor, log_plausibility: float | Tensor, batch: _Batch) -> Tensor:

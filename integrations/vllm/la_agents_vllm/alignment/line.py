@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["direction", "divergence", "line", "policy", "probabilities", "prompted", "relative_entropy"]
+__all__ = ["direction", "distribution", "divergence", "line", "policy", "probabilities", "prompted", "relative_entropy"]
 
 NEG_INF = float("-inf")
 _LOWEST = torch.finfo(torch.float32).min
@@ -64,6 +64,15 @@ def policy(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     return torch.log_softmax(tempered(logits, temperature), dim=-1)
 
 
+def distribution(logits: Tensor, temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
+    """`policy` and its probabilities, [batch, vocab] each, for one pass of exponentials."""
+    x = tempered(logits, temperature)
+    pi = torch.softmax(x, dim=-1)
+    # The likeliest token's probability tells the partition function.
+    log_z = x.amax(dim=-1, keepdim=True) - pi.amax(dim=-1, keepdim=True).log()
+    return x - log_z, pi
+
+
 def probabilities(log_pi: Tensor) -> Tensor:
     """`exp(log pi)` of a policy, shape [batch, vocab]; by softmax, which on a CPU takes half the time of `exp`."""
     return torch.softmax(log_pi, dim=-1)
@@ -74,10 +83,10 @@ def divergence(logits: Tensor, reference: Tensor, temperature: float | Tensor = 
     return relative_entropy(policy(logits, temperature), policy(reference, temperature))
 
 
-def relative_entropy(log_pi: Tensor, log_pi_0: Tensor) -> Tensor:
-    """`divergence` of two policies that are known already, as log-probabilities [batch, vocab]."""
+def relative_entropy(log_pi: Tensor, log_pi_0: Tensor, pi: Tensor | None = None) -> Tensor:
+    """`divergence` of two policies that are known already, as log-probabilities [batch, vocab]; so may pi be."""
     # A token outside pi's support has probability 0, and counts as 0: never as 0 * -inf.
-    total = dot(probabilities(log_pi), (log_pi - log_pi_0).clamp_min(_LOWEST))
+    total = dot(probabilities(log_pi) if pi is None else pi, (log_pi - log_pi_0).clamp_min(_LOWEST))
     if not all_finite(total):
         total = torch.where(torch.isneginf(log_pi), 0.0, log_pi.exp() * (log_pi - log_pi_0)).sum(dim=-1)
     return total.clamp_min(0.0)

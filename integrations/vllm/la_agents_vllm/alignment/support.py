@@ -29,11 +29,12 @@ def nucleus(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0
     """
     if certainly(lambda: (per_row(p, logits) >= 1).all(), logits):
         return torch.isfinite(logits)
-    if not may_look(logits):
+    if may_look(logits):
+        tokens, kept = nucleus_head(logits, p, temperature)
+        inside = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, tokens, kept)
+    else:
         inside = _above_threshold(torch.softmax(tempered(logits, temperature), dim=-1), per_row(p, logits))
-        return torch.where(per_row(p, logits).unsqueeze(-1) >= 1, torch.isfinite(logits), inside)
-    tokens, kept = nucleus_head(logits, p, temperature)
-    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, tokens, kept)
+    return torch.where(per_row(p, logits).unsqueeze(-1) >= 1, torch.isfinite(logits), inside)
 
 
 def nucleus_head(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
@@ -83,7 +84,7 @@ def plausible(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
         log_alpha: `log alpha <= 0`; -inf keeps all that is possible.
     """
     floor = logits.amax(dim=-1) + per_row(log_alpha, logits).float()
-    return (logits >= floor.unsqueeze(-1)) & ~torch.isneginf(logits)
+    return logits >= floor.clamp_min(torch.finfo(torch.float32).min).unsqueeze(-1)
 
 
 def support(
