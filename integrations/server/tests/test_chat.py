@@ -287,9 +287,9 @@ def begun(server: Served, wire: str, asked: dict[str, Any]) -> Callable[[], None
     http = server.http(server.key("alice"))
     request = http.build_request("POST", f"/v1/{wire}", json=asked)
     if asked["stream"]:
-        answer = http.send(request, stream=True)
-        next(answer.iter_lines())
-        return http.close
+        lines = http.send(request, stream=True).iter_lines()
+        next(lines)
+        return lines.close  # type: ignore[attr-defined]  # kept until then: a reader that is dropped closes, too
     connection = socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0))
     head = b"".join(name + b": " + value + b"\r\n" for name, value in request.headers.raw)
     connection.sendall(b"POST " + request.url.raw_path + b" HTTP/1.1\r\n" + head + b"\r\n" + request.read())
@@ -305,10 +305,10 @@ def test_a_client_that_goes_frees_its_rows_within_two_steps(
     asked = asked | {"stream": stream, "temperature": 1.0}
     asked |= {"max_output_tokens": 900} if wire == "responses" else {"max_tokens": 900, "n": 2}
     num_choices = asked.get("n", 1)
-    for _ in range(20):  # of a slow client's tries, some come when the answer has ended
-        cancelled = engine.stats().num_cancelled
+    for _ in range(20):  # of a slow client's tries, some come too early, or when the answer has ended
+        before = engine.stats()
         leave = begun(endless_server, wire, asked)
-        wait_until(lambda: engine.stats().num_running == num_choices or endless_server.num_running == 0)
+        wait_until(lambda: engine.stats().num_steps >= before.num_steps + 3)  # noqa: B023  # asked within the round
         with held(engine):
             running = engine.stats().num_running
             leave()
@@ -318,7 +318,7 @@ def test_a_client_that_goes_frees_its_rows_within_two_steps(
         if running == num_choices:
             break
     assert running == num_choices
-    assert engine.stats().num_cancelled == cancelled + num_choices
+    assert engine.stats().num_cancelled == before.num_cancelled + num_choices
     assert engine.stats().num_steps - steps <= 2
 
 
