@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -71,6 +72,9 @@ MAX_LINKS = 50
 """How many other preferences one can name, in `supersedes` and in `kept_beside`."""
 
 
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Zs")  # controls, what has no width, and spaces
+
+
 class Clock:
     """The time of this library's memory; tests set it: `clock.now = lambda: ...`."""
 
@@ -92,9 +96,7 @@ def _check_text(text: str) -> str:
     except UnicodeEncodeError:
         msg = "Expected valid Unicode, got a lone surrogate; decode the text properly first"
         raise ValueError(msg) from None
-    if not any(
-        each.isprintable() and not each.isspace() for each in text
-    ):  # controls and what has no width are blank, too
+    if all(unicodedata.category(character) in _UNSEEN for character in text):
         msg = "Expected text, got blank text; write the preference in words"
         raise ValueError(msg)
     if len(text) > MAX_TEXT_CHARS:

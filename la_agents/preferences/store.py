@@ -23,11 +23,11 @@ from la_agents.preferences.retrieval.retrieving import DEFAULT_MIN_RELEVANCE
 from la_agents.preferences.shared import SharedPreferences
 from la_agents.preferences.storage.connection import Connection
 from la_agents.preferences.storage.inspection import Stats, Verified, stats, verify
+from la_agents.preferences.storage.locks import everybody
 from la_agents.preferences.storage.maintenance import Purged, check_repairable, purge, purgeable, rebuild
 from la_agents.preferences.storage.pages import Progress
 from la_agents.preferences.storage.shards import Shards
 from la_agents.preferences.storage.user_records import UserRecords
-from la_agents.preferences.storage.writers import everybody
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI

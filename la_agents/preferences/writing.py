@@ -27,7 +27,7 @@ from la_agents.preferences.lifecycle import (
 from la_agents.preferences.preference import Choices, Preference, PreferenceDraft, Review, utc_now
 from la_agents.preferences.ratings import WeightRule
 from la_agents.preferences.record import StoredPreference, Vector
-from la_agents.preferences.storage.writers import writer
+from la_agents.preferences.storage.locks import writer
 
 __all__ = ["add", "decide", "erase", "forget", "new_record", "new_records", "rate", "undo", "update"]
 

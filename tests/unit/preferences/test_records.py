@@ -289,12 +289,12 @@ def test_a_store_where_others_may_write_is_not_repaired(tmp_path: Path) -> None:
 def test_settings_of_a_newer_release_are_passed_over_and_kept(store: PreferenceStore) -> None:
     store.add("alice", "I ski.")
     shards = store._ledger.shards
-    root = shards.client().get_collection(store.name)
+    root = shards.connection.open().get_collection(store.name)
     root.modify(metadata={**root.metadata, "tier": "gold"})
     shards.forget()
     assert store.count("alice") == 1
     store.migrate(3)
-    assert shards.client().get_collection(store.name).metadata["tier"] == "gold"
+    assert shards.connection.open().get_collection(store.name).metadata["tier"] == "gold"
     assert store.count("alice") == 1
 
 
