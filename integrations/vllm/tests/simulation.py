@@ -30,7 +30,7 @@ from la_agents_vllm import scheduling
 from la_agents_vllm.arguments import Row
 
 VOCAB, END, BLOCK = 211, 7, 8
-MAX_STEPS, MAX_IDLE = 20_000, 20
+MAX_STEPS, MAX_IDLE, MAX_WAIT = 20_000, 20, 60
 
 
 def digest(*parts: Any) -> int:
@@ -227,7 +227,7 @@ class Asked:
     max_tokens: int
     grammar: bool = False
     trigger: str | None = None
-    has_failed: bool = False
+    failed_at: int | None = None  # the step in which a branch was made to fail
     tokens: list[int] = field(default_factory=list)
     end: str | None = None
 
@@ -328,7 +328,7 @@ def simulate(
     worker = Worker(is_second=is_second, is_async=is_async)
     tails = (2, 3, 5) if is_tight else (2, 3, 5, 8, 20, 60)
     asked = _crowd(rng, num_requests) if is_crowded else _requests(rng, num_requests, limit, tails)
-    pending, under_way, steps, num_idle = list(asked), deque(), 0, 0
+    pending, under_way, steps, num_idle, num_after = list(asked), deque(), 0, 0, 0
 
     def hand_out() -> None:
         out, result = under_way.popleft()
@@ -355,15 +355,21 @@ def simulate(
             manager.grammar_init(request)
             scheduler.add_request(request)
         alive = [name for name in asked if name not in pending and asked[name].end is None]
+        num_after = 0 if alive or pending else num_after + 1
+        if num_after > MAX_WAIT:
+            return Outcome([f"rows of nobody's are left: {len(scheduler.requests)}"], 0, 0, 0)
+        if any(steps - (asked[name].failed_at or steps) > MAX_WAIT for name in alive):
+            return Outcome(["nobody hears that a branch failed"], 0, 0, 0)
+        alive = [name for name in alive if asked[name].failed_at is None]
         if alive and rng.random() < 0.03:
             name = rng.choice(alive)
             scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
             asked[name].end = "aborted"
-        decoded = [gang for gang in dict.fromkeys(scheduler._gangs.values()) if len(gang.rows) > 1]
-        if decoded and rng.random() < 0.005:
-            gang = rng.choice(decoded)
-            asked[gang.leader.request_id].has_failed = True
-            scheduler.finish_requests(rng.choice(gang.rows[1:]).request_id, RequestStatus.FINISHED_ERROR)
+        branches = [(name, row) for name in alive for row in _branches(scheduler, name)]
+        if branches and rng.random() < 0.005:
+            name, row = rng.choice(branches)
+            asked[name].failed_at = steps
+            scheduler.finish_requests(row.request_id, RequestStatus.FINISHED_ERROR)
         if has_resets and rng.random() < 0.01:
             scheduler.reset_prefix_cache(reset_running_requests=True)
         if scheduler.has_requests() and len(under_way) < depth:
@@ -386,6 +392,11 @@ def simulate(
         kind.num_splits,
         kind.num_preemptions,
     )
+
+
+def _branches(scheduler: Any, name: str) -> list[Request]:
+    gang = scheduler._gangs.get(name)
+    return [] if gang is None else [row for row in gang.rows[1:] if not row.is_finished()]
 
 
 def _requests(rng: random.Random, number: int, limit: int, tails: tuple[int, ...]) -> dict[str, Asked]:
@@ -441,7 +452,7 @@ def _problems(asked: dict[str, Asked], limit: int) -> list[str]:
     for name, request in asked.items():
         expected = request.expected(limit)
         was_cut = request.end in ("aborted", "a stop string, seen by the front end")
-        was_cut |= request.has_failed and request.end == "error"
+        was_cut |= request.failed_at is not None and request.end == "error"
         if request.end is None:
             found.append(f"{name} was never told to have ended")
         if request.tokens != (expected[: len(request.tokens)] if was_cut else expected):
