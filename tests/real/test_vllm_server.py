@@ -135,6 +135,7 @@ SCHEMA = {
     "properties": {"city": {"enum": ["Rome", "Oslo"]}, "n": {"enum": [1, 2, 3]}},
     "required": ["city", "n"],
     "additionalProperties": False,
+    "x-guidance": {"whitespace_flexible": False},
 }
 
 
@@ -257,7 +258,7 @@ def test_what_requests_ask_for_beside_their_alignment(http: httpx.Client) -> Non
     assert answers(http, stop_token_ids=[greedy[3]]) == [greedy[: greedy.index(greedy[3]) + 1]]
     for seed in range(3):
         asked = {
-            "structured_outputs": {"json": SCHEMA, "disable_any_whitespace": True},
+            "structured_outputs": {"json": SCHEMA},
             "max_tokens": 60,
             "ignore_eos": False,
             "seed": seed,

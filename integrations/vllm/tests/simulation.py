@@ -455,6 +455,8 @@ def _problems(asked: dict[str, Asked], limit: int) -> list[str]:
         was_cut |= request.failed_at is not None and request.end == "error"
         if request.end is None:
             found.append(f"{name} was never told to have ended")
+        if request.end == "error" and request.failed_at is None:
+            found.append(f"{name} ended by an error")
         if request.tokens != (expected[: len(request.tokens)] if was_cut else expected):
             found.append(f"{name} ended by {request.end}: {request.tokens} instead of {expected}")
     return found

@@ -17,7 +17,7 @@ from la_agents_vllm import scheduling
 pytestmark = pytest.mark.engine  # minutes
 
 SOURCE = Path(scheduling.__file__).read_text(encoding="utf-8")
-SEEDS = range(60)
+SEEDS = (65, *range(60))
 
 MUTANTS = {
     "a row does not wait a token before its prompt's end": (
@@ -74,7 +74,14 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+COSTS_ONLY = ("steps run ahead of the longest row's end", "rows enter while another waits for its grammar")
+"""Lines that save steps and room; without them, answers are right still."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.xfail(strict=True)) if name in COSTS_ONLY else name for name in MUTANTS],
+)
 def test_without_it_an_answer_is_wrong(tiny_folder: str, name: str) -> None:
     line, instead = MUTANTS[name]
     assert SOURCE.count(line) == 1, name
