@@ -61,7 +61,7 @@ def review_tools(store: PreferenceStore, *, user_id: object = None) -> list[Base
 
 
 def _for_the_model(run: Callable[..., str]) -> Callable[..., str]:
-    """Turn what the model can mend into an answer to the model."""
+    """Report errors that the model can correct as the tool's answer."""
 
     @wraps(run)
     def told(*args: Any, **kwargs: Any) -> str:

@@ -41,8 +41,8 @@ RATE = 0.08
 """Adherence, of 1, that a doubling of perplexity must gain."""
 
 SENSE = 0.8
-"""Adherence that relevance is worth, and repetition costs: an answer in the right tone is to be told from the tone
-alone, and from a loop. With 0.2 the bundled model followed best by talking about its principles only."""
+"""Adherence that relevance is worth, and repetition costs: an answer that only talks about the principle, or repeats
+itself, must not win. With 0.2 the bundled model's best setting talked about its principles only."""
 
 MARGIN = 0.05
 FEW = 8
@@ -60,7 +60,7 @@ class Finding:
     Attributes:
         principle: Its id.
         num_questions: That it was measured on: fewer than `FEW` are too few to rely on.
-        setting: The candidate that it is followed best with, all things considered.
+        setting: The candidate that is worth most for it.
         default: Adherence with what is best on average.
         prompted: With the best of the ways of prompting, in hindsight.
     """
