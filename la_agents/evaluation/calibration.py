@@ -6,7 +6,7 @@ questions (cosine) and `d` their repetition. With the rate `r`, adherence that a
 
     worth = a - r log2 p + 0.8 (c - d)
 
-The default, for principles that nobody measured, is what the library does without a calibration, unless another
+The default, for principles without a measurement, is what the library does without a calibration, unless another
 candidate's worth, the mean over principles, is greater by more than `MARGIN`: with few questions smaller differences
 are chance. Then it is the most followed of those within `MARGIN` of the greatest worth. A measured principle has
 guidance of its own where a candidate is worth more than the default by more than `MARGIN`. A candidate that follows a
@@ -50,7 +50,7 @@ FEW = 8
 
 CANDIDATES = (*PROMPTS, *(name for name, method in METHODS.items() if method.candidate))
 USUAL = Setting(DEFAULT_METHOD, DEFAULT.strength).key
-"""What the library does for a model that nobody has measured."""
+"""What the library does for a model without a calibration."""
 
 
 @dataclass(frozen=True, slots=True)

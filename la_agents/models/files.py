@@ -52,7 +52,7 @@ class ModelFiles:
         return tuple((name, status.st_size, status.st_mtime_ns) for name, status in statuses)
 
     def not_on_hub(self, reason: str) -> ModelNotFoundError:
-        """The error for a hub id that can be had neither from the hub nor from its local cache."""
+        """The error for a hub id that is neither on the hub nor in its local cache."""
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             reason = "not in the hub's local cache, and HF_HUB_OFFLINE is set"
         revision = f" at revision {self.revision}" if self.revision else ""
@@ -107,7 +107,7 @@ def _readable(text: str) -> Path:
     try:
         path = Path(text).expanduser()
         path.exists()
-    except (OSError, RuntimeError) as error:  # RuntimeError: "~name" of nobody
+    except (OSError, RuntimeError) as error:  # RuntimeError: "~name" of an unknown user
         shown = text if len(text) <= 80 else f"{text[:80]}..."
         raise _not_found(shown, (f"{shown} ({getattr(error, 'strerror', None) or error})",)) from None
     return path

@@ -113,8 +113,10 @@ class ChatTemplate:
             PromptError: the template refuses them even in the plainest form; the message is its own.
         """
         native = [dict(tool) for tool in tools] if self.offers_tools else None
-        told = turns if native is not None or not tools else _tell(turns, instructions(tools))
-        attempts = [self._fit(told, native_tools=native is not None or not tools), self._fit(told, native_tools=False)]
+        instructed = turns if native is not None or not tools else _tell(turns, instructions(tools))
+        attempts = [
+            self._fit(instructed, native_tools=is_native) for is_native in (native is not None or not tools, False)
+        ]
         for attempt in attempts[:1] if attempts[0] == attempts[1] else attempts:
             try:
                 return self._apply(attempt, native) + self._begun(answer)

@@ -20,7 +20,7 @@ Need = tuple[int, Mapping[str, Any]]
 
 
 def exclusive(options: Sequence[Sequence[Shape]], narrower: Narrower, types: set[str]) -> list[Shape] | None:
-    """The shapes of all options, each narrowed by what tells it from those of the others; None if that is unknown.
+    """The shapes of all options, each narrowed to exclude those of the other options; None if that is unknown.
 
     Args:
         types: Those that the rest of the schema allows.

@@ -74,7 +74,7 @@ class References:
         return schema
 
     def allows(self, schema: Any, value: Any) -> bool:
-        """Whether a value is of a schema in this document; yes if that cannot be told."""
+        """Whether a value is of a schema in this document; true if jsonschema cannot check it."""
         kind = validator_for(self._root, default=Draft202012Validator)
         definitions = {key: self._root[key] for key in ("$defs", "definitions", "components") if key in self._root}
         try:
