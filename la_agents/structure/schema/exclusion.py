@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from itertools import combinations, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from la_agents.structure.schema.shapes import All, Shape
@@ -15,43 +16,39 @@ if TYPE_CHECKING:
 __all__ = ["exclusive"]
 
 _DEEPEST = 6
-Need = tuple[int, Mapping[str, Any]]
-"""Which of two shapes is to keep which keywords."""
 
 
-def exclusive(options: Sequence[Sequence[Shape]], narrower: Narrower, types: set[str]) -> list[Shape] | None:
-    """The shapes of all options, each narrowed to exclude those of the other options; None if that is unknown.
-
-    Args:
-        types: Those that the rest of the schema allows.
-    """
-    out = [list(shapes) for shapes in options]
-    for i, j in combinations(range(len(out)), 2):
-        for (a, one), (b, other) in product(enumerate(options[i]), enumerate(options[j])):
-            needs = _apart(one, other, narrower, 0) if one.type in types else []
-            if needs is None:
-                return None
-            for which, keywords in needs:
-                shapes, at = ((out[i], a), (out[j], b))[which]
-                shapes[at] = shapes[at].keeping(keywords)
-    return [shape for shapes in out for shape in shapes]
+def exclusive(
+    options: Sequence[Sequence[Shape]], others: Sequence[Sequence[Shape]], narrower: Narrower
+) -> list[Shape] | None:
+    """The shapes of all options, narrowed to exclude what the others allow; None if that is unknown of an option."""
+    out: list[Shape] = []
+    for shapes, excluded in zip(options, others, strict=True):
+        needs = [(shape, [_apart(shape, other, narrower, 0) for other in excluded]) for shape in shapes]
+        kept = [
+            functools.reduce(Shape.keeping, filter(None, asked), shape) for shape, asked in needs if None not in asked
+        ]
+        if shapes and not kept:
+            return None
+        out += kept
+    return out
 
 
-def _apart(one: Shape, other: Shape, narrower: Narrower, depth: int) -> list[Need] | None:
-    """What the two have to keep so that a value of either is never of the other; None if unknown."""
+def _apart(one: Shape, other: Shape, narrower: Narrower, depth: int) -> Mapping[str, Any] | None:
+    """What the first has to keep so that no value of it is of the other; None if unknown."""
     if one.type != other.type:
-        return []
+        return {}
     both = one & other
     if narrower.values(both) is not None:
-        return None if narrower.values(both) else []
+        return None if narrower.values(both) else {}
     if one.type == "number":
-        return [] if _has_no_number(both) else None
+        return {} if _has_no_number(both) else None
     a, b, limits = one.keywords, other.keywords, both.keywords
     for least, most in (("minItems", "maxItems"), ("minLength", "maxLength")):
         if least in limits and limits[least] > limits.get(most, limits[least]):
-            return []
+            return {}
     if one.type == "array" and "items" in a and "items" in b and _disjoint(a["items"], b["items"], narrower, depth):
-        return [(which, {"minItems": 1}) for which in (0, 1)]  # an empty list is of both
+        return {"minItems": 1}  # an empty list is of both
     return _objects_apart(a, b, narrower, depth) if one.type == "object" else None
 
 
@@ -64,26 +61,20 @@ def _has_no_number(shape: Shape) -> bool:
 
 
 def _disjoint(ones: All, others: All, narrower: Narrower, depth: int) -> bool:
-    """Whether no value is of both, without narrowing either."""
+    """Whether nothing that is decoded for the first schemas is of the others."""
     if depth > _DEEPEST:
         return False
-    pairs = product(narrower.shapes(ones), narrower.shapes(others))
-    return all(_apart(one, other, narrower, depth + 1) == [] for one, other in pairs)
+    pairs = product(narrower.shapes(ones), narrower.shapes(others, decoded=False))
+    return all(_apart(one, other, narrower, depth + 1) == {} for one, other in pairs)
 
 
-def _objects_apart(a: Mapping[str, Any], b: Mapping[str, Any], narrower: Narrower, depth: int) -> list[Need] | None:
-    ones, others = a.get("properties", {}), b.get("properties", {})
-    for name in (name for name in ones if name in others):
-        if _disjoint(ones[name], others[name], narrower, depth):
-            sides = enumerate((a, b))
-            return [(which, {"required": [name]}) for which, own in sides if name not in own.get("required", ())]
-    needs = _told_from(a, b), _told_from(b, a)
-    return None if needs[0] is None or needs[1] is None else [(0, needs[0]), (1, needs[1])]
-
-
-def _told_from(a: Mapping[str, Any], b: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What `a` has to keep so that its objects are not of `b`: lack what `b` requires, or have what it refuses."""
+def _objects_apart(
+    a: Mapping[str, Any], b: Mapping[str, Any], narrower: Narrower, depth: int
+) -> Mapping[str, Any] | None:
     own, known, required = a.get("properties", {}), b.get("properties", {}), a.get("required", [])
+    for name in (name for name in own if name in known):
+        if _disjoint(own[name], known[name], narrower, depth):
+            return {} if name in required else {"required": [name]}
     missing = sorted(set(b.get("required", ())) - set(required), key=lambda name: (name in own, name))
     if missing:
         return {"properties": {missing[0]: False}}

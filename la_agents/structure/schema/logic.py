@@ -55,7 +55,7 @@ def _complement_of(key: str, value: Any, context: All, narrower: Narrower, depth
         parts = [complement(part, context, narrower, depth + 1) for part in as_list(value)]
         return _any_of(parts) if key == "allOf" else None if None in parts else {"allOf": parts}
     if key == "properties" and isinstance(value, Mapping):
-        objects = [shape for shape in narrower.shapes(context) if shape.type == "object"]
+        objects = [shape for shape in narrower.shapes(context, decoded=False) if shape.type == "object"]
         known = objects[0].keywords.get("properties", {}) if objects else {}
         inverse = {n: complement(p, known.get(n, ()), narrower, depth + 1) for n, p in value.items()}
         return _any_of([
@@ -63,7 +63,7 @@ def _complement_of(key: str, value: Any, context: All, narrower: Narrower, depth
             {"type": "object", "properties": {name: other}, "required": [name]}
             for name, other in inverse.items()
         ])  # fmt: skip
-    if key in _OPPOSITE and narrower.types(context) <= {"number"} and not isinstance(value, bool):
+    if key in _OPPOSITE and narrower.types(context, decoded=False) <= {"number"} and not isinstance(value, bool):
         return {_OPPOSITE[key]: value}
     return None
 
@@ -75,11 +75,11 @@ def _of_other_types(types: list[str]) -> Any:
 
 def _without(values: list[Any], context: All, narrower: Narrower) -> Any:
     """The context's constants without these, or its types without theirs."""
-    known = narrower.constants(context)
+    known = narrower.constants(context, decoded=False)
     if known is not None:
         left = [value for value in known if not any(_same(value, other) for other in values)]
         return {"enum": left} if left else False
-    types, all_types = {type_of(value) for value in values}, narrower.types(context)
+    types, all_types = {type_of(value) for value in values}, narrower.types(context, decoded=False)
     return _of_other_types(sorted(types)) if all_types - types and all_types != set(TYPES) else None
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from la_agents.errors import ConfigurationError
 from la_agents.structure.schema.exclusion import exclusive
@@ -35,13 +35,16 @@ SCHEMA_KEYWORDS = frozenset({*_KNOWN, "$defs", "definitions", "$schema", "$id", 
 MAX_ALTERNATIVES = 4096
 """Of one value: unions that all hold multiply, and llguidance compiles no more."""
 
+How = Literal["whole", "part", "allowed"]
 _FEW: Mapping[str, list[Any]] = {"boolean": [True, False], "null": [None]}
 
 
 class Narrower:
     """Reads the schemas of one document.
 
-    `part`, everywhere: whether other schemas are about the same value, so that this one alone does not say its type.
+    `how`, everywhere: "whole" reads a schema by itself, and assumes the types that its keywords are about; "part" reads
+    one beside others of the same value. Both give what is decoded, which may be less than what the schema allows;
+    "allowed" gives at least that, for what has to be excluded.
 
     Attributes:
         unkept: Keywords of which not all is kept.
@@ -51,7 +54,7 @@ class Narrower:
         self.references = References(root)
         self.unkept: set[str] = set()
         # Each with what the ids are of, so that nothing else gets them.
-        self._read: dict[tuple[int, bool], tuple[Any, list[Shape]]] = {}
+        self._read: dict[tuple[int, How], tuple[Any, list[Shape]]] = {}
         self._values: dict[tuple[Any, ...], tuple[Shape, list[Any]]] = {}
         self._depth = 0
 
@@ -60,18 +63,22 @@ class Narrower:
         if not kept:
             self.unkept.add(keyword)
 
-    def shapes(self, schemas: All) -> list[Shape]:
-        """The alternatives for a value of which all these schemas hold."""
+    def shapes(self, schemas: All, *, decoded: bool = True) -> list[Shape]:
+        """The alternatives for a value of which all these schemas hold.
+
+        Args:
+            decoded: Whether only what is decoded counts.
+        """
         if len(schemas) == 1:
-            return self._shapes(schemas[0], False, ())
+            return self._shapes(schemas[0], "whole" if decoded else "allowed", ())
         out = list(EVERYTHING)
         for schema in schemas:
-            out = self._meet(out, self._shapes(schema, True, ()))
-        return assumed(out)
+            out = self._meet(out, self._shapes(schema, "part" if decoded else "allowed", ()))
+        return assumed(out) if decoded else out
 
-    def types(self, schemas: All) -> set[str]:
+    def types(self, schemas: All, *, decoded: bool = True) -> set[str]:
         """The types that a value may have of which all these schemas hold."""
-        return {shape.type for shape in self.shapes(schemas)}
+        return {shape.type for shape in self.shapes(schemas, decoded=decoded)}
 
     def values(self, shape: Shape) -> list[Any] | None:
         """The only values of a shape, if its schemas list some."""
@@ -86,17 +93,17 @@ class Narrower:
             self._values[key] = shape, found
         return self._values[key][1]
 
-    def constants(self, schemas: All) -> list[Any] | None:
+    def constants(self, schemas: All, *, decoded: bool = True) -> list[Any] | None:
         """All values of which these schemas hold, if they are listed."""
         out: list[Any] = []
-        for shape in self.shapes(schemas):
+        for shape in self.shapes(schemas, decoded=decoded):
             values = self.values(shape)
             if values is None and shape.type not in _FEW:
                 return None
             out += _FEW[shape.type] if values is None else values
         return out
 
-    def _shapes(self, schema: Any, part: bool, above: tuple[int, ...]) -> list[Shape]:
+    def _shapes(self, schema: Any, how: How, above: tuple[int, ...]) -> list[Shape]:
         if isinstance(schema, bool):
             return list(EVERYTHING) if schema else []
         if not isinstance(schema, Mapping):
@@ -104,29 +111,29 @@ class Narrower:
             raise ConfigurationError(msg)
         if id(schema) in above:
             msg = "Expected references that lead to a schema, got some that lead to themselves."
-            raise ConfigurationError(msg)
-        key = (id(schema), part)
+            raise NothingLeftError(msg)
+        key = (id(schema), how)
         if key not in self._read:
-            self._read[key] = schema, self._all_of(schema, part, (*above, id(schema)))
+            self._read[key] = schema, self._all_of(schema, how, (*above, id(schema)))
         return self._read[key][1]
 
-    def _all_of(self, schema: Mapping[str, Any], part: bool, above: tuple[int, ...]) -> list[Shape]:
+    def _all_of(self, schema: Mapping[str, Any], how: How, above: tuple[int, ...]) -> list[Shape]:
         given = self._known(schema)
-        own = _own(given)
-        unions = self._unions(given)
-        part_inside = part or len(unions) + ("oneOf" in given) + bool(own) > 1
+        own, is_decoded = _own(given), how != "allowed"
+        unions = [*self._unions(given), *(self._narrowing(given) if is_decoded else ())]
+        is_alone = len(unions) + ("oneOf" in given) + bool(own) == 1
+        inside: How = "part" if how == "whole" and not is_alone else how
         out = self._possible(own)
         for union in unions:
-            out = self._meet(out, itertools.chain(*self._options(union, part_inside, above)))
+            out = self._meet(out, itertools.chain(*self._options(union, inside, above)))
         if "oneOf" in given:
-            base = assumed(out) if "properties" in given else out
-            out = self._meet(base, self._one_of(given, schema.get("discriminator"), base, part_inside, above))
-        if given.get("unevaluatedItems") is False and "items" not in given:
+            out = self._one_of(out, given, schema.get("discriminator"), inside, above)
+        if is_decoded and given.get("unevaluatedItems") is False and "items" not in given:
             self.keep("unevaluatedItems", not _IN_PLACE & given.keys())  # what other parts are about is evaluated
-        if given.get("unevaluatedProperties", True) is not True:
+        if is_decoded and given.get("unevaluatedProperties", True) is not True:
             self.keep("unevaluatedProperties", not _LOGIC & given.keys())
             out = [_without_others(shape, given["unevaluatedProperties"]) for shape in out]
-        return out if part else assumed(out)
+        return assumed(out) if how == "whole" else out
 
     def _known(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         given = {key: whole(value) if key in _COUNTS else value for key, value in schema.items() if key in _KNOWN}
@@ -177,68 +184,79 @@ class Narrower:
         required = [properties[name] for name in shape.keywords.get("required", ()) if name in properties]
         self._depth += 1
         try:
-            return not all(self.shapes(schemas) for schemas in required if len(schemas) > 1)
+            return not all(self.shapes(schemas, decoded=False) for schemas in required if len(schemas) > 1)
         except NothingLeftError:
             return True
         finally:
             self._depth -= 1
 
-    def _options(self, options: Sequence[Any], part: bool, above: tuple[int, ...]) -> list[list[Shape]]:
-        """The shapes of each option of which something can be decoded."""
+    def _options(self, options: Sequence[Any], how: How, above: tuple[int, ...]) -> list[list[Shape]]:
+        """The shapes of each option; none of one of which nothing can be decoded."""
         out: list[list[Shape]] = []
         failed: NothingLeftError | None = None
         for option in options:
             try:
-                out.append(self._shapes(option, part, above))
+                out.append(self._shapes(option, how, above))
             except NothingLeftError as error:
                 _log.debug("an option is left out, since nothing can be of it: %s", error)
                 failed = error
-        if failed is not None and not out:
+                out.append([])
+        if failed is not None and not any(out):
             raise failed
         return out
 
     def _unions(self, given: Mapping[str, Any]) -> list[list[Any]]:
         """The other schemas of the value: one of each list holds."""
-        rest = ({key: value for key, value in given.items() if key not in _LOGIC},)
         out = [[self.references.target(given["$ref"])]] if "$ref" in given else []
         out += [[member] for member in as_list(given.get("allOf"))]
+        out += dependencies(given)
+        return [*out, _listed(given, "anyOf")] if "anyOf" in given else out
+
+    def _narrowing(self, given: Mapping[str, Any]) -> Iterator[list[Any]]:
+        """Further such schemas, which may leave less than their keywords allow."""
+        rest = ({key: value for key, value in given.items() if key not in _LOGIC},)
         if "not" in given:
             inverse = complement(given["not"], rest, self)
             self.keep("not", inverse is not None)
-            out += [] if inverse is None else [[inverse]]
+            yield from [] if inverse is None else [[inverse]]
         if "if" in given:
             options, exact = conditional(given, rest, self)
             self.keep("if", exact)
-            out.append(options)
-        out += dependencies(given)
+            yield options
         if "contains" in given:
             first, most = containing(given), given.get("maxContains")
             self.keep("contains", first is not None)
             self.keep("maxContains", most is None or given.get("maxItems", most + 1) <= most)
-            out += [[first]] if first else []
+            yield from [[first]] if first else []
         if given.get("uniqueItems"):
             unions, exact = without_repetition(given, self)
             self.keep("uniqueItems", exact)
-            out += unions
-        if "anyOf" in given:
-            out.append(_listed(given, "anyOf"))
-        return out
+            yield from unions
 
     def _one_of(
-        self, given: Mapping[str, Any], discriminator: Any, base: list[Shape], part: bool, above: tuple[int, ...]
+        self, base: list[Shape], given: Mapping[str, Any], discriminator: Any, how: How, above: tuple[int, ...]
     ) -> list[Shape]:
         options = [self._with_tag(option, discriminator) for option in _listed(given, "oneOf")]
-        meant = [self._meant(option) for option in options]
-        options = [option for option, one in zip(options, meant, strict=True) if meant.count(one) == 1]
-        if not options:
+        allowed = self._options(options, "allowed", above)
+        if how == "allowed":
+            return self._meet(base, itertools.chain(*allowed))
+        texts = [self._text(option) for option in options]
+        different = [i for i, text in enumerate(texts) if texts.count(text) == 1]  # of two that are equal is no value
+        if not different:
             msg = "Expected options of oneOf of which a value can be of exactly one, got only such as are there twice."
             raise NothingLeftError(msg)
-        read = self._options(options, part, above)
-        found = exclusive(read, self, {shape.type for shape in base})
+        if "properties" in given and any(shape.type == "object" for shapes in allowed for shape in shapes):
+            base = assumed(base)
+        types = {shape.type for shape in base}
+        read = self._options([options[i] for i in different], how, above)
+        others = [
+            [s for j, shapes in enumerate(allowed) if j != i for s in shapes if s.type in types] for i in different
+        ]
+        found = exclusive(read, others, self)
         self.keep("oneOf", found is not None)
-        return list(itertools.chain(*read)) if found is None else found
+        return self._meet(base, itertools.chain(*read) if found is None else found)
 
-    def _meant(self, option: Any) -> str:
+    def _text(self, option: Any) -> str:
         """A text that equal options share: a value of two of them is of no `oneOf`."""
         schema = self.references.resolved(option)
         is_schema = isinstance(schema, Mapping)

@@ -128,4 +128,4 @@ def assumed(shapes: list[Shape]) -> list[Shape]:
     """The shapes without those types that no keyword speaks of, where a schema says no type: `{"minimum": 1}` is about
     numbers."""
     spoken = [s for s in shapes if not s.typed and any(own.keys() & KEYWORDS[s.type] for own in s.own)]
-    return [s for s in shapes if s.typed or s in spoken] if spoken else shapes
+    return [Shape(s.type, s.own, True) for s in shapes if s.typed or s in spoken] if spoken else shapes
