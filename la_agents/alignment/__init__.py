@@ -26,6 +26,7 @@ from la_agents.alignment.choice import coupled, draw, likeliest, sampled_from
 from la_agents.alignment.effect import contributions, cost
 from la_agents.alignment.line import (
     direction,
+    distribution,
     divergence,
     line,
     policy,
@@ -42,6 +43,7 @@ __all__ = [
     "cost",
     "coupled",
     "direction",
+    "distribution",
     "divergence",
     "draw",
     "likeliest",

@@ -18,11 +18,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from la_agents.alignment.line import NEG_INF, all_finite, dot, per_row, policy, probabilities, relative_entropy
+from la_agents.alignment.line import (
+    NEG_INF,
+    all_finite,
+    certainly,
+    dot,
+    may_look,
+    per_row,
+    policy,
+    probabilities,
+    relative_entropy,
+)
 
 __all__ = ["within_budget"]
 
 _MAX_ITERATIONS = 60
+_ITERATIONS_UNSEEN = 12
+"""On a GPU, where nobody looks whether all rows have ended. Where that takes more, which is rare, t is too small."""
 _ROUNDING = 1e-6  # nats; of float32, so that branches that say the same are not taken to diverge
 _UNSEEN = 1e-5
 """Nats below which a divergence in float32 is mostly rounding."""
@@ -56,7 +68,7 @@ def within_budget(
     inside = allowed | ~affordable.unsqueeze(-1)
     h = pushed - f_0
     possible = torch.isfinite(h)
-    if not bool(possible.all()):
+    if not certainly(lambda: possible.all(), h):
         h = torch.where(possible, h, torch.where(torch.isneginf(f_0), 0.0, NEG_INF))
     base = torch.log_softmax(log_pi_0.masked_fill(~inside, NEG_INF), dim=-1)
     t = _largest_fraction(base, h, delta - torch.where(affordable, cost, 0.0), temperature, tolerance).float()
@@ -64,12 +76,18 @@ def within_budget(
     moved = torch.where((t == 1).unsqueeze(-1), pushed, f_0 + t.unsqueeze(-1) * h)
     moved = torch.where((t == 0).unsqueeze(-1), f_0, moved)
     moved = moved.masked_fill(~inside, NEG_INF)
-    if bool((per_row(temperature, reference) < _COLD).any()):
+    if _may_be_cold(temperature, reference):
         # There the divergence jumps where the likeliest token changes, and a rounded t may stand beyond the jump.
         beyond = relative_entropy(policy(moved, temperature), log_pi_0) > delta * (1 + 1e-3) + 1e-4
         t = torch.where(beyond, 0.0, t)
         moved = torch.where(beyond.unsqueeze(-1), f_0.masked_fill(~inside, NEG_INF), moved)
     return t, moved
+
+
+def _may_be_cold(temperature: float | Tensor, like: Tensor) -> bool:
+    if not isinstance(temperature, Tensor):
+        return temperature < _COLD
+    return not certainly(lambda: (temperature >= _COLD).all(), like)
 
 
 def _largest_fraction(
@@ -89,10 +107,10 @@ def _largest_fraction(
     # A budget of 0 has its answer, t = 0, already.
     open_ = exceeds & (budget > 0)
     # Half the tolerance below the budget, so that a good step lands inside and ends the search.
-    goal = (budget - 0.5 * torch.minimum(budget.new_tensor(tolerance), budget)).clamp_min(0.0).sqrt()
+    goal = (budget - 0.5 * budget.clamp_max(tolerance)).clamp_min(0.0).sqrt()
     t, found = one, low
-    for _ in range(_MAX_ITERATIONS):
-        if not bool(open_.any()):
+    for _ in range(_MAX_ITERATIONS if may_look(h) else _ITERATIONS_UNSEEN):
+        if certainly(lambda: ~open_.any(), h):  # noqa: B023  # called at once
             break
         step = _newton_step(t, kl, variance, goal)
         t = torch.where((step > low) & (step < high), step, 0.5 * (low + high))

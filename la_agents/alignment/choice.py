@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from la_agents.alignment.line import NEG_INF, policy, probabilities
-from la_agents.alignment.support import BLOCK, nucleus_head
+from la_agents.alignment.line import NEG_INF, may_look, policy, probabilities
+from la_agents.alignment.support import BLOCK, nucleus, nucleus_head
 
 __all__ = ["coupled", "draw", "likeliest", "sampled_from"]
 
@@ -20,10 +20,13 @@ def likeliest(logits: Tensor) -> Tensor:
     return block * BLOCK + _row(blocks, block).argmax(dim=-1)
 
 
-def sampled_from(logits: Tensor, top_p: Tensor | None, temperature: float | Tensor) -> Tensor:
+def sampled_from(logits: Tensor, top_p: float | Tensor | None, temperature: float | Tensor) -> Tensor:
     """softmax(f / T) inside its top-p nucleus, [batch, vocab]; None for no nucleus."""
     if top_p is None:
         return probabilities(policy(logits, temperature))
+    if not may_look(logits):
+        outside = ~nucleus(logits, top_p, temperature)
+        return probabilities(policy(logits.masked_fill(outside, NEG_INF), temperature))
     tokens, kept = nucleus_head(logits, top_p, temperature)
     inside = logits.gather(-1, tokens).masked_fill(~kept, NEG_INF)
     return torch.zeros_like(logits).scatter_(-1, tokens, policy(inside, temperature).exp_())

@@ -19,7 +19,7 @@ import math
 import torch
 from torch import Tensor
 
-from la_agents.alignment.line import NEG_INF, all_finite, dot, line, per_row, probabilities, prompted
+from la_agents.alignment.line import NEG_INF, all_finite, certainly, dot, line, per_row, probabilities, prompted
 
 __all__ = ["conflict", "pushed", "reach"]
 
@@ -34,6 +34,7 @@ def pushed(
     taper: float | Tensor = 0.0,
     *,
     adaptive: bool | Tensor = False,
+    log_p_0: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The pushed logits z [batch, vocab] and the gamma of the step [batch], both float32.
 
@@ -41,19 +42,22 @@ def pushed(
         scale: `s = 1 + gamma`, a number or [batch].
         taper: kappa >= 0, a number or [batch]; 0 moves every token alike.
         adaptive: Whether gamma follows the conflict of the step, a flag or [batch].
+        log_p_0: `policy(reference)`, where it is known already.
     """
     s, kappa = per_row(scale, reference).float(), per_row(taper, reference).float()
-    adapts = torch.as_tensor(adaptive, device=reference.device).expand(len(reference))
+    adapts = per_row(adaptive, reference) != 0
     uniform = ((kappa == 0) & ~adapts) | (s <= 1)
-    if bool(uniform.all()):
+    same = not any(isinstance(x, Tensor) for x in (scale, taper, adaptive))  # for all rows, and known without looking
+    all_uniform = same and ((taper == 0 and not adaptive) or float(scale) <= 1)
+    if all_uniform or certainly(lambda: uniform.all(), reference):
         return line(reference, branches, weights, s), s - 1
-    f_0, f_1 = reference.float(), prompted(reference, branches, weights)
-    log_p_0, log_p_1 = torch.log_softmax(f_0, dim=-1), torch.log_softmax(f_1, dim=-1)
+    log_p_1 = torch.log_softmax(prompted(reference, branches, weights), dim=-1)
+    log_p_0 = torch.log_softmax(reference.float(), dim=-1) if log_p_0 is None else log_p_0
     gamma = s - 1
-    if bool(adapts.any()):
+    if adaptive is not False and not certainly(lambda: ~adapts.any(), reference):
         gamma = torch.where(adapts & ~uniform, gamma * conflict(log_p_1, log_p_0), gamma)
     z = _tapered(log_p_0, log_p_1, gamma, kappa)
-    if bool(uniform.any()):
+    if not same and not certainly(lambda: ~uniform.any(), reference):
         z = torch.where(uniform.unsqueeze(-1), line(reference, branches, weights, s), z)
     return z, gamma
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from la_agents.alignment.line import per_row, prompted, tempered
+from la_agents.alignment.line import certainly, may_look, per_row, prompted, tempered
 
 __all__ = ["nucleus", "nucleus_head", "plausible", "support"]
 
@@ -27,10 +27,14 @@ def nucleus(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0
     In descending order a token is dropped if the mass before it is >= p, so the token that crosses p stays; equal
     probabilities rank by token id. p >= 1 keeps all that is possible.
     """
-    if bool((per_row(p, logits) >= 1).all()):
+    if certainly(lambda: (per_row(p, logits) >= 1).all(), logits):
         return torch.isfinite(logits)
-    tokens, kept = nucleus_head(logits, p, temperature)
-    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, tokens, kept)
+    if may_look(logits):
+        tokens, kept = nucleus_head(logits, p, temperature)
+        inside = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, tokens, kept)
+    else:
+        inside = _above_threshold(torch.softmax(tempered(logits, temperature), dim=-1), per_row(p, logits))
+    return torch.where(per_row(p, logits).unsqueeze(-1) >= 1, torch.isfinite(logits), inside)
 
 
 def nucleus_head(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
@@ -41,7 +45,7 @@ def nucleus_head(logits: Tensor, p: float | Tensor, temperature: float | Tensor 
     """
     pi = torch.softmax(tempered(logits, temperature), dim=-1)
     p_ = per_row(p, logits).unsqueeze(-1)
-    k = pi.shape[-1] if pi.is_cuda else _FIRST_TOP_K
+    k = _FIRST_TOP_K if may_look(pi) else pi.shape[-1]
     while k < pi.shape[-1]:
         head, tokens = _largest(pi, k)
         kept = _kept(head, p_)
@@ -53,6 +57,25 @@ def nucleus_head(logits: Tensor, p: float | Tensor, temperature: float | Tensor 
     return tokens, torch.where(p_ >= 1, torch.isfinite(logits.gather(-1, tokens)), _kept(head, p_))
 
 
+def _above_threshold(pi: Tensor, p: Tensor) -> Tensor:
+    """The nucleus of probabilities pi as a mask, without sorting them and without looking.
+
+    The nucleus is all above a threshold, and of those equal to it the first by id that are still needed. The threshold
+    is found by bisection over the numbers that float32 has: positive ones are ordered as their bits are.
+    """
+    bits, p = pi.view(torch.int32), p.unsqueeze(-1)
+    low = torch.zeros(len(pi), 1, dtype=torch.int32, device=pi.device)  # the mass above it is >= p, or it is 0
+    for bit in range(29, -1, -1):  # bits of the numbers up to 1
+        middle = low + (1 << bit)
+        mass = torch.where(bits >= middle, pi, 0.0).sum(dim=-1, keepdim=True)
+        low = torch.where(mass >= p, middle, low)
+    threshold = low.view(torch.float32)
+    above = torch.where(bits > low, pi, 0.0).sum(dim=-1, keepdim=True)
+    equal = bits == low
+    before = above + threshold * (equal.cumsum(dim=-1) - 1)
+    return (bits > low) | (equal & (before < p) & (pi > 0))
+
+
 def plausible(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
     """`V = {p_1 >= alpha max p_1}` as a mask, shape [batch, vocab], bool; its likeliest token is always in it.
 
@@ -61,7 +84,7 @@ def plausible(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
         log_alpha: `log alpha <= 0`; -inf keeps all that is possible.
     """
     floor = logits.amax(dim=-1) + per_row(log_alpha, logits).float()
-    return (logits >= floor.unsqueeze(-1)) & ~torch.isneginf(logits)
+    return logits >= floor.clamp_min(torch.finfo(torch.float32).min).unsqueeze(-1)
 
 
 def support(

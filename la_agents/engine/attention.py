@@ -7,6 +7,7 @@ has one; nothing else is needed, since keys are stored by position and never shi
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-__all__ = ["ATTENTION", "AttentionMetadata"]
+__all__ = ["ATTENTION", "AttentionMetadata", "can_flash", "flash"]
 
 ATTENTION = "la_agents_slots"
 
@@ -24,7 +25,7 @@ class AttentionMetadata:
 
     Args:
         positions: [rows, n], the position of each new token in its own row.
-        slots: [rows, n], where its key is stored: its position, or a scratch slot for padding.
+        slots: [rows, n], where its key is stored: its position in a slot cache, its entry in a token pool.
         num_keys: How many slots, from the first, attention looks at.
     """
 
@@ -34,6 +35,27 @@ class AttentionMetadata:
         self.num_keys = num_keys
         self.rows = torch.arange(positions.shape[0], device=positions.device).unsqueeze(1)
         self._masks: dict[int | None, Tensor] = {}
+
+    @functools.cached_property
+    def starts(self) -> Tensor:
+        """Where each row's first key stands in a `TokenPool`, and 0, int32 [rows + 1]. No row ends with padding."""
+        return nn.functional.pad(self.slots[:, -1] - self.positions[:, -1], (0, 1)).int()
+
+    @functools.cached_property
+    def lengths(self) -> Tensor:
+        """Tokens of each row, the new ones included, int32 [rows]."""
+        return (self.positions[:, -1] + 1).int()
+
+    @functools.cached_property
+    def query_starts(self) -> Tensor:
+        """Where each row's queries begin when all rows' stand one after another, int32 [rows + 1]."""
+        rows, n = self.positions.shape
+        return torch.arange(0, n * (rows + 1), n, device=self.positions.device, dtype=torch.int32)
+
+    def gather(self, pool: Tensor) -> Tensor:
+        """The rows' visible entries of `pool [tokens, kv_heads, dim]` side by side, [rows, kv_heads, num_keys, dim]."""
+        places = self.starts[:-1, None] + torch.arange(self.num_keys, device=pool.device)
+        return pool[places.clamp_max(len(pool) - 1)].transpose(1, 2)
 
     def mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
         """Additive mask [rows, 1, n, num_keys]; built once a forward for each window."""
@@ -63,15 +85,20 @@ def slot_attention(
     s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of `query [rows, heads, n, dim]` over `key, value [rows, kv_heads, num_keys, dim]`.
+    """Attention of `query [rows, heads, n, dim]` over `key, value [rows, kv_heads, num_keys, dim]`, or a `TokenPool`'s.
 
     A single new token folds each group of query heads onto its key head, so grouped keys are never repeated in memory.
     Returns [rows, n, heads, dim], as transformers expects.
     """
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if key.dim() == 3:
+        if softcap is None and s_aux is None and can_flash(query):
+            out = flash(query.transpose(1, 2).flatten(0, 1), key, value, metadata, scale, sliding_window)
+            return out.view(query.shape[0], query.shape[2], *out.shape[1:]), None
+        key, value = metadata.gather(key), metadata.gather(value)
     rows, heads, n, _dim = query.shape
     kv_heads = key.shape[1]
     mask = metadata.mask(sliding_window, query.dtype)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if softcap is not None or s_aux is not None:
         return _explicit(query, key, value, mask, scale, softcap, s_aux), None
     if n == 1 and kv_heads != heads:
@@ -82,6 +109,44 @@ def slot_attention(
         key, value = (x.repeat_interleave(heads // kv_heads, dim=1) for x in (key, value))
     out = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     return out.transpose(1, 2).contiguous(), None
+
+
+def can_flash(query: Tensor) -> bool:
+    """Whether `flash` takes such queries: of 16 bits, on a GPU, in heads of a size that its kernels know."""
+    dim = query.shape[-1]
+    return query.is_cuda and query.dtype in (torch.float16, torch.bfloat16) and dim % 8 == 0 and dim <= 256
+
+
+def flash(
+    query: Tensor, keys: Tensor, values: Tensor, metadata: AttentionMetadata, scale: float, window: int | None
+) -> Tensor:
+    """PyTorch's FlashAttention over rows of their real lengths; grouped keys are read once.
+
+    Args:
+        query: [rows * n, heads, dim], each row's tokens after those of the row before.
+        keys: Of a `TokenPool`, [tokens, kv_heads, dim]; so are `values`.
+
+    Returns:
+        [rows * n, heads, dim]; zeros for padding.
+    """
+    n = metadata.positions.shape[1]
+    out: Tensor = torch.ops.aten._flash_attention_forward(
+        query,
+        keys,
+        values,
+        metadata.query_starts,
+        metadata.starts,
+        n,
+        metadata.num_keys,
+        0.0,
+        n > 1 and window is None,
+        False,
+        scale=scale,
+        window_size_left=None if window is None else window - 1,
+        window_size_right=None if window is None else 0,
+        seqused_k=metadata.lengths,
+    )[0]
+    return out
 
 
 def _explicit(

@@ -17,21 +17,22 @@ NUM_CANDIDATES = 5
 
 
 def candidates(
-    final: Tensor, reference: Tensor, temperature: Tensor, tokens: Tensor, rows: SequenceOf[int]
+    final: Tensor, reference: Tensor, temperature: float | Tensor, tokens: Tensor, rows: SequenceOf[int]
 ) -> dict[int, tuple[Candidate, ...]]:
     """The likeliest tokens of softmax(f / T) under both, and the chosen one, by row; likeliest aligned ones first.
 
     Args:
         final: [S, vocab], the aligned logits inside their support, -inf outside.
         reference: [S, vocab], those of the reference.
-        temperature: [S].
+        temperature: [S], or one for all.
         tokens: [S], the chosen ones.
         rows: Which of the S are asked about.
     """
     if not rows:
         return {}
     wanted = torch.tensor(rows, device=final.device)
-    temperature = temperature.index_select(0, wanted)
+    if isinstance(temperature, Tensor):
+        temperature = temperature.index_select(0, wanted)
     policies = torch.stack(
         [alignment.policy(logits.index_select(0, wanted), temperature).exp_() for logits in (reference, final)]
     )  # [2, rows, vocab]

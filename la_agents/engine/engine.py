@@ -17,6 +17,7 @@ import torch
 
 from la_agents.engine.constraint import Constraint, GrammarCompiler
 from la_agents.engine.loop import Loop
+from la_agents.engine.memory import tokens_that_fit
 from la_agents.engine.prefix_cache import PrefixCache
 from la_agents.engine.scheduler import Limits, Scheduler
 from la_agents.engine.sequence import Sequence
@@ -68,7 +69,8 @@ class Engine:
             "static_shapes": static_shapes,
         }
         self._vocab_size = int(loaded.model.config.get_text_config().vocab_size)
-        scheduler, condition = Scheduler(self.limits), threading.Condition()
+        here = _limits_here(self.limits, loaded, prefix_cache_bytes)
+        scheduler, condition = Scheduler(here), threading.Condition()
         prefix_cache = PrefixCache(prefix_cache_bytes)
         loop = Loop(
             loaded,
@@ -256,6 +258,9 @@ class _Worker:
             raise EngineClosedError(msg) from self.ended
 
     def _run(self) -> None:
+        device = self._loop.runner.device
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # for this thread: what names no device is made there
         # For this thread alone: probabilities below 1e-38 cost a processor a hundred times what others do.
         torch.set_flush_denormal(True)
         if self._loop.runner.has_own_threads:
@@ -295,6 +300,17 @@ def _compute_alone() -> None:
 def _limits_of(loaded: LoadedModel, limits: Limits | None) -> Limits:
     limits = limits or Limits()
     return dataclasses.replace(limits, max_positions=min(limits.max_positions, loaded.max_positions))
+
+
+def _limits_here(limits: Limits, loaded: LoadedModel, prefix_cache_bytes: int) -> Limits:
+    """The limits that the memory of the model's device allows; prefixes that are kept are there as well."""
+    if loaded.device.type != "cuda":
+        return limits
+    fitting = tokens_that_fit(loaded, limits.gpu_memory, prefix_cache_bytes) - limits.max_rows
+    if fitting < 1:
+        msg = f"Expected free memory on {loaded.device} beside the model, got none; free some, or raise gpu_memory."
+        raise ConfigurationError(msg)
+    return dataclasses.replace(limits, max_cached_tokens=min(limits.max_cached_tokens, fitting))
 
 
 _engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()

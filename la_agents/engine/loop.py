@@ -10,9 +10,10 @@ import logging
 import math
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -43,8 +44,9 @@ __all__ = ["Loop"]
 
 _log = logging.getLogger(__name__)
 
-_Ready = tuple[Sequence, Tensor]
-"""A sequence and its rows' next logits [rows, vocab]."""
+_Ready = tuple[Tensor, list[tuple[Sequence, list[int]]]]
+"""Logits [rows, vocab], and where in them the rows of each sequence stand."""
+_Chosen = list[tuple[Sequence, TokenRecord]]
 
 
 @dataclass
@@ -78,7 +80,9 @@ class Loop:
         share_prefixes: bool = True,
         static_shapes: bool | None = None,
     ) -> None:
-        self.runner = Runner(loaded, static_shapes=static_shapes)
+        limit = scheduler.limits
+        self.runner = Runner(loaded, num_tokens=limit.max_cached_tokens + limit.max_rows, static_shapes=static_shapes)
+        self.runner.prepare()
         self.sampler = Sampler()
         self.meter = Meter()
         self.prefix_cache = prefix_cache
@@ -90,6 +94,7 @@ class Loop:
         self._prefills: list[Prefill] = []
         self._turn = 0
         self._running: list[Sequence] = []
+        self._held: _Chosen = []  # chosen on a GPU, and not handed out yet
 
     def register(self, sequence: Sequence, generation: Generation) -> None:
         """Make a sequence known before it is submitted to the scheduler."""
@@ -111,9 +116,17 @@ class Loop:
             self.meter.add("steps")
             self._drop_ended()
             self._admit()
-            ready = [*self._decode(), *self._prefill()]
-            if ready:
-                self._hand_out(self._sample(ready))
+            self._hand_out_what_decides()
+            decoded, prefilled = self._decode(), self._prefill()
+            finish = self._sample([*decoded, *prefilled], stays=not prefilled)
+            # On a GPU the step above has only been started: meanwhile the tokens of the step before go out.
+            held, self._held = self._held, []
+            self._hand_out(held)
+            chosen = [(sequence, record) for sequence, record in finish() if sequence.status is not Status.FINISHED]
+            if self.runner.is_asynchronous:
+                self._held = chosen
+            else:
+                self._hand_out(chosen)
 
     def fail_all(self, cause: BaseException) -> None:
         """End every sequence, because the loop cannot go on; whatever state it is in, every caller is told."""
@@ -125,7 +138,7 @@ class Loop:
                 self._scheduler.remove(active.sequence)
                 del self._active[active.sequence]
             active.generation.post(error)
-        self._prefills, self._running = [], []
+        self._prefills, self._running, self._held = [], [], []
         self.runner.reset()
 
     # -- admission -------------------------------------------------------------------------------------------------
@@ -178,7 +191,11 @@ class Loop:
             self._run_chunks_or_fail(plan)
         ready = [p for p in self._prefills if p.done]
         self._prefills = [p for p in self._prefills if not p.done]
-        return [(p.sequence, logits) for p in ready if (logits := self._start_decoding(p)) is not None]
+        return [
+            (logits, [(p.sequence, list(range(len(logits))))])
+            for p in ready
+            if (logits := self._start_decoding(p)) is not None
+        ]
 
     def _run_chunks(self, plan: list[tuple[PrefillRow, int]]) -> None:
         chunks = [PrefillChunk(row.tokens[row.num_done : row.num_done + n], row.parts, row.num_done) for row, n in plan]
@@ -209,7 +226,8 @@ class Loop:
         try:
             parts = [concatenate(row.parts) for row in prefill.rows]
             room_for = sum(s.num_rows for s in self._scheduler.admitted if s.lane == sequence.lane)
-            sequence.rows = self.runner.add_rows(parts, lane=sequence.lane, room_for=room_for)
+            capacity = self._scheduler.reserved_length(sequence) + 1
+            sequence.rows = self.runner.add_rows(parts, lane=sequence.lane, room_for=room_for, capacity=capacity)
         except Exception as error:  # noqa: BLE001  # as above
             self._fail(sequence, error)
             return None
@@ -217,19 +235,22 @@ class Loop:
         self._running.append(sequence)
         return torch.stack([row.logits for row in prefill.rows])
 
+    def _last_tokens(self) -> dict[Sequence, int]:
+        held = {sequence: record.token_id for sequence, record in self._held}
+        return {s: held[s] if s in held else s.records[-1].token_id for s in self._running}
+
     def _decode(self) -> list[_Ready]:
         """The next logits of every running sequence."""
         if not self._running:
             return []
         tokens = [0] * self.runner.num_rows
-        for sequence in self._running:
+        for sequence, token in self._last_tokens().items():
             for row in sequence.rows:
-                tokens[row] = sequence.records[-1].token_id
+                tokens[row] = token
         self.meter.add("decoded_rows", len(tokens))
         with self.meter.timed("decode"):
             try:
-                logits = self.runner.decode(tokens)
-                return [(s, logits[s.rows]) for s in self._running]
+                return [(self.runner.decode(tokens), [(s, list(s.rows)) for s in self._running])]
             except Exception as error:  # noqa: BLE001  # as above
                 _log.debug("a decoding step failed, and is tried again a sequence at a time: %s", error)
             return self._decode_apart()
@@ -237,9 +258,10 @@ class Loop:
     def _decode_apart(self) -> list[_Ready]:
         alive: list[_Ready] = []
         failed: list[tuple[Sequence, Exception]] = []
-        for sequence in self._running:
+        for sequence, token in self._last_tokens().items():
             try:
-                alive.append((sequence, self.runner.decode_alone(sequence.rows, sequence.records[-1].token_id)))
+                logits = self.runner.decode_alone(sequence.rows, token)
+                alive.append((logits, [(sequence, list(range(len(logits))))]))
             except Exception as error:  # noqa: BLE001  # as above
                 failed.append((sequence, error))
         for sequence, own in failed:
@@ -248,23 +270,64 @@ class Loop:
 
     # -- tokens ----------------------------------------------------------------------------------------------------
 
-    def _sample(self, ready: list[_Ready]) -> list[tuple[Sequence, TokenRecord]]:
-        """The next token of each sequence; those that cannot be sampled fail one by one."""
+    def _sample(self, ready: list[_Ready], *, stays: bool) -> Callable[[], _Chosen]:
+        """Start choosing the next token of each sequence; the records, once they are asked for.
+
+        Sequences that cannot be sampled fail one by one.
+
+        Args:
+            stays: See `Sampler.start`.
+        """
         members, first = [], 0
-        for sequence, rows in ready:
-            members.append((sequence, range(first, first + len(rows))))
-            first += len(rows)
+        for logits, sequences in ready:
+            members += [(sequence, [first + row for row in rows]) for sequence, rows in sequences]
+            first += len(logits)
+        if not members:
+            return list
+        logits = ready[0][0] if len(ready) == 1 else torch.cat([logits for logits, _ in ready])
         try:
             with self.meter.timed("sampler"):
-                records = self.sampler.sample(torch.cat([rows for _, rows in ready]), members)
-            return [(sequence, record) for (sequence, _), record in zip(ready, records, strict=True)]
+                steps = self.sampler.start(logits, members, stays=stays)
         except Exception as error:  # noqa: BLE001  # as above
-            if len(ready) == 1:
-                self._fail(ready[0][0], error)
-                return []
-        return [chosen for one in ready for chosen in self._sample([one])]
+            return functools.partial(self._sample_apart, logits, members, error)
+        return functools.partial(self._finish_sampling, logits, members, steps)
 
-    def _hand_out(self, chosen: list[tuple[Sequence, TokenRecord]]) -> None:
+    def _finish_sampling(self, logits: Tensor, members: list[tuple[Sequence, list[int]]], steps: Any) -> _Chosen:
+        try:
+            with self.meter.timed("sampler"):
+                records = self.sampler.finish(steps)
+        except Exception as error:  # noqa: BLE001  # as above
+            return self._sample_apart(logits, members, error)
+        return [(sequence, record) for (sequence, _), record in zip(members, records, strict=True)]
+
+    def _sample_apart(self, logits: Tensor, members: list[tuple[Sequence, list[int]]], error: Exception) -> _Chosen:
+        if len(members) > 1:
+            return [chosen for one in members for chosen in self._sample([(logits, [one])], stays=False)()]
+        sequence = members[0][0]
+        if sequence.status is not Status.FINISHED:
+            self._fail(sequence, error)
+        return []
+
+    def _hand_out_what_decides(self) -> None:
+        """Hand out held tokens that the next step depends on: they end the answer, or a grammar follows them."""
+        limits = self._scheduler.limits
+        deciding: _Chosen = []
+        rest: _Chosen = []
+        for sequence, record in self._held:
+            if sequence.status is Status.FINISHED:
+                continue
+            length = sequence.num_generated + 1
+            ends = (
+                record.token_id in self._loaded.eos_token_ids
+                or length >= sequence.request.sampling.max_tokens
+                or length + max(map(len, sequence.request.prompts)) >= limits.max_positions
+                or math.isnan(record.divergence)
+            )
+            (deciding if ends or sequence.constraint is not None else rest).append((sequence, record))
+        self._held = rest
+        self._hand_out(deciding)
+
+    def _hand_out(self, chosen: _Chosen) -> None:
         for sequence, record in chosen:
             if math.isnan(record.divergence):
                 # Before any row moves: slots that hold nan would reach the sequence that gets them next.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from torch import Tensor, nn
 from la_agents.engine.attention import ATTENTION, AttentionMetadata
 from la_agents.engine.fused import FusedDecoder, can_fuse
 from la_agents.engine.kv_cache import KeyValues, SlotCache, concatenate
-from la_agents.engine.memory import return_free_memory
+from la_agents.engine.lanes import Lane, Lanes
+from la_agents.engine.llama import LlamaDecoder, can_decode
+from la_agents.engine.pooled_rows import PooledRows
 from la_agents.engine.static_decoder import StaticDecoder
+from la_agents.engine.token_pool import TokenPool
 from la_agents.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -23,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["PrefillChunk", "Runner", "cache_argument"]
 
 _KEY_MULTIPLE = 64
-_WORTH_RETURNING = 2**26
-"""Bytes of a slot cache from which on its memory is returned to the system when the last row leaves."""
 
 
 def cache_argument(model: nn.Module) -> str:
@@ -42,37 +44,20 @@ class PrefillChunk:
     num_past: int
 
 
-class _Lane:
-    """Rows side by side in one slot cache, as long as its longest; each lane is decoded by a forward of its own."""
-
-    def __init__(self, cache: SlotCache, static: StaticDecoder | None) -> None:
-        self.cache = cache
-        self.static = static
-        self.lengths: list[int] = []
-
-    def remove_row(self, place: int) -> int:
-        """Drop a row; the last one moves to its place. The place of the last one before."""
-        last = len(self.lengths) - 1
-        if place != last:
-            self.cache.move(last, place, self.lengths[last])
-            self.lengths[place] = self.lengths[last]
-        self.lengths.pop()
-        return last
-
-
 class Runner:
     """Runs one model; owns the keys and values of the running rows.
 
-    Rows are numbered 0, 1, ... in the order they joined; when rows leave, the last ones move into the gaps. Each stands
-    in a lane, beside rows of like length.
+    Rows are numbered 0, 1, ... in the order they joined; when rows leave, the last ones move into the gaps. On a CPU
+    each stands in a lane, beside rows of like length (`Lanes`), and a quantised model of a family that `FusedDecoder`
+    knows is decoded by it. On a GPU all stand in one pool (`PooledRows`).
 
     Args:
-        loaded: The model; its attention is switched to the slot cache's.
+        loaded: The model; its attention is switched to the engine's.
+        num_tokens: What the pool of running rows holds.
         static_shapes: Decode in fixed shapes (`StaticDecoder`); None does so on CUDA, where they become graphs.
-            On a CPU, a quantised model of a family that `FusedDecoder` knows is decoded by it.
     """
 
-    def __init__(self, loaded: LoadedModel, *, static_shapes: bool | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, *, num_tokens: int = 131_072, static_shapes: bool | None = None) -> None:
         self.model = loaded.model
         self.device = loaded.device
         if not getattr(self.model, "_supports_attention_backend", False):
@@ -86,17 +71,33 @@ class Runner:
         self._cache_argument = cache_argument(self.model)
         self._has_static_shapes = self.device.type == "cuda" if static_shapes is None else static_shapes
         self._fused = FusedDecoder(self.model) if not self._has_static_shapes and can_fuse(self.model) else None
-        self._lanes: dict[int, _Lane] = {}
-        self._places: list[tuple[_Lane, int]] = []  # a row's lane, and where it stands in it
+        self._num_tokens = num_tokens
+
+    @functools.cached_property
+    def _rows(self) -> Lanes | PooledRows:
+        if not self._has_static_shapes:
+            return Lanes(self.num_layers, self._decode_lane)
+        decoder = LlamaDecoder(self.model) if can_decode(self.model) else None
+        static = StaticDecoder(self._forward_last if decoder is None else decoder, self.device)
+        return PooledRows(self.num_layers, self._num_tokens, static)
+
+    def prepare(self) -> None:
+        """Make what decoding needs; on a GPU kernels are compiled, which takes some 20 seconds on a new machine."""
+        assert self.num_rows == 0
 
     @property
     def num_rows(self) -> int:
-        return len(self._places)
+        return len(self._rows.lengths)
 
     @property
     def lengths(self) -> list[int]:
         """Tokens that each row holds."""
-        return [lane.lengths[place] for lane, place in self._places]
+        return self._rows.lengths
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether `decode` returns before its logits are there, so that the host has time for other things."""
+        return self._has_static_shapes
 
     @property
     def has_own_threads(self) -> bool:
@@ -106,7 +107,7 @@ class Runner:
     @property
     def num_bytes(self) -> int:
         """Bytes held by keys and values of the running rows."""
-        return sum(lane.cache.num_bytes for lane in self._lanes.values())
+        return self._rows.num_bytes
 
     @torch.inference_mode()
     def prefill(self, chunks: Sequence[PrefillChunk]) -> tuple[Tensor, list[KeyValues]]:
@@ -136,7 +137,7 @@ class Runner:
         """One chunk alone: products whose weights are packed once gain nothing from the tokens of several."""
         assert self._fused is not None
         num_keys = chunk.num_past + len(chunk.tokens)
-        cache = self._new_cache(1, num_keys)
+        cache = SlotCache(self.num_layers, 1, num_keys)
         cache.allocate(self._fused.num_key_heads, self._fused.head_dim)
         if chunk.past:
             cache.write(0, concatenate(chunk.past))
@@ -148,20 +149,20 @@ class Runner:
         """Chunks are aligned at their ends; padding comes first and writes to the scratch slot, which is never read."""
         width = max(len(p.tokens) for p in chunks)
         num_keys = max(p.num_past + len(p.tokens) for p in chunks)
-        cache = self._new_cache(len(chunks), num_keys)
+        pool = TokenPool(self.num_layers, len(chunks) * num_keys)
         ids, positions, slots = [], [], []
         for row, chunk in enumerate(chunks):
-            pad = width - len(chunk.tokens)
-            span = list(range(chunk.num_past, chunk.num_past + len(chunk.tokens)))
+            pad, start = width - len(chunk.tokens), row * num_keys
+            span = range(chunk.num_past, chunk.num_past + len(chunk.tokens))
             ids.append([0] * pad + list(chunk.tokens))
-            positions.append([0] * pad + span)
-            slots.append([cache.scratch_slot] * pad + span)
+            positions.append([0] * pad + list(span))
+            slots.append([pool.scratch_slot] * pad + [start + position for position in span])
             if chunk.past:
-                cache.write(row, concatenate(chunk.past))
+                pool.write(start, concatenate(chunk.past))
         metadata = AttentionMetadata(self._tensor(positions), self._tensor(slots), num_keys)
-        logits = self._forward(self._tensor(ids), metadata, cache, num_logits=num_logits)
-        spans = [(p.num_past, p.num_past + len(p.tokens)) for p in chunks]
-        return logits, [cache.read(row, *span) for row, span in enumerate(spans)]
+        logits = self._forward(self._tensor(ids), metadata, pool, num_logits=num_logits)
+        ends = [(row * num_keys + p.num_past, len(p.tokens)) for row, p in enumerate(chunks)]
+        return logits, [pool.read(start, start + n) for start, n in ends]
 
     @torch.inference_mode()
     def score(self, tokens: Sequence[int]) -> Tensor:
@@ -171,33 +172,16 @@ class Runner:
     @torch.inference_mode()
     def decode(self, tokens: Sequence[int]) -> Tensor:
         """Append one token to every row; the logits that follow, [rows, vocab]."""
-        order: list[int] = []
-        parts = []
-        lanes = [lane for lane in self._lanes.values() if lane.lengths]
-        for lane in lanes:
-            rows = [row for row, (own, _) in enumerate(self._places) if own is lane]
-            rows.sort(key=lambda row: self._places[row][1])
-            parts.append(self._decode_lane(lane, [tokens[row] for row in rows]))
-            order += rows
-        for lane in lanes:  # only now: where a lane fails, all are as they were
-            lane.lengths = [length + 1 for length in lane.lengths]
-        logits = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return logits if order == list(range(self.num_rows)) else logits[self._tensor(order).argsort()]
+        return self._rows.decode(tokens)
 
-    def _decode_lane(self, lane: _Lane, tokens: Sequence[int]) -> Tensor:
+    def _decode_lane(self, lane: Lane, tokens: Sequence[int]) -> Tensor:
         """`decode` for the rows of one lane, in their places."""
-        longest = max(lane.lengths) + 1
-        lane.cache.reserve(len(lane.lengths), longest)
-        if lane.static is not None:
-            logits = lane.static.decode(tokens, lane.lengths, lane.cache)
-        elif self._fused is not None:
-            logits = self._fused.decode(self._tensor(tokens), self._tensor(lane.lengths), lane.cache.tensors)
-        else:
-            positions = self._tensor(lane.lengths).unsqueeze(1)
-            num_keys = min(-(-longest // _KEY_MULTIPLE) * _KEY_MULTIPLE, lane.cache.num_slots)
-            metadata = AttentionMetadata(positions, positions, num_keys)
-            logits = self._forward_last(self._tensor(tokens).unsqueeze(1), metadata, lane.cache)
-        return logits
+        if self._fused is not None:
+            return self._fused.decode(self._tensor(tokens), self._tensor(lane.lengths), lane.cache.tensors)
+        positions = self._tensor(lane.lengths).unsqueeze(1)
+        num_keys = min(-(-(max(lane.lengths) + 1) // _KEY_MULTIPLE) * _KEY_MULTIPLE, lane.cache.num_slots)
+        metadata = AttentionMetadata(positions, positions, num_keys)
+        return self._forward_last(self._tensor(tokens).unsqueeze(1), metadata, lane.cache)
 
     @torch.inference_mode()
     def decode_alone(self, rows: Sequence[int], token: int) -> Tensor:
@@ -208,91 +192,57 @@ class Runner:
         lengths = self.lengths
         chunks = [PrefillChunk([token], [self.read(row, 0, lengths[row])], lengths[row]) for row in rows]
         logits, new = self.prefill(chunks)
-        longest = max(lengths[row] for row in rows) + 1
         for row, key_values in zip(rows, new, strict=True):
-            lane, place = self._places[row]
-            lane.cache.reserve(len(lane.lengths), longest)
-            lane.cache.write(place, key_values, start=lengths[row])
-            lane.lengths[place] += 1
+            self._rows.append(row, key_values)
         return logits
 
     @torch.inference_mode()
-    def add_rows(self, rows: Sequence[KeyValues], *, lane: int = 0, room_for: int = 0) -> list[int]:
+    def add_rows(
+        self, rows: Sequence[KeyValues], *, lane: int = 0, room_for: int = 0, capacity: int | None = None
+    ) -> list[int]:
         """Add rows with their prompts' keys and values; their numbers.
 
         Args:
-            lane: Where they stand, one of a few small numbers.
+            lane: Where they stand on a CPU, one of a few small numbers.
             room_for: Rows there will be in it when all that are on their way have joined: many that come together are
                 moved once, not each time their number doubles.
+            capacity: Tokens that each may come to hold; None for one more than it has.
         """
-        joined = self._lanes.get(lane) or self._lanes.setdefault(lane, self._new_lane())
-        lengths = [key_values[0][0].shape[1] for key_values in rows]
-        first, number = len(joined.lengths), self.num_rows
-        joined.cache.reserve(max(first + len(rows), room_for), max([*joined.lengths, *lengths]) + 1)
-        for place, key_values in enumerate(rows, start=first):
-            joined.cache.write(place, key_values)
-        joined.lengths += lengths
-        self._places += [(joined, first + i) for i in range(len(rows))]
-        return list(range(number, self.num_rows))
+        first = len(self._rows.lengths)
+        longest = max(key_values[0][0].shape[1] for key_values in rows)
+        self._rows.add(rows, lane=lane, room_for=room_for, capacity=capacity or longest + 1)
+        return list(range(first, first + len(rows)))
 
     @torch.inference_mode()
     def remove_rows(self, rows: Sequence[int]) -> dict[int, int]:
         """Drop rows; where the others moved, as {old number: new number}."""
-        moved: dict[int, int] = {}
-        origin = list(range(self.num_rows))
-        for row in sorted(rows, reverse=True):
-            lane, place = self._places[row]
-            before = lane.remove_row(place)
-            self._places = [(lane, place) if there == (lane, before) else there for there in self._places]
-            last = self._places.pop()
-            if row < self.num_rows:
-                self._places[row] = last
-                moved[origin[-1]] = row
-                origin[row] = origin[-1]
-            origin.pop()
-        self._drop_empty_lanes()
-        return moved
-
-    def _drop_empty_lanes(self) -> None:
-        for number, lane in list(self._lanes.items()):
-            if lane.lengths or (lane.static is not None and number == 0):  # its graphs would be captured anew
-                continue
-            del self._lanes[number]
-            if lane.cache.num_bytes > _WORTH_RETURNING:
-                lane.cache = self._new_cache(1, 0)
-                return_free_memory()
+        return self._rows.remove(rows)
 
     @torch.inference_mode()
     def read(self, row: int, start: int, stop: int) -> KeyValues:
         """A copy of keys and values of a running row's tokens `start:stop`."""
-        lane, place = self._places[row]
-        return lane.cache.read(place, start, stop)
+        return self._rows.read(row, start, stop)
 
     @torch.inference_mode()
     def clear(self, rows: Sequence[int]) -> None:
         """Wipe rows about to leave after a failure, whose numbers may not be finite."""
         for row in rows:
-            lane, place = self._places[row]
-            lane.cache.clear(place)
+            self._rows.clear(row)
 
     def reset(self) -> None:
         """Drop all rows and their memory."""
-        self._lanes, self._places = {}, []
-
-    def _new_lane(self) -> _Lane:
-        return _Lane(self._new_cache(1, 0), StaticDecoder(self._forward_last) if self._has_static_shapes else None)
-
-    def _new_cache(self, num_rows: int, num_tokens: int) -> SlotCache:
-        return SlotCache(self.num_layers, num_rows, num_tokens)
+        self.__dict__.pop("_rows", None)
 
     def _tensor(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.long).to(self.device, non_blocking=True)
 
-    def _forward_last(self, ids: Tensor, metadata: AttentionMetadata, cache: SlotCache) -> Tensor:
+    def _forward_last(self, ids: Tensor, metadata: AttentionMetadata, cache: SlotCache | TokenPool) -> Tensor:
         """Logits after the last column [rows, vocab], float32."""
         return self._forward(ids, metadata, cache, num_logits=1)[:, -1]
 
-    def _forward(self, ids: Tensor, metadata: AttentionMetadata, cache: SlotCache, *, num_logits: int) -> Tensor:
+    def _forward(
+        self, ids: Tensor, metadata: AttentionMetadata, cache: SlotCache | TokenPool, *, num_logits: int
+    ) -> Tensor:
         """Logits after the last `num_logits` columns, all of them if 0, [rows, n, vocab], float32."""
         cache.metadata = metadata
         out = self.model(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from la_agents.engine.sequence import Sequence, Status
 from la_agents.errors import EngineBusyError, RequestTooLargeError
-from la_agents.requests.checks import check_integer
+from la_agents.requests.checks import check, check_integer
 
 __all__ = ["Limits", "Scheduler"]
 
@@ -18,8 +18,11 @@ class Limits:
 
     Attributes:
         max_rows: Rows in the running batch; an aligned sequence has 1 + k.
-        max_cached_tokens: Slots of keys and values, reserved at admission: rows x longest row, over all lanes. A cache
-            rounds rows up to a power of two and slots to 256, so it may hold up to about twice as many.
+        max_cached_tokens: Slots of keys and values, reserved at admission: rows x longest row, over all lanes. On a CPU
+            a cache rounds rows up to a power of two and slots to 256, and may hold up to about twice as many. On a GPU
+            it is one reservation of this size, made when the first request comes.
+        gpu_memory: Share of what is free on the GPU beside the model that this reservation may take; where that is less
+            than `max_cached_tokens`, it is the limit.
         max_waiting: Requests in the queue beyond those admitted; one more is refused.
         prefill_budget: Prompt tokens computed in one step, so that a long prompt delays running streams by no more.
         max_positions: The model's context, in tokens.
@@ -27,6 +30,7 @@ class Limits:
 
     max_rows: int = 64
     max_cached_tokens: int = 131_072
+    gpu_memory: float = 0.9
     max_waiting: int = 256
     prefill_budget: int = 256
     max_positions: int = 1 << 30
@@ -34,6 +38,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_rows", "max_cached_tokens", "max_waiting", "prefill_budget", "max_positions"):
             check_integer(name, getattr(self, name), low=1)
+        check("gpu_memory", self.gpu_memory, low=0.0, high=1.0, above=True)
 
 
 _MAX_LANES = 4

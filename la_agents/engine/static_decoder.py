@@ -1,10 +1,9 @@
 """Static decoder: decoding steps of fixed shapes, replayed as CUDA graphs.
 
-On a GPU a step of one token a row is a thousand small kernels, and launching them costs more than running them. A
-graph launches them all at once, but only for the same shapes at the same addresses: so rows and visible keys are
-rounded up to powers of two, inputs live in buffers that are filled anew for each step, and rows beyond the real ones
-compute into the scratch slot. A graph is captured when its shapes are first met, and again when the slot cache has
-moved.
+On a GPU a step of one token a row is hundreds of small kernels, and launching them costs more than running them. A
+graph launches them all at once, but only for the same shapes at the same addresses: so rows are rounded up to powers of
+two, inputs live in buffers that are filled anew for each step, and rows beyond the real ones compute into the scratch
+slot. A graph is captured when its shape is first met.
 
 On a CPU the same buffers feed the model directly: slower than exact shapes, there to test this path without a GPU.
 """
@@ -19,23 +18,53 @@ import torch
 from torch import Tensor
 
 from la_agents.engine.attention import AttentionMetadata
-from la_agents.engine.kv_cache import SlotCache
+from la_agents.engine.token_pool import TokenPool
 
-__all__ = ["StaticDecoder"]
+__all__ = ["GraphCapture", "StaticDecoder"]
 
-Forward = Callable[[Tensor, AttentionMetadata, SlotCache], Tensor]
+Forward = Callable[[Tensor, AttentionMetadata, TokenPool], Tensor]
 
-_MIN_KEYS = 256
+_MIN_KEYS = 512
+_MIN_ROWS = 2
+"""One row alone is computed no faster than two."""
 _WARM_UP_RUNS = 2
+
+
+class GraphCapture:
+    """Captures functions of fixed tensors as CUDA graphs, whose memory is one pool: only one of them runs at a time."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def __call__(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        """`function` as a graph; running it replays the graph and returns its output buffers, overwritten each time.
+
+        `function` must not synchronise with the host. What other threads do on the GPU meanwhile does not disturb it.
+        """
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP_RUNS):
+                function()
+        torch.cuda.current_stream().wait_stream(side)
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            out = function()
+
+        def replay() -> Any:
+            graph.replay()
+            return out
+
+        return replay
 
 
 @dataclass
 class _Shape:
-    """One captured shape: its input buffers, and how to run it."""
+    """One captured shape: its inputs on the host and on the device, and how to run it."""
 
-    ids: Tensor  # [rows, 1]
-    positions: Tensor  # [rows, 1]
-    slots: Tensor  # [rows, 1]
+    host: Tensor  # [3, rows]: token ids, positions, slots
+    device: Tensor
     run: Callable[[], Tensor]  # logits [rows, vocab]
 
 
@@ -46,60 +75,41 @@ class StaticDecoder:
         forward: Logits [rows, vocab] of ids [rows, 1]; must not synchronise with the host.
     """
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: Forward, device: torch.device) -> None:
         self._forward = forward
+        self._device = device
         self._shapes: dict[tuple[int, int], _Shape] = {}
-        self._captured_at = -1
-        self._pool: Any = None
+        self._capture = GraphCapture()
 
-    def decode(self, tokens: Sequence[int], lengths: Sequence[int], cache: SlotCache) -> Tensor:
-        """The logits after `tokens`, one a row of `lengths` tokens so far; [rows, vocab].
+    def decode(self, tokens: Sequence[int], positions: Sequence[int], slots: Sequence[int], pool: TokenPool) -> Tensor:
+        """The logits after `tokens`, one a row; [rows, vocab].
 
-        The result is a view that the next step overwrites. The cache must have room for one token more a row.
+        The result is a view that the next step overwrites; on a GPU it may not be there yet.
+
+        Args:
+            positions: Of the tokens in their rows.
+            slots: Where in the pool their keys are stored.
         """
-        num_rows = 1 << (len(tokens) - 1).bit_length()
-        num_keys = min(max(_MIN_KEYS, 1 << max(lengths).bit_length()), cache.num_slots)
-        if self._captured_at != cache.num_moves:
-            self._shapes, self._captured_at = {}, cache.num_moves
+        num_rows = max(_MIN_ROWS, 1 << (len(tokens) - 1).bit_length())
+        num_keys = max(_MIN_KEYS, 1 << max(positions).bit_length())
         shape = self._shapes.get((num_rows, num_keys))
         if shape is None:
-            shape = self._shapes[num_rows, num_keys] = self._capture(num_rows, num_keys, cache)
+            shape = self._shapes[num_rows, num_keys] = self._make(num_rows, num_keys, pool)
         spare = num_rows - len(tokens)
-        inputs = torch.tensor(
-            [[*tokens, *[0] * spare], [*lengths, *[0] * spare], [*lengths, *[cache.scratch_slot] * spare]]
-        ).to(shape.ids.device, non_blocking=True)
-        for buffer, values in zip((shape.ids, shape.positions, shape.slots), inputs, strict=True):
-            buffer[:, 0] = values
+        inputs = [[*tokens, *[0] * spare], [*positions, *[0] * spare], [*slots, *[pool.scratch_slot] * spare]]
+        shape.host.copy_(torch.tensor(inputs))
+        shape.device.copy_(shape.host, non_blocking=True)
         return shape.run()[: len(tokens)]
 
-    def _capture(self, num_rows: int, num_keys: int, cache: SlotCache) -> _Shape:
-        device = cache.device
-        ids, positions = torch.zeros((2, num_rows, 1), dtype=torch.long, device=device).unbind()
-        slots = torch.full((num_rows, 1), cache.scratch_slot, dtype=torch.long, device=device)
+    def _make(self, num_rows: int, num_keys: int, pool: TokenPool) -> _Shape:
+        is_cuda = self._device.type == "cuda"
+        host = torch.zeros((3, num_rows), dtype=torch.long, pin_memory=is_cuda)
+        host[2] = pool.scratch_slot
+        inputs = host.to(self._device, copy=True)
+        ids, positions, slots = (column.unsqueeze(1) for column in inputs)
 
         def forward() -> Tensor:
-            # A new AttentionMetadata each time: its mask must be computed inside the graph, from the buffers' contents.
-            return self._forward(ids, AttentionMetadata(positions, slots, num_keys), cache)
+            # A new AttentionMetadata each time: what it derives must be computed inside the graph.
+            return self._forward(ids, AttentionMetadata(positions, slots, num_keys), pool)
 
-        run = self._graph(forward) if device.type == "cuda" else forward
-        return _Shape(ids, positions, slots, run)
-
-    def _graph(self, forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """`forward` captured as a CUDA graph; running it replays the graph and returns its output buffer."""
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP_RUNS):
-                forward()
-        torch.cuda.current_stream().wait_stream(side)
-        # One pool for all graphs: only one runs at a time, and its output is read before the next.
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            logits = forward()
-
-        def replay() -> Tensor:
-            graph.replay()
-            return logits
-
-        return replay
+        return _Shape(host, inputs, self._capture(forward) if is_cuda else forward)

@@ -46,6 +46,12 @@ _CLAUSE = re.compile(
     rf"|,?\s+(?:and|und|et|y|e|en)\s+{_PERSON}|,\s+{_PERSON}|,\s+(?=(?:what|which|where|how|can|could|any)\b)"
     r"|,\s*(?=[\u3040-\u9fff])|(?:但是|但|可是|不过)"
 )
+_COMPARING = re.compile(
+    r"\b(?:prefer\w*|more|better|rather|lieber|mehr|bevorzug\w*|préfèr\w*|plus|mieux|prefier\w*|más|mejor|preferisc\w*|più|"
+    r"meglio|prefir\w*|prefere|mais|melhor|liever|meer)\b.*?\b(?P<than>to|than|over|als|statt|à|aux?|que|a|al|che|di|do|dan|"
+    r"boven)\b",
+    re.DOTALL,
+)
 _ASKED_TO = re.compile(r"\s*(?:can|could|would|will) you (?:please )?(?:always|never)\b")
 
 
@@ -111,8 +117,10 @@ def _is_read(text: str, wanted: str, said: str, before: str) -> bool | None:
         if _is_foreign(clauses, language, text):
             if _is_stated(clauses, language, text):
                 return False
-        elif _says(clauses, language, text):
+        elif _says(clauses, language, text) and not _is_turned(clauses, language, text):
             return True
+        elif language is None and _shared(content_of(text, None), words_of(message[begin:stop], None)):
+            return False  # a language that is not read at all
         if _answers(clauses, language, text, before):
             return True
     return None
@@ -181,6 +189,20 @@ def _says(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> boo
     if _is_most(_shared(everything, words_of(text, own)), everything):
         return _agree(said, theirs, text, own)
     return all(_agree(clause, theirs, text, own) for clause in about)
+
+
+def _is_turned(clauses: Sequence[_Clause], language: Language | None, text: str) -> bool:
+    """Whether of two things the other one is preferred: "I prefer dogs to cats", "Likes cats more than dogs"."""
+    said = _compared(", ".join(_stated(clauses)), language)
+    told = _compared(text, language_of(text))
+    return all(_shared(said[side], [*told[1 - side]]) for side in (0, 1))
+
+
+def _compared(text: str, language: Language | None) -> tuple[frozenset[str], frozenset[str]]:
+    """What a sentence is about before and after "to" or "than", if it compares."""
+    found = _COMPARING.search(text)
+    sides = (text[: found.start("than")], text[found.end("than") :]) if found else ("", "")
+    return content_of(sides[0], language), content_of(sides[1], language)
 
 
 def _answers(clauses: Sequence[_Clause], language: Language | None, text: str, before: str) -> bool:

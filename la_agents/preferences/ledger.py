@@ -20,10 +20,10 @@ from la_agents.preferences.limits import Limits
 from la_agents.preferences.owners import Layer
 from la_agents.preferences.preference import Scope, utc_now
 from la_agents.preferences.record import StoredPreference, Vector
+from la_agents.preferences.storage.locks import writer
 from la_agents.preferences.storage.shards import Shards
 from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.storage.user_records import UserRecords
-from la_agents.preferences.storage.writers import writer
 
 __all__ = ["Edit", "Ledger", "current", "existing"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -19,6 +21,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from typing_extensions import TypedDict
 
 from la_agents.errors import InvalidPreferenceError
 from la_agents.preferences.suggestion import suggested_scope
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_LINKS",
     "MAX_TEXT_CHARS",
+    "Changes",
+    "Choices",
     "Id",
     "Preference",
     "PreferenceDraft",
@@ -67,6 +72,9 @@ MAX_LINKS = 50
 """How many other preferences one can name, in `supersedes` and in `kept_beside`."""
 
 
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Zs")  # controls, what has no width, and spaces
+
+
 class Clock:
     """The time of this library's memory; tests set it: `clock.now = lambda: ...`."""
 
@@ -83,14 +91,16 @@ def utc_now() -> datetime:
 
 def _check_text(text: str) -> str:
     text = text.strip()
-    if not text:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        msg = "Expected valid Unicode, got a lone surrogate; decode the text properly first"
+        raise ValueError(msg) from None
+    if all(unicodedata.category(character) in _UNSEEN for character in text):
         msg = "Expected text, got blank text; write the preference in words"
         raise ValueError(msg)
     if len(text) > MAX_TEXT_CHARS:
         msg = f"Expected at most {MAX_TEXT_CHARS} characters, got {len(text)}; shorten it or split it"
-        raise ValueError(msg)
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        msg = "Expected valid Unicode, got a lone surrogate; decode the text properly first"
         raise ValueError(msg)
     return text
 
@@ -102,11 +112,18 @@ def _check_weight(weight: float) -> float:
     return weight
 
 
+def _none_is_empty(metadata: Any) -> Any:
+    return {} if metadata is None else metadata
+
+
 def _check_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     try:
-        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()  # ValueError: nan, or lone surrogates
+        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
         msg = "Expected less deeply nested metadata, got more levels than JSON can be read back from; flatten it"
+        raise ValueError(msg) from None
+    except ValueError:
+        msg = "Expected finite numbers and valid Unicode, got NaN, an infinity or a lone surrogate; replace it"
         raise ValueError(msg) from None
     return metadata
 
@@ -123,7 +140,26 @@ def _check_list(ids: Any) -> Any:
 
 Weight = Annotated[float, AfterValidator(_check_weight)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_check_metadata)]
+Metadata = Annotated[dict[str, JsonValue], BeforeValidator(_none_is_empty), AfterValidator(_check_metadata)]
+
+
+class Choices(TypedDict, total=False):
+    """What may be chosen with a preference's text; see `PreferenceDraft`."""
+
+    scope: Scope
+    weight: float
+    expires_at: datetime | None
+    source: Source
+    confidence: float
+    half_life_days: float | None
+    locked: bool
+    metadata: Mapping[str, Any] | None
+
+
+class Changes(Choices, total=False):
+    """What may be changed of a preference."""
+
+    text: str
 
 
 class PreferenceDraft(BaseModel):
@@ -326,7 +362,7 @@ def _reason(model: type[BaseModel], error: ErrorDetails) -> str:
         return "Expected less deep nesting, got more levels than can be checked; flatten it"
     came = repr(error["input"])
     shown = came if len(came) <= 60 else type(error["input"]).__name__
-    return f"{error['msg'].replace('Input should', 'Expected it to', 1)}, got {shown}"
+    return f"{re.sub('^(Input|String) should', 'Expected it to', error['msg'])}, got {shown}"
 
 
 def as_draft(item: str | Mapping[str, Any] | PreferenceDraft, where: str = "") -> PreferenceDraft:

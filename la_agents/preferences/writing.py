@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
 from la_agents.preferences.consolidation.conflicts import Keep, check_keep, decided
@@ -24,10 +24,10 @@ from la_agents.preferences.lifecycle import (
     undone,
     updated,
 )
-from la_agents.preferences.preference import Preference, PreferenceDraft, Review, utc_now
+from la_agents.preferences.preference import Choices, Preference, PreferenceDraft, Review, utc_now
 from la_agents.preferences.ratings import WeightRule
 from la_agents.preferences.record import StoredPreference, Vector
-from la_agents.preferences.storage.writers import writer
+from la_agents.preferences.storage.locks import writer
 
 __all__ = ["add", "decide", "erase", "forget", "new_record", "new_records", "rate", "undo", "update"]
 
@@ -64,6 +64,11 @@ def add(
 
 def update(ledger: Ledger, owner: str, id: str, changes: Mapping[str, Any]) -> Preference:
     """Change what is given; see `PreferenceStore.update`."""
+    fields = ["text", *get_type_hints(Choices)]
+    if not changes or not changes.keys() <= {*fields}:
+        got = ", ".join(changes.keys() - {*fields}) or "none"
+        msg = f"Expected some of {', '.join(fields)} to change, got {got}."
+        raise ConfigurationError(msg)
     ledger.limits.check_metadata(changes.get("metadata") or {})
     operation = Operation(utc_now())
     if "weight" not in changes and "expires_at" not in changes:

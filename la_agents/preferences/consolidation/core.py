@@ -202,6 +202,7 @@ _LANGUAGES = _set_of(
 _COLORS = _set_of(
     "red green blue yellow orange purple violet pink brown black white grey gray turquoise teal indigo beige"
 )
+_OLDEST = 120  # a greater number is a height or a weight
 _NO_NAMES = _set_of("monday tuesday wednesday thursday friday saturday sunday tomorrow tonight today")
 
 
@@ -218,7 +219,7 @@ def _is_language(value: str, text: str) -> bool:
 
 
 def _is_number(value: str, text: str) -> bool:
-    return value.isdecimal()
+    return value.isdecimal() and int(value) <= _OLDEST
 
 
 def _is_status(value: str, text: str) -> bool:

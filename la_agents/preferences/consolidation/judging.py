@@ -131,13 +131,13 @@ class Judgements:
             answers = self._consolidator.judge_many(cases)
         else:
             answers = [self._consolidator.judge(*case) for case in cases]
-        for (text, known), judgements in zip(cases, answers, strict=True):
+        self._known |= {(text, each.text): ("independent", "") for text, known in cases for each in known}
+        for (text, known), judgements in zip(cases, answers or (), strict=False):  # what is malformed judges nothing
             texts = {each.id: each.text for each in known}
-            self._known |= {(text, each.text): ("independent", "") for each in known}
             self._known |= {
-                (text, texts[each.id]): (each.relation, each.why)
-                for each in judgements
-                if each.id in texts and each.relation in get_args(Relation)
+                (text, texts[each.id]): (each.relation, str(each.why or ""))
+                for each in judgements or ()
+                if isinstance(each, Judgement) and each.id in texts and each.relation in get_args(Relation)
             }
 
 

@@ -201,12 +201,14 @@ class Plan:
         self, by: Preference, old: Sequence[_Related], operation: Operation, *, is_agreed: bool = False
     ) -> None:
         """Let a preference take the place of others while it applies, but for those that keep theirs."""
-        if not by.weight or not by.is_active(self._at):
+        if not by.is_active(self._at):
             return
         for record, why in old:
             known = self._records[record.preference.id]
             keeps = known.preference.outranks(by) and not is_agreed
-            if known.preference.superseded_by != by.id and not keeps and not _keeps_its_place(known.preference, by):
+            is_off = not by.weight and why != _NAMED  # what is switched off contradicts nothing
+            is_done = by.id in (known.preference.id, known.preference.superseded_by)
+            if not (keeps or is_off or is_done or _keeps_its_place(known.preference, by)):
                 self._put(superseded(known, by, operation, why))
 
     def _is_replaced_by_stronger(self, old: Preference, again: Preference) -> bool:

@@ -14,7 +14,7 @@ __all__ = ["cosines", "stacked", "unit"]
 def unit(vectors: Vector) -> Vector:
     """Each row of [..., dimension] with length 1, or 0 where it is zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0), dtype=np.float32)
+    return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
 def stacked(records: Sequence[StoredPreference]) -> Vector:

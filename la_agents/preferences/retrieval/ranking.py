@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from la_agents.errors import ConfigurationError
 from la_agents.preferences.embedding.vectors import cosines, stacked, unit
@@ -33,8 +32,7 @@ _SHARED_WORD_WEIGHT = 0.05
 _MAX_SHARED_WORDS = 2
 _FEW = 10
 _FLOOR_GROWTH = 0.05
-_COPY_COSINE = 0.88
-_COPIES = ((0.65, 0.5), (0.8, 0.3))
+_COPIES = ((0.65, 0.5), (0.8, 0.3), (0.88, 0.0))  # least cosine, and share of words, of another wording
 _MAX_DIVERSE = 50
 
 
@@ -63,9 +61,8 @@ def most_similar(
         k: At most so many.
         min_relevance: Least cosine similarity; None for any.
     """
-    return [
-        _scored(record, value) for record, value in _best(records, cosines(stacked(records), query), min_relevance)
-    ][:k]
+    similarities = cosines(stacked(records), query)
+    return [_scored(records[row], similarities[row]) for row in _best(records, similarities, min_relevance)[:k]]
 
 
 def most_relevant(
@@ -95,11 +92,13 @@ def most_relevant(
     if not records:
         return []
     words = [content_words(record.preference.text) for record in records]
-    relevances = query.common.closeness(query.vectors, stacked(records)) + _shared_words(query.parts, words)
+    vectors = stacked(records)
+    relevances = query.common.closeness(query.vectors, vectors) + _shared_words(query.parts, words)
     relevances -= _of_the_language(records, query, relevances)
     floor = floor_among(len(records) * len(query.parts), min_relevance)
-    best = _best(records, np.clip(relevances.max(axis=0), -1.0, 1.0), floor)
-    return _diverse(best, k)
+    best = np.clip(relevances.max(axis=0), -1.0, 1.0)
+    rows = _best(records, best, floor)[: max(_MAX_DIVERSE, k)]
+    return [_scored(records[row], best[row]) for row in _diverse(rows, vectors, words)[:k]]
 
 
 def floor_among(num_candidates: int, min_relevance: float | None) -> float | None:
@@ -133,36 +132,31 @@ def estimate_tokens(text: str) -> int:
     return max(len(text.split()), math.ceil(len(text.encode("utf-8", "replace")) / 4))
 
 
-def _best(
-    records: Sequence[StoredPreference], relevances: Vector, min_relevance: float | None
-) -> list[tuple[StoredPreference, float]]:
+def _best(records: Sequence[StoredPreference], relevances: Vector, min_relevance: float | None) -> list[int]:
     floor = -math.inf if min_relevance is None else min_relevance
-    found = [(record, float(value)) for record, value in zip(records, relevances, strict=True) if value >= floor]
-    return sorted(found, key=lambda pair: (-pair[1], *age(pair[0].preference)))
+    rows = [row for row, value in enumerate(relevances) if value >= floor]
+    return sorted(rows, key=lambda row: (-relevances[row], *age(records[row].preference)))
 
 
-def _diverse(best: Sequence[tuple[StoredPreference, float]], k: int) -> list[ScoredPreference]:
-    if not best or not k:
+def _diverse(rows: Sequence[int], vectors: Vector, words: Sequence[Subject]) -> list[int]:
+    """The rows in their order, but other wordings of earlier ones after all others."""
+    if not rows:
         return []
-    candidates = [*best][: max(_MAX_DIVERSE, k)]
-    units = unit(stacked([record for record, _ in candidates]))
-    subjects = [content_words(record.preference.text) for record, _ in candidates]
-    relevances = np.array([value for _, value in candidates])
-    copies = np.zeros(len(candidates), dtype=bool)
-    chosen: list[int] = []
-    while len(chosen) < min(k, len(candidates)):
-        marginal = relevances - 2.0 * copies
-        marginal[chosen] = -math.inf
-        chosen.append(int(np.argmax(marginal)))
-        copies |= _copies(units @ units[chosen[-1]], subjects, subjects[chosen[-1]])
-    return [_scored(*candidates[index]) for index in chosen]
+    units = unit(vectors[rows])
+    closeness = units @ units.T
+    first: list[int] = []
+    copies: list[int] = []
+    for place in range(len(rows)):
+        near = [each for each in first if closeness[place, each] > _COPIES[0][0]]
+        is_copy = any(_are_copies(closeness[place, each], words[rows[place]], words[rows[each]]) for each in near)
+        (copies if is_copy else first).append(place)
+    return [rows[place] for place in first + copies]
 
 
-def _copies(closeness: Vector, subjects: Sequence[Subject], subject: Subject) -> NDArray[np.bool_]:
-    """Which candidates are another wording of the chosen one: closeness to it is their cosine, [n]."""
-    overlaps = np.array([len(each & subject) / max(1, len(each | subject)) for each in subjects])
-    alike = [(closeness > cosine) & (overlaps >= overlap) for cosine, overlap in _COPIES]
-    return np.asarray((closeness > _COPY_COSINE) | np.any(alike, axis=0))
+def _are_copies(cosine: float, one: Subject, other: Subject) -> bool:
+    """Whether one is another wording of the other."""
+    overlap = len(one & other) / max(1, len(one | other))
+    return any(cosine > least and overlap >= shared for least, shared in _COPIES)
 
 
 def _of_the_language(records: Sequence[StoredPreference], query: Query, relevances: Vector) -> Vector:
@@ -183,12 +177,12 @@ def _of_the_language(records: Sequence[StoredPreference], query: Query, relevanc
 
 def _shared_words(parts: Sequence[str], words: Sequence[frozenset[str]]) -> Vector:
     """What each part and each preference gain by words that both are about, [parts, n]."""
-    shared = [[len(content_words(part) & each) for each in words] for part in parts]
+    shared = [[len(asked & each) for each in words] for asked in map(content_words, parts)]
     return np.asarray(np.minimum(shared, _MAX_SHARED_WORDS), dtype=np.float32) * _SHARED_WORD_WEIGHT
 
 
 def _scored(record: StoredPreference, relevance: float) -> ScoredPreference:
-    return ScoredPreference(preference=record.preference, relevance=relevance)
+    return ScoredPreference(preference=record.preference, relevance=float(relevance))
 
 
 def in_order(records: Sequence[StoredPreference]) -> list[Preference]:

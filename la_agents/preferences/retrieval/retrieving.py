@@ -136,6 +136,8 @@ def _without_what_locked_ones_overrule(
 
 def _without_what_the_user_overrules(found: Sequence[ScoredPreference]) -> list[ScoredPreference]:
     """What was found, but for the layers' that are not locked and that the user's own contradict."""
+    if all(scored.layer == _USER for scored in found):
+        return [*found]
     own = [read(scored.preference.text) for scored in found if scored.layer == _USER]
     return [
         scored

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from la_agents.errors import ConfigurationError, StoreUnavailableError
-from la_agents.preferences.storage.folder_gates import FolderGate, gate_of
-from la_agents.preferences.storage.folder_locks import FolderLocks
+from la_agents.preferences.storage.locks import FolderGate, FolderLocks, gate_of
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI

@@ -86,11 +86,11 @@ def purge(shards: Shards, vectorizer: Vectorizer, progress: Progress | None = No
     folder = purgeable(shards)
     if not folder.exists():
         return Purged(0, 0, 0, 0)
-    with shards.alone():
+    with shards.connection.alone():
         num_bytes, last = folder_size(folder), last_write(folder)
         num_logged = num_writes(folder, last)
     num_kept = rebuild(shards, vectorizer, progress=progress)
-    with shards.alone():
+    with shards.connection.alone():
         clean(folder)
         return Purged(num_kept, num_logged - num_writes(folder, last), num_bytes, folder_size(folder))
 
@@ -180,7 +180,7 @@ class _Copy:
     def _upsert(self, shard: int, records: list[StoredPreference]) -> None:
         slots = [self._next_slot(record.preference.user_id) for record in records]
         vectors: list[Any] = [record.vector for record in records]
-        with self.shards.errors():
+        with self.shards.connection.errors():
             self.shards.collection(self.new.shard_name(self.shards.name, shard)).upsert(
                 ids=[record_id(record.preference.user_id, slot) for record, slot in zip(records, slots, strict=True)],
                 embeddings=np.stack(vectors),
@@ -197,7 +197,7 @@ class _Copy:
 
 def _drop_all_but(shards: Shards, settings: Settings) -> None:
     """Delete shards of other generations: those that were replaced, or left by a rebuild that was cut off."""
-    with shards.errors():
+    with shards.connection.errors():
         for collection in shards.others(settings):
-            shards.client().delete_collection(collection.name)
+            shards.connection.open().delete_collection(collection.name)
     shards.forget()

@@ -66,16 +66,16 @@ def pages(
 ) -> Iterator[list[Row]]:
     """Read every record, or about so many of them, some of each shard: shard after shard, user by user, by slot."""
     names = {settings.shard_name(shards.name, shard): shard for shard in range(settings.num_shards)}
-    with shards.errors():
+    with shards.connection.errors():
         existing = [one for one in shards.collections() if one.name in names]
         sizes = [collection.count() for collection in existing]
     total, done = sum(sizes), 0
     share = total if at_most is None else -(-at_most // max(len(existing), 1))
     for collection, size in zip(existing, sizes, strict=True):
-        with shards.errors():
+        with shards.connection.errors():
             ids = sorted(collection.get(limit=min(size, share), include=[])["ids"], key=_place)
         for start in range(0, len(ids), _SIZE):
-            with shards.errors():
+            with shards.connection.errors():
                 page = _page(collection, names[collection.name], ids[start : start + _SIZE], vectors)
             done += len(page)
             if progress is not None:

@@ -17,7 +17,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -38,6 +38,7 @@ __all__ = [
     "metadata_of",
     "preference_id_of",
     "record_id",
+    "record_ids",
     "slot_of",
     "user_digest",
     "user_of",
@@ -51,6 +52,7 @@ _JSON_FIELD = "preference"
 _HISTORY_FIELD = "history"
 _PIECE_CHARS = 900
 _OUTSIDE_JSON = {"user_id", "text", "superseded_until"}
+_FIELDS = frozenset(Preference.model_fields)
 
 _CLOSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "scope": (get_args(Scope), "relevant"),
@@ -68,6 +70,12 @@ def user_digest(user: str) -> str:
 def record_id(user: str, slot: int) -> str:
     """The record's id: a user's n-th slot."""
     return f"{user_digest(user)}:{slot}"
+
+
+def record_ids(user: str, slots: Iterable[int]) -> list[str]:
+    """The ids of several slots of one user."""
+    digest = user_digest(user)
+    return [f"{digest}:{slot}" for slot in slots]
 
 
 def slot_of(record: str) -> int | None:
@@ -125,19 +133,12 @@ def _vector_field(piece: int) -> str:
     return f"vector_{piece}" if piece else "vector"
 
 
-def _vector_pieces(metadata: Mapping[str, Any]) -> Iterator[str]:
-    for n in itertools.count():
-        piece = metadata.get(_vector_field(n))
-        if not piece:
-            return
-        yield piece
-
-
 def vector_of(metadata: Mapping[str, Any]) -> Vector | None:
     """The vector that stands in the metadata, [dimension]; None if there is none, or it is damaged."""
     try:
-        raw = base64.b64decode("".join(_vector_pieces(metadata)), validate=True)
-        vector = np.frombuffer(raw, dtype="<f2").astype(np.float32)
+        pieces = (metadata.get(_vector_field(n)) or "" for n in itertools.count())
+        text = "".join(itertools.takewhile(bool, pieces))
+        vector = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f2").astype(np.float32)
     except (TypeError, ValueError):
         return None
     return vector if vector.size and np.isfinite(vector).all() else None
@@ -148,14 +149,13 @@ def from_record(
 ) -> StoredPreference:
     """Read a record's id, document and metadata back, with what is asked for."""
     rest = {"id": record.partition(":")[2], **json.loads(metadata[_JSON_FIELD])}  # format 1 had it in the record's id
-    newer = {field: value for field, value in rest.items() if field not in Preference.model_fields}
+    newer = {field: rest.pop(field) for field in rest.keys() - _FIELDS}
     for field, (known, weaker) in _CLOSED.items():
         if rest.get(field) is not None and rest[field] not in known:
             newer[field], rest[field] = rest[field], weaker
-    values = {field: value for field, value in rest.items() if field in Preference.model_fields}
-    if values.pop("superseded_until", None) and "also_superseded_by" not in values:
-        values["also_superseded_by"] = _earlier_links(values, json.loads(metadata.get(_HISTORY_FIELD, "[]")))
-    preference = Preference(**{**values, "user_id": user_of(metadata) or "", "text": text})
+    if rest.pop("superseded_until", None) and "also_superseded_by" not in rest:
+        rest["also_superseded_by"] = _earlier_links(rest, json.loads(metadata.get(_HISTORY_FIELD, "[]")))
+    preference = Preference(**{**rest, "user_id": user_of(metadata) or "", "text": text})
     noted = json.loads(metadata.get(_HISTORY_FIELD, "[]")) if history else []
     changes = tuple(Change(**change) for change in noted)
     is_archived = ARCHIVE_FIELD in metadata if preference.superseded_by else preference.is_archived

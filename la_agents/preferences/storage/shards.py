@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +22,6 @@ from la_agents.preferences.storage.handles import Handles
 from la_agents.preferences.storage.layout import FORMAT, INDEX, OLDEST_FORMAT, Settings
 
 if TYPE_CHECKING:
-    from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
 
     from la_agents.preferences.storage.connection import Connection
@@ -52,6 +50,9 @@ class Shards:
         name: Name of the root collection and prefix of the shards'.
         embeddings: Identity of the embedding model that this process uses.
 
+    Attributes:
+        dimension: Length of the store's vectors, as it was last read; None if there is no store yet.
+
     Raises:
         ConfigurationError: the name is none that Chroma takes, or ends as a shard's does.
     """
@@ -63,12 +64,12 @@ class Shards:
                 f"and last, and not to end like 'x-0001', as shards do, got {name!r}."
             )
             raise ConfigurationError(msg)
-        self._connection = connection
+        self.connection = connection
         self.name = name
         self._embeddings = embeddings
         self._settings: Settings | None = None
         self._root: UUID | None = None
-        self._dimension: int | None = None
+        self.dimension: int | None = None
         self._read_at = -math.inf
         self._num_switches = 0
         self._handles = Handles(connection, INDEX)
@@ -76,44 +77,28 @@ class Shards:
 
     def max_batch_size(self) -> int:
         """How many records one operation of Chroma's can hold."""
-        with self._connection.errors():
-            return int(self._connection.open().get_max_batch_size())
+        with self.connection.errors():
+            return int(self.connection.open().get_max_batch_size())
 
     def check_dimension(self, dimension: int) -> None:
         """Raise StoreMismatchError unless vectors of this length fit the store, if there is one yet."""
-        with self._connection.errors(), self._lock:
+        with self.connection.errors(), self._lock:
             settings = self._known_settings()
         if settings is not None and dimension != settings.dimension:
             msg = (
                 f"Expected vectors of {settings.dimension} numbers as in the store "
-                f"{self._connection.location}, got {dimension}; use the embedding model it was written with."
+                f"{self.connection.location}, got {dimension}; use the embedding model it was written with."
             )
             raise StoreMismatchError(msg)
 
     @property
     def folder(self) -> Path | None:
         """Where the files are; None if they are a server's or somebody else's."""
-        return self._connection.folder
-
-    def alone(self) -> AbstractContextManager[None]:
-        """See `Connection.alone`."""
-        return self._connection.alone()
-
-    def dimension(self) -> int | None:
-        """Length of the store's vectors, as it was last read; None if there is no store yet."""
-        return self._dimension
-
-    def errors(self) -> AbstractContextManager[None]:
-        """Chroma's errors as this library's."""
-        return self._connection.errors()
-
-    def client(self) -> ClientAPI:
-        """The open client."""
-        return self._connection.open()
+        return self.connection.folder
 
     def settings(self, *, any_format: bool = False) -> Settings | None:
         """What the store records now; None if there is none yet. An older format has to be asked for."""
-        with self._connection.errors(), self._lock:
+        with self.connection.errors(), self._lock:
             settings = self._settings_now()
         if settings is not None and not any_format:
             self._check_format(settings)
@@ -121,14 +106,14 @@ class Shards:
 
     def switch(self, settings: Settings) -> None:
         """Record other settings: from here on, every call uses their shards."""
-        with self._connection.errors(), self._lock:
+        with self.connection.errors(), self._lock:
             root = self._handles.get(self.name)
             assert root is not None  # there were settings to change
-            _switches[self._connection.location] += 1  # before: who reads in between, reads once more
+            _switches[self.connection.location] += 1  # before: who reads in between, reads once more
             try:
                 root.modify(metadata={**(root.metadata or {}), **asdict(settings)})  # what newer releases note stays
             finally:
-                _switches[self._connection.location] += 1
+                _switches[self.connection.location] += 1
             self.forget()
 
     def forget(self) -> None:
@@ -144,7 +129,7 @@ class Shards:
 
     def collections(self) -> list[Collection]:
         """Every collection there is, of this store and of others."""
-        client, found = self._connection.open(), list[Any]()
+        client, found = self.connection.open(), list[Any]()
         while page := client.list_collections(limit=500, offset=len(found)):
             found += page
         return found
@@ -169,9 +154,9 @@ class Shards:
         """
         from chromadb.errors import ChromaError
 
-        with self._connection.errors():
+        with self.connection.errors():
             while True:
-                num_switches = _switches[self._connection.location]
+                num_switches = _switches[self.connection.location]
                 found, shard = self._shard(user, dimension)
                 try:
                     result = None if shard is None else act(shard)
@@ -188,7 +173,7 @@ class Shards:
         it costs a look, so only writes and empty answers are doubted.
         """
         if self.folder is not None:
-            return num_switches == _switches[self._connection.location]
+            return num_switches == _switches[self.connection.location]
         return not is_doubtful or self._found_now() == found
 
     def _found_now(self) -> tuple[Settings | None, UUID | None]:
@@ -205,7 +190,7 @@ class Shards:
         anew, the user would seem to have nothing. So is one that is open, at times: until the old shards are dropped,
         they still answer.
         """
-        with self._connection.errors(), self._lock:
+        with self.connection.errors(), self._lock:
             settings = self._settings
             if settings is None or self._name_of(user, settings) not in self._handles or self._is_old():
                 settings = self._settings_now(None if dimension is None else Settings(self._embeddings, dimension))
@@ -222,7 +207,7 @@ class Shards:
         """Whether somebody may have written the shards anew since the settings were read."""
         if self.folder is None:
             return time.monotonic() - self._read_at > _FRESH_SECONDS
-        return self._num_switches != _switches[self._connection.location]
+        return self._num_switches != _switches[self.connection.location]
 
     def _name_of(self, user: str, settings: Settings) -> str:
         return settings.shard_name(self.name, settings.shard_of(user))
@@ -239,11 +224,11 @@ class Shards:
     def _known_settings(self, offer: Settings | None = None) -> Settings | None:
         """What the store records, once it exists; an offer makes it exist. The first to make it decides."""
         if self._settings is None:
-            self._read_at, self._num_switches = time.monotonic(), _switches[self._connection.location]
+            self._read_at, self._num_switches = time.monotonic(), _switches[self.connection.location]
             root = self._handles.get(self.name)
             if root is None and self._root is not None:
                 msg = (
-                    f"Expected the store {self._connection.location} to be there still, got none: it was deleted; "
+                    f"Expected the store {self.connection.location} to be there still, got none: it was deleted; "
                     "restore it, or make a new PreferenceStore."
                 )
                 raise StoreUnavailableError(msg)
@@ -251,19 +236,19 @@ class Shards:
                 root = self._handles.make(self.name, asdict(offer))
             if root is not None:
                 self._settings, self._root = self._read_settings(root.metadata or {}), root.id
-                self._dimension = self._settings.dimension
+                self.dimension = self._settings.dimension
         return self._settings
 
     def _check_format(self, settings: Settings) -> None:
         if settings.format != FORMAT:
             msg = (
-                f"Expected the store {self._connection.location} to have format {FORMAT}, got {settings.format}; "
+                f"Expected the store {self.connection.location} to have format {FORMAT}, got {settings.format}; "
                 "run `la-agents prefs migrate`, which writes it anew and loses nothing."
             )
             raise StoreMismatchError(msg)
 
     def _read_settings(self, recorded: Mapping[str, Any]) -> Settings:
-        where = f"the store {self._connection.location}"
+        where = f"the store {self.connection.location}"
         if not OLDEST_FORMAT <= recorded.get("format", 0) <= FORMAT:
             msg = (
                 f"Expected {where} to have format {FORMAT}, got {recorded.get('format')}; "

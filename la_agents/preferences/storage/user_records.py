@@ -16,7 +16,6 @@ from la_agents.preferences.storage.records import (
     CONTINUED_FIELD,
     USER_FIELD,
     from_record,
-    is_vector,
     preference_id_of,
     record_id,
     slot_of,
@@ -62,7 +61,8 @@ class UserRecords:
         def act(shard: Collection) -> list[StoredPreference]:
             pages = at_once(shard, user, where, _CONTENT)
             records = [record for page in pages for record in _records(page, user, vectors, history, archived)]
-            if vectors and any(not is_vector(record.vector, self._shards.dimension()) for record in records):
+            dimension = self._shards.dimension
+            if vectors and any(record.vector is None or len(record.vector) != dimension for record in records):
                 raise _damaged()
             return records
 
@@ -111,7 +111,7 @@ class UserRecords:
         while begun is not None:
             page, rest = begun
             yield _records(page, user, vectors=False, history=True, archived=True)
-            with self._shards.errors():
+            with self._shards.connection.errors():
                 begun = next_page(rest)
 
     def count(self, user: str) -> int:
@@ -165,7 +165,7 @@ class UserRecords:
         self._shards.settings()  # where the user is now, not where an older look found them
         number = self._shards.on(user, lambda shard: _erase(shard, user, most)) or 0
         settings = self._shards.settings()
-        with self._shards.errors():  # what a migration that was cut off has left
+        with self._shards.connection.errors():  # what a migration that was cut off has left
             for shard in self._shards.others(settings) if settings else ():
                 _erase(shard, user, most)
         return number
@@ -208,7 +208,7 @@ def _records(
             from_record(record, text, metadata, vectors=vectors, history=history)
             for record, text, metadata in zip(ids, texts, metadatas, strict=True)
             if (user_of(metadata) if archived else metadata.get(USER_FIELD)) == user
-            and only in (None, preference_id_of(metadata))
+            and (only is None or preference_id_of(metadata) == only)
         ]
     except (ValueError, KeyError, TypeError):  # JSON's and pydantic's errors are ValueErrors; they quote the content
         raise _damaged() from None

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from la_agents.preferences.storage.records import record_id
+from la_agents.preferences.storage.records import record_id, record_ids
 from la_agents.preferences.storage.slots import windows
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def walk(shard: Collection, user: str, where: Where | None, include: Include, st
         if window[-1] < start:
             continue
         slots = window[max(0, start - window[0]) :]
-        page = shard.get(ids=[record_id(user, slot) for slot in slots], where=where, include=include)
+        page = shard.get(ids=record_ids(user, slots), where=where, include=include)
         yield page
         if record_id(user, window[-1]) not in page["ids"]:
             return
@@ -41,7 +41,7 @@ def at_once(shard: Collection, user: str, where: Where | None, include: Include)
         if window.stop > _MAX_AT_ONCE:
             yield from walk(shard, user, where, include)
             return
-        page = shard.get(ids=[record_id(user, slot) for slot in range(window.stop)], where=where, include=include)
+        page = shard.get(ids=record_ids(user, range(window.stop)), where=where, include=include)
         if record_id(user, window[-1]) not in page["ids"]:
             yield page
             return

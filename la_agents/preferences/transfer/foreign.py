@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, timezone
+from collections.abc import Mapping
+from datetime import MAXYEAR, datetime, timedelta, timezone
 from typing import Any, Literal, get_args
 
 from la_agents.errors import ConfigurationError
@@ -39,50 +39,37 @@ def translated(values: Mapping[str, Any], source_format: ExportFormat) -> dict[s
     Raises:
         ValueError: it has no text where such a record has it.
     """
-    readers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"mem0": _mem0, "langmem": _langmem}
-    read = readers.get(source_format)
-    return dict(values) if read is None else {k: v for k, v in read(values).items() if v is not None}
-
-
-def _mem0(values: Mapping[str, Any]) -> dict[str, Any]:
-    text = values.get("memory")
+    if source_format == "la-agents":
+        return dict(values)
+    place, text, metadata = _mem0(values) if source_format == "mem0" else _langmem(values)
     if not isinstance(text, str):
-        msg = "memory: Expected the text of a mem0 memory, got none"
+        msg = f"{place}: Expected the text of a {source_format} memory, got none"
         raise ValueError(msg)
-    kept = {name: values[name] for name in ("categories", "agent_id", "run_id", "app_id") if values.get(name)}
-    return {
-        "id": _id(values.get("id")),
+    if not isinstance(metadata, Mapping):
+        msg = f"metadata: Expected an object, got {type(metadata).__name__}"
+        raise ValueError(msg)
+    line = {
+        "id": _id(values.get("id" if source_format == "mem0" else "key")),
         "text": text,
         "created_at": _time(values.get("created_at")),
         "updated_at": _time(values.get("updated_at")),
         "expires_at": _end(values.get("expiration_date")),
-        "metadata": {**_metadata(values), **kept},
+        "metadata": metadata,
     }
+    return {name: value for name, value in line.items() if value is not None}
 
 
-def _langmem(values: Mapping[str, Any]) -> dict[str, Any]:
+def _mem0(values: Mapping[str, Any]) -> tuple[str, Any, Any]:
+    metadata = values.get("metadata") or {}
+    kept = {name: values[name] for name in ("categories", "agent_id", "run_id", "app_id") if values.get(name)}
+    return "memory", values.get("memory"), {**metadata, **kept} if isinstance(metadata, Mapping) else metadata
+
+
+def _langmem(values: Mapping[str, Any]) -> tuple[str, Any, Any]:
     value = values.get("value")
     content = value.get("content") if isinstance(value, Mapping) else None
-    text = content.get("content") if isinstance(content, Mapping) else content
-    if not isinstance(text, str):
-        msg = "value.content: Expected the text of a LangMem item, got none"
-        raise ValueError(msg)
-    rest = {name: each for name, each in content.items() if name != "content"} if isinstance(content, Mapping) else {}
-    return {
-        "id": _id(values.get("key")),
-        "text": text,
-        "created_at": _time(values.get("created_at")),
-        "updated_at": _time(values.get("updated_at")),
-        "metadata": rest,
-    }
-
-
-def _metadata(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = values.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
-        msg = f"metadata: Expected an object, got {type(metadata).__name__}"
-        raise ValueError(msg)
-    return metadata
+    content = content if isinstance(content, Mapping) else {"content": content}
+    return "value.content", content.get("content"), {name: content[name] for name in content if name != "content"}
 
 
 def _id(value: Any) -> str | None:
@@ -94,7 +81,9 @@ def _end(text: Any) -> Any:
     """When it no longer applies: of a date the end of that day, UTC, as mem0 counts it; of a time that instant."""
     if isinstance(text, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip()):
         day = _time(text.strip())
-        return day + timedelta(days=1) if isinstance(day, datetime) else day
+        if not isinstance(day, datetime):
+            return day
+        return None if day.year == MAXYEAR else day + timedelta(days=1)  # of the last year: what has no end
     return _time(text)
 
 

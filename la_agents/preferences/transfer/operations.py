@@ -14,10 +14,10 @@ from la_agents.preferences.ledger import Ledger
 from la_agents.preferences.lifecycle import imported
 from la_agents.preferences.preference import Preference, utc_now
 from la_agents.preferences.record import StoredPreference
+from la_agents.preferences.storage.locks import writer
 from la_agents.preferences.storage.pages import Progress
 from la_agents.preferences.storage.slots import Places
 from la_agents.preferences.storage.spill import Spill
-from la_agents.preferences.storage.writers import writer
 from la_agents.preferences.transfer import jsonl
 from la_agents.preferences.transfer.foreign import ExportFormat
 

@@ -87,6 +87,16 @@ def test_words_about_something_else_prove_nothing(text: str, said: str) -> None:
         ("The user loves cats.", "I love cats", "Nobody can say that I love cats."),
         ("The user does not like tea.", "I do not like", "I do not like coffee. Tea is great."),
         ("Doesn't like tea.", "I like tea but not coffee", "I like tea but not coffee."),
+        ("The user likes opera.", "I hardly ever listen to opera", "I hardly ever listen to opera."),
+        ("The user eats meat.", "I stopped eating meat", "I stopped eating meat."),
+        ("The user likes tea.", "I used to like tea", "I used to like tea."),
+        ("Trinkt Kaffee.", "ich trinke kaum Kaffee", "Eigentlich trinke ich kaum Kaffee, ich trinke kaum Kaffee."),
+        ("Mange de la viande.", "je mange rarement de la viande", "En fait je mange rarement de la viande."),
+        ("用户喝咖啡。", "我很少喝咖啡", "我很少喝咖啡。"),
+        ("The user prefers cats to dogs.", "I prefer dogs to cats", "I prefer dogs to cats."),
+        ("Likes trains more than planes.", "I like planes more than trains", "I like planes more than trains."),
+        ("Trinkt lieber Tee als Kaffee.", "ich trinke lieber Kaffee als Tee", "Also ich trinke lieber Kaffee als Tee."),
+        ("Préfère le thé au café.", "je préfère le café au thé", "Moi, je préfère le café au thé."),
         ("Isst Fleisch.", "Ich esse kein Fleisch", "Hi there! How are you doing? Ich esse kein Fleisch."),
         ("Der Nutzer mag Jazz nicht.", "I love jazz", "I love jazz."),
         ("用户不喜欢爵士乐。", "I love jazz", "I love jazz."),
@@ -140,6 +150,7 @@ def test_what_others_like_is_not_the_users(text: str, evidence: str, said: str) 
         ("I'm not allergic to nuts", "Suppose that I'm not allergic to nuts."),
         ("I'm not allergic to nuts", "If I'm not allergic to nuts, may I have the cake?"),
         ("I'm not allergic to nuts", "Thomas wrote: Hi. I'm not allergic to nuts."),
+        ("I'm not allergic to nuts", "Hypothetically I'm not allergic to nuts."),
     ],
 )
 def test_what_is_quoted_pasted_or_asked_is_not_stated(evidence: str, said: str) -> None:
@@ -211,6 +222,15 @@ def test_words_and_summary_may_be_in_two_languages(text: str, said: str) -> None
         ("用户对花生过敏。", "我对花生过敏", "我对花生过敏，有什么推荐？"),
         ("The user hates Mondays.", "I hate Mondays", "i HATE  mondays!!!"),
         ("Can't live without jazz", "I can't live without jazz", "I can't live without jazz!"),
+        ("Prefers tea to coffee in summer.", "In summer I prefer tea to coffee", "In summer I prefer tea to coffee."),
+        (
+            "Trinkt lieber Tee als Kaffee.",
+            "ich trinke lieber Tee als Kaffee",
+            "Hallo, ich trinke lieber Tee als Kaffee.",
+        ),
+        ("Rarely eats meat.", "I rarely eat meat", "I rarely eat meat."),
+        ("Does not eat meat any more.", "I stopped eating meat", "I stopped eating meat."),
+        ("Пользователь не ест мясо.", "я не ем мясо", "Здравствуйте, я не ем мясо."),
     ],
 )
 def test_what_the_user_said_is_kept(text: str, evidence: str, said: str) -> None:

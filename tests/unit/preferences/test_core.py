@@ -125,3 +125,9 @@ def test_all_duplicates_are_replaced_however_many(tmp_path: Path) -> None:
         assert "I love Chinese food." not in found
         assert len(found) == 61
         assert [each.preference.id for each in store.search("alice", "I hate Chinese food.", k=1)] == [new.id]
+
+
+@pytest.mark.parametrize(("one", "other"), [("I am 180.", "I am 75."), ("I am 1970.", "I am 54 years old.")])
+def test_a_number_too_large_for_an_age_is_none(one: str, other: str) -> None:
+    assert not contradict(read(one), read(other))
+    assert not contradict(read(other), read(one))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,7 +26,9 @@ OWNERS = [*USERS, Layer(LAYER).key]
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 users = st.sampled_from(USERS)
-texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(str.strip)
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
+    lambda text: not {unicodedata.category(character) for character in text} <= {"Cc", "Cf", "Zl", "Zp", "Zs"}
+)
 places = st.integers(min_value=0, max_value=50)
 
 

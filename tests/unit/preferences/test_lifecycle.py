@@ -319,6 +319,34 @@ def test_what_a_judge_makes_up_is_passed_over(tmp_path: Path) -> None:
         assert store.count("alice") == 2
 
 
+@pytest.mark.parametrize("said", [None, (), 5 * [None], [{"id": "a", "relation": "same"}], "contradicts"])
+@pytest.mark.parametrize("is_batch", [True, False])
+def test_a_judge_that_says_nothing_of_the_form_loses_nothing(tmp_path: Path, said: Any, is_batch: bool) -> None:
+    class Mumbling:
+        def judge(self, new: str, known: Sequence[KnownPreference]) -> Any:
+            return said
+
+    class MumblingOfMany(Mumbling):
+        def judge_many(self, cases: Sequence[Any]) -> Any:
+            return said if said is None else [said]
+
+    with PreferenceStore(tmp_path, consolidator=MumblingOfMany() if is_batch else Mumbling()) as store:
+        for text in ("I like tea.", "I loathe any tea.", "I ski."):
+            assert store.add("alice", text).state == "active"
+        assert len(store.add_many("alice", ["I swim.", "I run."])) == 2
+        assert store.count("alice") == 5
+
+
+def test_a_reason_that_is_missing_is_none(tmp_path: Path) -> None:
+    class Terse:
+        def judge(self, new: str, known: Sequence[KnownPreference]) -> Sequence[Judgement]:
+            return [Judgement(each.id, "contradicts", None) for each in known]  # type: ignore[arg-type]
+
+    with PreferenceStore(tmp_path, consolidator=Terse()) as store:
+        old, new = store.add("alice", "I like tea."), store.add("alice", "I loathe any tea.")
+        assert (store.get("alice", old.id).superseded_by, store.history("alice", old.id)[-1].why) == (new.id, "")
+
+
 def test_a_chat_model_is_not_asked_in_vain() -> None:
     model = ChatModelConsolidator(FakeListChatModel(responses=["nonsense"]))
     assert model.judge("I ski.", [KnownPreference("a", "Be brief.", 0.1)]) == []

@@ -18,7 +18,7 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from la_agents.preferences.consolidation.chat import ChatModelConsolidator
 from la_agents.preferences.consolidation.judging import Judgement, KnownPreference
 from la_agents.preferences.storage import user_records
-from la_agents.preferences.storage.folder_locks import FolderLocks
+from la_agents.preferences.storage.locks import FolderLocks
 from la_agents.preferences.store import PreferenceStore
 
 PATIENCE = 120.0  # seconds until a test that hangs fails; none that passes waits for it

@@ -121,6 +121,28 @@ def test_what_is_named_for_a_time_applies_again(store: PreferenceStore) -> None:
     assert store.get("alice", meat.id).superseded_until == lent.expires_at
 
 
+@pytest.mark.parametrize("again", ["I ski.", "i ski", "  I SKI!"])
+def test_nothing_takes_its_own_place(store: PreferenceStore, again: str) -> None:
+    skiing, tea = store.add("alice", "I ski."), store.add("alice", "I drink tea.")
+    assert store.add("alice", again, supersedes=[skiing.id, tea.id]).id == skiing.id
+    assert [(each.id, each.num_said) for each in store.list("alice")] == [(skiing.id, 2)]
+    assert store.get("alice", tea.id).superseded_by == skiing.id
+
+
+def test_an_approved_one_that_names_what_it_repeats_leaves_it_in_place(store: PreferenceStore) -> None:
+    skiing = store.add("alice", "I go skiing.")
+    (waiting,) = store.proposals.add("alice", [{"text": "I ski.", "supersedes": [skiing.id], "source": "inferred"}])
+    store.update("alice", skiing.id, text="I ski.")
+    assert store.proposals.approve("alice", waiting.id).id == skiing.id
+    assert [each.id for each in store.list("alice")] == [skiing.id]
+
+
+def test_what_is_switched_off_replaces_what_it_names_and_nothing_else(store: PreferenceStore) -> None:
+    tea, jazz = store.add("alice", "I like tea."), store.add("alice", "I like jazz.")
+    store.add("alice", "I do not like tea.", weight=0, supersedes=[jazz.id])
+    assert (store.get("alice", tea.id).state, store.get("alice", jazz.id).state) == ("active", "superseded")
+
+
 @pytest.mark.parametrize("consolidate", [True, False])
 def test_a_lower_one_that_names_a_higher_one_waits(store: PreferenceStore, consolidate: bool) -> None:
     said = store.add("alice", "I eat steak twice a week.")

@@ -12,7 +12,7 @@ import chromadb
 import pytest
 
 from la_agents.errors import ConfigurationError
-from la_agents.preferences.storage.folder_gates import FolderGate
+from la_agents.preferences.storage.locks import FolderGate
 from la_agents.preferences.store import PreferenceStore
 from tests.unit.preferences.store_tools import SECRET, files_with, open_store, run
 

@@ -242,6 +242,13 @@ def test_mem0s_date_holds_until_its_end(store: PreferenceStore, date: str, last:
     assert preference.state_at(datetime.fromisoformat(first_after)) == "expired"
 
 
+@pytest.mark.parametrize("date", ["9999-12-31", " 9999-12-31 ", "9999-01-01"])
+def test_mem0s_last_year_is_no_end(store: PreferenceStore, date: str) -> None:
+    line = json.dumps({"id": "m1", "memory": "I ski.", "expiration_date": date})
+    assert store.import_("alice", io.StringIO(line), source_format="mem0") == 1
+    assert store.get("alice", "m1").expires_at is None
+
+
 # Layers
 
 
@@ -282,12 +289,12 @@ def test_a_store_where_others_may_write_is_not_repaired(tmp_path: Path) -> None:
 def test_settings_of_a_newer_release_are_passed_over_and_kept(store: PreferenceStore) -> None:
     store.add("alice", "I ski.")
     shards = store._ledger.shards
-    root = shards.client().get_collection(store.name)
+    root = shards.connection.open().get_collection(store.name)
     root.modify(metadata={**root.metadata, "tier": "gold"})
     shards.forget()
     assert store.count("alice") == 1
     store.migrate(3)
-    assert shards.client().get_collection(store.name).metadata["tier"] == "gold"
+    assert shards.connection.open().get_collection(store.name).metadata["tier"] == "gold"
     assert store.count("alice") == 1
 
 

@@ -38,6 +38,9 @@ def test_defaults_are_the_documented_ones() -> None:
     [
         ("text", "", "blank"),
         ("text", " \n", "blank"),
+        ("text", "\u200b", "blank"),
+        ("text", "\ufeff \u2060\u200d", "blank"),
+        ("text", "\x00\x07", "blank"),
         ("text", "x" * 2_001, "2000 characters, got 2001"),
         ("text", "a\ud800", "surrogate"),
         ("text", 7, "text"),

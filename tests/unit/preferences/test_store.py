@@ -118,6 +118,18 @@ def test_a_refused_update_changes_nothing(store: PreferenceStore, change: dict[s
     assert store.get("alice", added.id) == added
 
 
+@pytest.mark.parametrize(
+    "change", [{"review": "rejected"}, {"superseded_by": "x"}, {"supersedes": ["x"]}, {"user_id": "bob"}, {"txt": "x"}]
+)
+def test_what_cannot_be_changed_is_refused(store: PreferenceStore, change: dict[str, Any]) -> None:
+    layer = store.shared("acme")
+    added, shared = store.add("alice", "I ski."), layer.add("Be polite.")
+    for call in (lambda: store.update("alice", added.id, **change), lambda: layer.update(shared.id, **change)):
+        with pytest.raises(ConfigurationError, match=f"got {next(iter(change))}"):
+            call()
+    assert (store.list("alice"), layer.list()) == ([added], [shared])
+
+
 def test_update_needs_something_to_change(store: PreferenceStore) -> None:
     with pytest.raises(ConfigurationError, match="text, scope, weight"):
         store.update("alice", store.add("alice", "I ski.").id)

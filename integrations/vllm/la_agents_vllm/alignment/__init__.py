@@ -26,6 +26,7 @@ from la_agents_vllm.alignment.choice import coupled, draw, likeliest, sampled_fr
 from la_agents_vllm.alignment.effect import contributions, cost
 from la_agents_vllm.alignment.line import (
     direction,
+    distribution,
     divergence,
     line,
     policy,
@@ -42,6 +43,7 @@ __all__ = [
     "cost",
     "coupled",
     "direction",
+    "distribution",
     "divergence",
     "draw",
     "likeliest",

@@ -18,8 +18,9 @@ def contributions(
     weights: Tensor,
     tokens: Tensor,
     scale: Tensor,
-    temperature: Tensor,
+    temperature: float | Tensor,
     log_pi_0: Tensor,
+    pi_0: Tensor | None = None,
 ) -> Tensor:
     """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [batch, k]: first-order change of log pi(token) by branch i.
 
@@ -28,16 +29,16 @@ def contributions(
     Args:
         tokens: The chosen ones, [batch].
         scale: The s at which each stands, [batch].
-        log_pi_0: `policy(reference, temperature)`.
+        log_pi_0: `policy(reference, temperature)`; pi_0 its probabilities, where they are known already.
     """
     g = branches - reference.unsqueeze(1)
-    mean = (g * probabilities(log_pi_0).unsqueeze(1)).sum(dim=-1)
+    mean = (g * (probabilities(log_pi_0) if pi_0 is None else pi_0).unsqueeze(1)).sum(dim=-1)
     at_token = g.gather(-1, tokens[:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
     factor = (scale / temperature).unsqueeze(-1) * weights
     return factor * torch.where(torch.isfinite(at_token - mean), at_token - mean, 0.0)
 
 
-def cost(f_1: Tensor, tokens: Tensor, temperature: Tensor, greedy: Tensor) -> Tensor:
+def cost(f_1: Tensor, tokens: Tensor, temperature: float | Tensor, greedy: Tensor) -> Tensor:
     """Nats by which each token is less likely under the principles than their own choice, [batch].
 
     That is their likeliest token where decoding is greedy, and what they give on average where tokens are drawn.

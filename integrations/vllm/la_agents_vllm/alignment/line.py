@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-__all__ = ["direction", "divergence", "line", "policy", "probabilities", "prompted", "relative_entropy"]
+__all__ = ["direction", "distribution", "divergence", "line", "policy", "probabilities", "prompted", "relative_entropy"]
 
 NEG_INF = float("-inf")
 _LOWEST = torch.finfo(torch.float32).min
@@ -52,7 +54,7 @@ def line(reference: Tensor, branches: Tensor, weights: Tensor, scale: float | Te
 
 def prompted(reference: Tensor, branches: Tensor, weights: Tensor) -> Tensor:
     """`f(1)`, shape [batch, vocab], float32: what prompting alone gives; of one branch of weight 1, that branch."""
-    if branches.shape[1] == 1 and bool((weights == 1).all()):
+    if branches.shape[1] == 1 and certainly(lambda: (weights == 1).all(), branches):
         return branches[:, 0].float()
     return line(reference, branches, weights, 1.0)
 
@@ -60,6 +62,15 @@ def prompted(reference: Tensor, branches: Tensor, weights: Tensor) -> Tensor:
 def policy(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """`log pi = log_softmax(f / T)`, shape [batch, vocab], float32; T > 0."""
     return torch.log_softmax(tempered(logits, temperature), dim=-1)
+
+
+def distribution(logits: Tensor, temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
+    """`policy` and its probabilities, [batch, vocab] each, for one pass of exponentials."""
+    x = tempered(logits, temperature)
+    pi = torch.softmax(x, dim=-1)
+    # The likeliest token's probability tells the partition function.
+    log_z = x.amax(dim=-1, keepdim=True) - pi.amax(dim=-1, keepdim=True).log()
+    return x - log_z, pi
 
 
 def probabilities(log_pi: Tensor) -> Tensor:
@@ -72,10 +83,10 @@ def divergence(logits: Tensor, reference: Tensor, temperature: float | Tensor = 
     return relative_entropy(policy(logits, temperature), policy(reference, temperature))
 
 
-def relative_entropy(log_pi: Tensor, log_pi_0: Tensor) -> Tensor:
-    """`divergence` of two policies that are known already, as log-probabilities [batch, vocab]."""
+def relative_entropy(log_pi: Tensor, log_pi_0: Tensor, pi: Tensor | None = None) -> Tensor:
+    """`divergence` of two policies that are known already, as log-probabilities [batch, vocab]; so may pi be."""
     # A token outside pi's support has probability 0, and counts as 0: never as 0 * -inf.
-    total = dot(probabilities(log_pi), (log_pi - log_pi_0).clamp_min(_LOWEST))
+    total = dot(probabilities(log_pi) if pi is None else pi, (log_pi - log_pi_0).clamp_min(_LOWEST))
     if not all_finite(total):
         total = torch.where(torch.isneginf(log_pi), 0.0, log_pi.exp() * (log_pi - log_pi_0)).sum(dim=-1)
     return total.clamp_min(0.0)
@@ -86,19 +97,37 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(dim=-1)
 
 
+def certainly(condition: Callable[[], Tensor], like: Tensor) -> bool:
+    """Whether a condition holds, where looking at it is free: on a CPU.
+
+    On a GPU looking would wait for all work before it, so nothing is certain there: shortcuts are taken on a CPU alone,
+    and what stands beside them is right for all values.
+    """
+    return may_look(like) and bool(condition())
+
+
+def may_look(x: Tensor) -> bool:
+    """Whether the host may look at what is in x."""
+    return not x.is_cuda
+
+
 def all_finite(x: Tensor) -> bool:
-    """Whether no element is inf or nan, in one pass: a sum shows either."""
-    return bool(torch.isfinite(x.sum()))
+    """Whether it is certain that no element is inf or nan, in one pass: a sum shows either."""
+    return certainly(lambda: torch.isfinite(x.sum()), x)
 
 
 def tempered(logits: Tensor, temperature: float | Tensor) -> Tensor:
     """`f / T`, float32; without a copy where every T is 1."""
+    if not isinstance(temperature, Tensor):
+        return logits.float() if temperature == 1 else logits.float() / temperature
     t = per_row(temperature, logits)
-    return logits.float() if bool((t == 1).all()) else logits.float() / t.unsqueeze(-1)
+    return logits.float() if certainly(lambda: (t == 1).all(), logits) else logits.float() / t.unsqueeze(-1)
 
 
 def per_row(value: float | Tensor, like: Tensor) -> Tensor:
     """A number or [batch] as float32 or wider [batch] on the device of `like`."""
-    value = torch.as_tensor(value, device=like.device)
+    if not isinstance(value, Tensor):
+        return torch.full(like.shape[:1], value, dtype=torch.float64, device=like.device).float()
+    value = value.to(like.device)
     value = value if value.dtype == torch.float64 else value.float()
     return value.expand(like.shape[0])
