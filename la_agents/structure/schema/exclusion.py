@@ -5,13 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from la_agents.structure.schema.shapes import All, Shape
+from la_agents.structure.schema.shapes import All, Reader, Shape
 from la_agents.structure.schema.values import NothingLeftError, narrow_numbers
-
-if TYPE_CHECKING:
-    from la_agents.structure.schema.narrower import Narrower
 
 __all__ = ["exclusive"]
 
@@ -19,12 +16,12 @@ _DEEPEST = 6
 
 
 def exclusive(
-    options: Sequence[Sequence[Shape]], others: Sequence[Sequence[Shape]], narrower: Narrower
+    options: Sequence[Sequence[Shape]], others: Sequence[Sequence[Shape]], reader: Reader
 ) -> list[Shape] | None:
     """The shapes of all options, narrowed to exclude what the others allow; None if that is unknown of an option."""
     out: list[Shape] = []
     for shapes, excluded in zip(options, others, strict=True):
-        needs = [(shape, [_apart(shape, other, narrower, 0) for other in excluded]) for shape in shapes]
+        needs = [(shape, [_apart(shape, other, reader, 0) for other in excluded]) for shape in shapes]
         kept = [
             functools.reduce(Shape.keeping, filter(None, asked), shape) for shape, asked in needs if None not in asked
         ]
@@ -34,22 +31,22 @@ def exclusive(
     return out
 
 
-def _apart(one: Shape, other: Shape, narrower: Narrower, depth: int) -> Mapping[str, Any] | None:
+def _apart(one: Shape, other: Shape, reader: Reader, depth: int) -> Mapping[str, Any] | None:
     """What the first has to keep so that no value of it is of the other; None if unknown."""
     if one.type != other.type:
         return {}
     both = one & other
-    if narrower.values(both) is not None:
-        return None if narrower.values(both) else {}
+    if reader.values(both) is not None:
+        return None if reader.values(both) else {}
     if one.type == "number":
         return {} if _has_no_number(both) else None
     a, b, limits = one.keywords, other.keywords, both.keywords
     for least, most in (("minItems", "maxItems"), ("minLength", "maxLength")):
         if least in limits and limits[least] > limits.get(most, limits[least]):
             return {}
-    if one.type == "array" and "items" in a and "items" in b and _disjoint(a["items"], b["items"], narrower, depth):
+    if one.type == "array" and "items" in a and "items" in b and _disjoint(a["items"], b["items"], reader, depth):
         return {"minItems": 1}  # an empty list is of both
-    return _objects_apart(a, b, narrower, depth) if one.type == "object" else None
+    return _objects_apart(a, b, reader, depth) if one.type == "object" else None
 
 
 def _has_no_number(shape: Shape) -> bool:
@@ -60,20 +57,18 @@ def _has_no_number(shape: Shape) -> bool:
     return False
 
 
-def _disjoint(ones: All, others: All, narrower: Narrower, depth: int) -> bool:
+def _disjoint(ones: All, others: All, reader: Reader, depth: int) -> bool:
     """Whether nothing that is decoded for the first schemas is of the others."""
     if depth > _DEEPEST:
         return False
-    pairs = product(narrower.shapes(ones), narrower.shapes(others, decoded=False))
-    return all(_apart(one, other, narrower, depth + 1) == {} for one, other in pairs)
+    pairs = product(reader.shapes(ones), reader.shapes(others, decoded=False))
+    return all(_apart(one, other, reader, depth + 1) == {} for one, other in pairs)
 
 
-def _objects_apart(
-    a: Mapping[str, Any], b: Mapping[str, Any], narrower: Narrower, depth: int
-) -> Mapping[str, Any] | None:
+def _objects_apart(a: Mapping[str, Any], b: Mapping[str, Any], reader: Reader, depth: int) -> Mapping[str, Any] | None:
     own, known, required = a.get("properties", {}), b.get("properties", {}), a.get("required", [])
     for name in (name for name in own if name in known):
-        if _disjoint(own[name], known[name], narrower, depth):
+        if _disjoint(own[name], known[name], reader, depth):
             return {} if name in required else {"required": [name]}
     missing = sorted(set(b.get("required", ())) - set(required), key=lambda name: (name in own, name))
     if missing:

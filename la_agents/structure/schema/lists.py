@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from la_agents.errors import ConfigurationError
 from la_agents.structure.schema.references import as_list
-from la_agents.structure.schema.shapes import All
+from la_agents.structure.schema.shapes import All, Reader
 from la_agents.structure.schema.values import NothingLeftError, writable
-
-if TYPE_CHECKING:
-    from la_agents.structure.schema.narrower import Narrower
 
 __all__ = ["equal_form", "whole", "without_repetition"]
 
@@ -31,7 +28,7 @@ def equal_form(value: Any) -> str:
     return json.dumps(json.loads(json.dumps(value), parse_float=lambda digits: whole(float(digits))), sort_keys=True)
 
 
-def without_repetition(given: Mapping[str, Any], narrower: Narrower) -> tuple[list[list[Any]], bool]:
+def without_repetition(given: Mapping[str, Any], reader: Reader) -> tuple[list[list[Any]], bool]:
     """`uniqueItems` by other keywords (every order of a few constants, else a length), and whether that is exact.
 
     The keywords are schemas of the list, one of each list holds.
@@ -40,13 +37,13 @@ def without_repetition(given: Mapping[str, Any], narrower: Narrower) -> tuple[li
     if isinstance(most, int) and most <= 1:
         return [], True
     if "prefixItems" in given:
-        columns = [_distinct((item,), narrower) for item in as_list(given["prefixItems"])]
+        columns = [_distinct((item,), reader) for item in as_list(given["prefixItems"])]
         length = _most_distinct([None if c is None else [*map(equal_form, c)] for c in columns])
         if least > length:
             msg = f"Expected uniqueItems beside items of which {least} can differ, got such of which {length} can."
             raise NothingLeftError(msg)
         return ([[{"maxItems": length}]] if length < len(columns) else []), False
-    listed = _distinct((given.get("items", True),), narrower)
+    listed = _distinct((given.get("items", True),), reader)
     if listed is not None and least > len(listed):
         msg = f"Expected uniqueItems to ask for at most {len(listed)} items, all there are, got minItems {least}."
         raise ConfigurationError(msg)
@@ -60,9 +57,9 @@ def without_repetition(given: Mapping[str, Any], narrower: Narrower) -> tuple[li
     return [orders], True
 
 
-def _distinct(schemas: All, narrower: Narrower) -> list[Any] | None:
+def _distinct(schemas: All, reader: Reader) -> list[Any] | None:
     """The different constants that an item can be, if it is one."""
-    values = narrower.constants(schemas)
+    values = reader.constants(schemas)
     return values and [*{equal_form(value): value for value in values if writable(value)}.values()]
 
 

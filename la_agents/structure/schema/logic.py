@@ -6,13 +6,10 @@ What a function returns implies the keyword; None where it cannot be expressed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from la_agents.structure.schema.references import as_list, type_of
-from la_agents.structure.schema.shapes import TYPES, All
-
-if TYPE_CHECKING:
-    from la_agents.structure.schema.narrower import Narrower
+from la_agents.structure.schema.shapes import TYPES, All, Reader
 
 __all__ = ["complement", "conditional", "containing", "dependencies"]
 
@@ -25,15 +22,15 @@ _OPPOSITE = {
 _DEEPEST = 6
 
 
-def complement(schema: Any, context: All, narrower: Narrower, depth: int = 0) -> Any:
+def complement(schema: Any, context: All, reader: Reader, depth: int = 0) -> Any:
     """A schema of values of the context that are not of the schema, not always all of them; None if unknown."""
-    schema = narrower.references.resolved(schema)
+    schema = reader.references.resolved(schema)
     if isinstance(schema, bool):
         return not schema
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return None
     said = sorted(schema.keys() - {"title", "description", "default", "$comment", "examples"})
-    parts = [_complement_of(key, schema[key], context, narrower, depth) for key in said]
+    parts = [_complement_of(key, schema[key], context, reader, depth) for key in said]
     return _any_of(parts) if said else False
 
 
@@ -42,28 +39,28 @@ def _any_of(parts: list[Any]) -> Any:
     return {"anyOf": known} if len(known) > 1 else known[0] if known else None
 
 
-def _complement_of(key: str, value: Any, context: All, narrower: Narrower, depth: int) -> Any:
+def _complement_of(key: str, value: Any, context: All, reader: Reader, depth: int) -> Any:
     if key == "type":
         return _of_other_types([value] if isinstance(value, str) else as_list(value))
     if key in ("const", "enum"):
-        return _without([value] if key == "const" else as_list(value), context, narrower)
+        return _without([value] if key == "const" else as_list(value), context, reader)
     if key == "required":
         return _any_of([{"type": "object", "properties": {name: False}} for name in as_list(value)]) or False
     if key == "not":
         return value
     if key in ("anyOf", "allOf"):
-        parts = [complement(part, context, narrower, depth + 1) for part in as_list(value)]
+        parts = [complement(part, context, reader, depth + 1) for part in as_list(value)]
         return _any_of(parts) if key == "allOf" else None if None in parts else {"allOf": parts}
     if key == "properties" and isinstance(value, Mapping):
-        objects = [shape for shape in narrower.shapes(context, decoded=False) if shape.type == "object"]
+        objects = [shape for shape in reader.shapes(context, decoded=False) if shape.type == "object"]
         known = objects[0].keywords.get("properties", {}) if objects else {}
-        inverse = {n: complement(p, known.get(n, ()), narrower, depth + 1) for n, p in value.items()}
+        inverse = {n: complement(p, known.get(n, ()), reader, depth + 1) for n, p in value.items()}
         return _any_of([
             None if other is None or other is False else
             {"type": "object", "properties": {name: other}, "required": [name]}
             for name, other in inverse.items()
         ])  # fmt: skip
-    if key in _OPPOSITE and narrower.types(context, decoded=False) <= {"number"} and not isinstance(value, bool):
+    if key in _OPPOSITE and reader.types(context, decoded=False) <= {"number"} and not isinstance(value, bool):
         return {_OPPOSITE[key]: value}
     return None
 
@@ -73,13 +70,13 @@ def _of_other_types(types: list[str]) -> Any:
     return {"type": left} if left else False
 
 
-def _without(values: list[Any], context: All, narrower: Narrower) -> Any:
+def _without(values: list[Any], context: All, reader: Reader) -> Any:
     """The context's constants without these, or its types without theirs."""
-    known = narrower.constants(context, decoded=False)
+    known = reader.constants(context, decoded=False)
     if known is not None:
         left = [value for value in known if not any(_same(value, other) for other in values)]
         return {"enum": left} if left else False
-    types, all_types = {type_of(value) for value in values}, narrower.types(context, decoded=False)
+    types, all_types = {type_of(value) for value in values}, reader.types(context, decoded=False)
     return _of_other_types(sorted(types)) if all_types - types and all_types != set(TYPES) else None
 
 
@@ -87,10 +84,10 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
-def conditional(given: Mapping[str, Any], context: All, narrower: Narrower) -> tuple[list[Any], bool]:
+def conditional(given: Mapping[str, Any], context: All, reader: Reader) -> tuple[list[Any], bool]:
     """`if`, `then` and `else` as options, and whether they are all there are."""
     condition, then, otherwise = given["if"], given.get("then", True), given.get("else", True)
-    inverse = complement(condition, context, narrower)
+    inverse = complement(condition, context, reader)
     other = [otherwise] if inverse is None else [inverse, otherwise]
     options = [{"allOf": option} for option in ([condition, then], other) if False not in option]
     return options, inverse is not None or otherwise is False

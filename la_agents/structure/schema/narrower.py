@@ -31,7 +31,6 @@ _KNOWN = _OWN | _IN_PLACE | {"unevaluatedItems", "unevaluatedProperties"}
 SCHEMA_KEYWORDS = frozenset({*_KNOWN, "$defs", "definitions", "$schema", "$id", "$dynamicRef"})
 """A dict with none of these is no schema."""
 
-
 MAX_ALTERNATIVES = 4096
 """Of one value: unions that all hold multiply, and llguidance compiles no more."""
 
@@ -191,7 +190,7 @@ class Narrower:
             self._depth -= 1
 
     def _options(self, options: Sequence[Any], how: How, above: tuple[int, ...]) -> list[list[Shape]]:
-        """The shapes of each option; none of one of which nothing can be decoded."""
+        """The shapes of each option; an empty list for one of which nothing can be decoded."""
         out: list[list[Shape]] = []
         failed: NothingLeftError | None = None
         for option in options:
@@ -241,9 +240,9 @@ class Narrower:
         if how == "allowed":
             return self._meet(base, itertools.chain(*allowed))
         texts = [self._text(option) for option in options]
-        different = [i for i, text in enumerate(texts) if texts.count(text) == 1]  # of two that are equal is no value
+        different = [i for i, text in enumerate(texts) if texts.count(text) == 1]  # equal ones are always both met
         if not different:
-            msg = "Expected options of oneOf of which a value can be of exactly one, got only such as are there twice."
+            msg = "Expected options of oneOf of which a value can be of exactly one, got only duplicates."
             raise NothingLeftError(msg)
         if "properties" in given and any(shape.type == "object" for shapes in allowed for shape in shapes):
             base = assumed(base)

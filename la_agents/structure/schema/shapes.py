@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["EVERYTHING", "KEYWORDS", "TYPES", "All", "Shape", "assumed", "of_name"]
+from la_agents.structure.schema.references import References
+
+__all__ = ["EVERYTHING", "KEYWORDS", "TYPES", "All", "Reader", "Shape", "assumed", "of_name"]
 
 All = tuple[Any, ...]
 """Schemas that all hold of one value."""
@@ -129,3 +131,17 @@ def assumed(shapes: list[Shape]) -> list[Shape]:
     numbers."""
     spoken = [s for s in shapes if not s.typed and any(own.keys() & KEYWORDS[s.type] for own in s.own)]
     return [Shape(s.type, s.own, True) for s in shapes if s.typed or s in spoken] if spoken else shapes
+
+
+class Reader(Protocol):
+    """What reads the schemas of one document as shapes: `Narrower`, which says what the methods do."""
+
+    references: References
+
+    def shapes(self, schemas: All, *, decoded: bool = True) -> list[Shape]: ...
+
+    def types(self, schemas: All, *, decoded: bool = True) -> set[str]: ...
+
+    def values(self, shape: Shape) -> list[Any] | None: ...
+
+    def constants(self, schemas: All, *, decoded: bool = True) -> list[Any] | None: ...
