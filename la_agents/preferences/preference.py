@@ -19,7 +19,6 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
-    model_validator,
 )
 from typing_extensions import TypedDict
 
@@ -224,7 +223,7 @@ class Preference(PreferenceDraft):
     user_id: str
     created_at: AwareDatetime
     updated_at: AwareDatetime
-    last_said_at: AwareDatetime = Field(default=None, validate_default=False)  # type: ignore[assignment]  # see below
+    last_said_at: AwareDatetime = Field(default_factory=lambda data: data.get("updated_at"))  # in older records
     num_said: int = Field(default=1, ge=1)
     superseded_at: AwareDatetime | None = None
     superseded_by: str | None = None
@@ -233,14 +232,6 @@ class Preference(PreferenceDraft):
     forgotten_at: AwareDatetime | None = None
     review: Review | None = None
     kept_beside: tuple[str, ...] = Field(default=(), max_length=MAX_LINKS)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _said_when_updated(cls, values: Any) -> Any:
-        """Records of older releases do not tell when they were last said from when they were last changed."""
-        if isinstance(values, Mapping) and values.get("last_said_at") is None and "updated_at" in values:
-            return {**values, "last_said_at": values["updated_at"]}
-        return values
 
     @property
     def suggested_scope(self) -> Scope:

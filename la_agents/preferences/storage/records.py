@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -135,9 +134,10 @@ def _vector_field(piece: int) -> str:
 
 def vector_of(metadata: Mapping[str, Any]) -> Vector | None:
     """The vector that stands in the metadata, [dimension]; None if there is none, or it is damaged."""
+    text, n = "", 0
     try:
-        pieces = (metadata.get(_vector_field(n)) or "" for n in itertools.count())
-        text = "".join(itertools.takewhile(bool, pieces))
+        while piece := metadata.get(_vector_field(n)):
+            text, n = text + piece, n + 1
         vector = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f2").astype(np.float32)
     except (TypeError, ValueError):
         return None
