@@ -16,7 +16,7 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-wide test-clients test-openwebui test-vllm screenshots test-oldest test-pythons test-dist test-soak lint types docs bench bench-server results clean
+.PHONY: help setup demo test test-wide test-clients test-openwebui test-vllm screenshots test-oldest test-pythons test-dist test-soak lint types docs bench bench-server bench-vllm results clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,13 +36,13 @@ test-clients: $(READY)  ## the server against others' clients and a browser (chr
 	@$(PIP) -e 'integrations/server[test,clients]'
 	$(OFFLINE) $(BIN)/python -m pytest integrations/server/tests -m clients
 
-# SEEDS=400 simulates longer; VLLM_ALIGNED and VLLM_PLAIN are the requests of each load on vLLM's engine.
-SEEDS ?= 100
+# SEEDS are those of the simulation; VLLM_ALIGNED and VLLM_PLAIN are the requests of each load on vLLM's engine.
+SEEDS ?= 400
 VLLM_ALIGNED ?= 40
 VLLM_PLAIN ?= 10
 BUNDLED = $$($(OFFLINE) $(BIN)/python -c 'from la_agents.models.files import find_model; print(find_model("smollm2-135m-instruct").source)')
 
-test-vllm: $(READY) $(VLLM)/.ready  ## aligned decoding inside vLLM, in an environment of its own (an hour or two; not part of make test)
+test-vllm: $(READY) $(VLLM)/.ready  ## aligned decoding inside vLLM, in an environment of its own (half an hour; not part of make test)
 	$(OFFLINE) VLLM_NO_USAGE_STATS=1 VLLM_LOGGING_LEVEL=ERROR LA_SEEDS=$(SEEDS) LA_VLLM_MODEL="$(BUNDLED)" \
 		LA_VLLM_ALIGNED=$(VLLM_ALIGNED) LA_VLLM_PLAIN=$(VLLM_PLAIN) \
 		$(VLLM)/bin/python -m pytest -c integrations/vllm/tests/vllm.ini --rootdir integrations/vllm integrations/vllm/tests -s
@@ -86,6 +86,10 @@ bench: $(READY)  ## aligned decoding beside its peers (a quarter of an hour)
 
 bench-server: $(READY)  ## the server beside calls in the process, and under load (half an hour on two idle cores)
 	$(OFFLINE) $(BIN)/python integrations/server/bench.py
+
+bench-vllm: $(READY) $(VLLM)/.ready  ## aligned decoding inside vLLM beside plain, and beside the local engine (half an hour on two idle cores)
+	$(OFFLINE) VLLM_NO_USAGE_STATS=1 $(VLLM)/bin/python integrations/vllm/bench.py vllm "$(BUNDLED)"
+	$(OFFLINE) $(BIN)/python integrations/vllm/bench.py local "$(BUNDLED)"
 
 # MODEL=x.gguf measures another model. RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the
 # page from the rows that are there.

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks import gpu as on_gpu
 from benchmarks import peers
 from benchmarks.grammar import grammar_cost
 from benchmarks.peer_process import PeerProcess
@@ -196,8 +197,12 @@ def main(
     tokens: Annotated[int, typer.Option(min=4, help="Tokens an answer.")] = 32,
     quantize: Annotated[str, typer.Option(help="int8 or none, for our engine; peers run float32.")] = "int8",
     only: Annotated[str, typer.Option(help="Comma-separated tables: one,4,16,rag,arrivals,loss,grammar.")] = "",
+    gpu: Annotated[str, typer.Option(help=f"Instead, on a GPU, random weights of {' or '.join(on_gpu.SHAPES)}.")] = "",
 ) -> None:
     """Run the tables and print them."""
+    if gpu:
+        on_gpu.main(shapes=gpu, repetitions=repetitions, json_path=json_path)
+        return
     wanted = set(only.split(",")) if only else {"one", "4", "16", "rag", "arrivals", "loss", "grammar"}
     scheme = None if quantize == "none" else quantize
     loaded = load_model(device="cpu", quantize=scheme)

@@ -5,11 +5,9 @@ Speed does not depend on what weights say, so no checkpoint is needed. The rows 
 
 from __future__ import annotations
 
-import gc
 import json
 import random
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +21,7 @@ from rich.table import Table
 from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from benchmarks import peers
 from benchmarks.timing import Clock, Run, Summary, alternate, ratio, to_run
 from la_agents.engine.engine import Engine
 from la_agents.engine.scheduler import Limits
@@ -74,6 +73,11 @@ class Bench:
         self.engine = Engine(loaded, limits, prefix_cache_bytes=0)
         self.vocab_size = loaded.model.config.vocab_size
         self.num_tokens = num_tokens
+        self._loaded = loaded
+
+    def plain_model(self) -> LlamaForCausalLM:
+        """The same shapes once more, as transformers makes them."""
+        return random_model(self._loaded.name, str(self._loaded.device), self._loaded.dtype).model
 
     def request(
         self, seed: int, *, aligned: bool, length: int = PROMPT_TOKENS, shared: int = 0, num_tokens: int | None = None,
@@ -122,6 +126,19 @@ def cases(bench: Bench, number: int) -> dict[str, Callable[[], Run]]:
     }
 
 
+def others(bench: Bench) -> dict[str, Callable[[], Run]]:
+    """One user with transformers as it comes, on weights of its own: our engine has changed its model's attention."""
+    request, num = bench.request(0, aligned=True), bench.num_tokens
+    reference, principle = request.reference, request.branches[0]
+    model = bench.plain_model()
+    return {
+        "unaligned": bench.users(1, aligned=False),
+        "plain (transformers)": lambda: to_run([peers.plain(model, reference, num)]),
+        "cfg (transformers)": lambda: to_run([peers.cfg(model, reference, principle, num)]),
+        "authors": lambda: to_run([peers.authors(model, reference, principle, num)]),
+    }
+
+
 def long_prompt(bench: Bench) -> dict[str, Callable[[], Run]]:
     settings: dict[str, Any] = {"length": LONG_PROMPT_TOKENS, "num_tokens": 2}
     return {
@@ -157,7 +174,7 @@ def main(
     repetitions: Annotated[int, typer.Option(min=1)] = 3,
     tokens: Annotated[int, typer.Option(min=4, help="Tokens an answer.")] = 128,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cuda",
-    only: Annotated[str, typer.Option(help="Comma-separated cases; all by default.")] = "",
+    only: Annotated[str, typer.Option(help="Cases, with ; between them, and 'long', 'others'; all by default.")] = "",
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all runs there.")] = None,
 ) -> None:
     """Run the tables and print them."""
@@ -182,14 +199,15 @@ def main(
             runs = results["long prompt"] = alternate(long_prompt(bench), repetitions, progress, "long prompt")
             title = f"Prompt of {LONG_PROMPT_TOKENS} tokens"
             out.print(table(title, runs, lambda run: 1000 * run.first, "ms to the first token"))
+        if wanted is None or "others" in wanted:
+            runs = results["others"] = alternate(others(bench), repetitions, progress, "others, one user")
+            out.print(table("Others, one user", runs, lambda run: 1000 * run.per_token, "ms a token"))
     if device.startswith("cuda"):
         results["peak memory, GB"] = torch.cuda.max_memory_allocated() / 1e9
         out.print(f"Peak memory: {results['peak memory, GB']:.1f} GB")
     if json_path is not None:
         json_path.write_text(json.dumps(results, default=asdict, indent=1))
     bench.engine.close()
-    gc.collect()
-    time.sleep(0)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class _Ticks(BaseStreamer):
 def authors(model: PreTrainedModel, reference: Sequence[int], principle: Sequence[int], num_tokens: int) -> Clock:
     """The published algorithm: two cached forwards a token, one after the other, a full sort for the nucleus."""
     clock = Clock()
-    branches = [torch.tensor([reference]), torch.tensor([principle])]
+    branches = [torch.tensor([ids], device=model.device) for ids in (reference, principle)]
     caches = [{cache_argument(model): DynamicCache(config=model.config)} for _ in branches]
     for _ in range(num_tokens):
         logits = []
@@ -53,6 +53,7 @@ def authors(model: PreTrainedModel, reference: Sequence[int], principle: Sequenc
         z[order.indices[(order.values.cumsum(0) - order.values) >= PRINCIPLE_TOP_P]] = float("-inf")
         token = z.argmax().view(1, 1)
         branches = [token, token]
+        token.item()  # as whoever reads it does: on a GPU it would not be there yet
         clock.tick()
     return clock
 
@@ -64,12 +65,18 @@ def plain(model: PreTrainedModel, reference: Sequence[int], num_tokens: int) -> 
 
 def cfg(model: PreTrainedModel, reference: Sequence[int], principle: Sequence[int], num_tokens: int) -> Clock:
     """transformers' own classifier-free guidance, the reference as the negative prompt."""
-    return _generate(model, principle, num_tokens, guidance_scale=2.0, negative_prompt_ids=torch.tensor([reference]))
+    return _generate(
+        model,
+        principle,
+        num_tokens,
+        guidance_scale=2.0,
+        negative_prompt_ids=torch.tensor([reference], device=model.device),
+    )
 
 
 def _generate(model: PreTrainedModel, prompt: Sequence[int], num_tokens: int, **arguments: Any) -> Clock:
     clock = Clock()
-    ids = torch.tensor([prompt])
+    ids = torch.tensor([prompt], device=model.device)
     model.generate(
         ids,
         attention_mask=torch.ones_like(ids),

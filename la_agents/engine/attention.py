@@ -25,7 +25,7 @@ class AttentionMetadata:
 
     Args:
         positions: [rows, n], the position of each new token in its own row.
-        slots: [rows, n], where its key is stored: its position, or a scratch slot for padding.
+        slots: [rows, n], where its key is stored: its position in a slot cache, its entry in a token pool.
         num_keys: How many slots, from the first, attention looks at.
     """
 

@@ -1,8 +1,7 @@
-"""Slot cache: keys and values of the running rows, one slot a position, for transformers' models.
+"""Slot cache: keys and values of the running rows on a CPU, one slot a position, for transformers' models.
 
 Row r keeps the key of its token at position j in `keys[r, :, j]`. Rows of any lengths stand side by side without
 padding; what lies beyond a row's length is never visible (`attention.AttentionMetadata`), so it need not be cleared.
-The last slot is scratch: padding tokens of a ragged prefill write there.
 """
 
 from __future__ import annotations
@@ -76,28 +75,17 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transform
 
 
 class SlotCache(Cache):
-    """Keys and values of up to `num_rows` rows of up to `num_slots - 1` tokens.
+    """Keys and values of up to `num_rows` rows of up to `num_slots` tokens.
 
-    Set `metadata` before each forward. Rows are addressed by their place in the batch. `num_moves` counts how often the
-    tensors were allocated anew, at other addresses.
+    Set `metadata` before each forward. Rows are addressed by their place in the batch.
     """
 
-    def __init__(self, num_layers: int, num_rows: int, num_tokens: int) -> None:
+    def __init__(self, num_layers: int, num_rows: int, num_slots: int) -> None:
         self.num_rows = num_rows
-        self.num_slots = num_tokens + 1
+        self.num_slots = num_slots
         self.metadata: AttentionMetadata | None = None
-        self.num_moves = 0
         self._slots = [_SlotLayer(self) for _ in range(num_layers)]
         super().__init__(layers=[*self._slots])
-
-    @property
-    def scratch_slot(self) -> int:
-        return self.num_slots - 1
-
-    @property
-    def device(self) -> torch.device:
-        """Where keys and values are; only once something is stored."""
-        return self._slots[0].keys.device
 
     @property
     def tensors(self) -> list[tuple[Tensor, Tensor]]:
@@ -114,9 +102,9 @@ class SlotCache(Cache):
         Grows to the next power of two of rows and multiple of 256 tokens. Many short rows after one long one do not
         all get its length. If memory runs out, nothing has changed.
         """
-        if num_rows <= self.num_rows and num_tokens < self.num_slots:
+        if num_rows <= self.num_rows and num_tokens <= self.num_slots:
             return
-        needed = (1 << (num_rows - 1).bit_length(), -(-num_tokens // 256) * 256 + 1)
+        needed = (1 << (num_rows - 1).bit_length(), -(-num_tokens // 256) * 256)
         rows, slots = max(self.num_rows, needed[0]), max(self.num_slots, needed[1])
         if rows * slots > _SHRINK_ABOVE * needed[0] * needed[1]:
             rows, slots = needed
@@ -125,7 +113,6 @@ class SlotCache(Cache):
         for layer, (keys, values) in zip(layers, resized, strict=True):
             layer.keys, layer.values = keys, values
         self.num_rows, self.num_slots = rows, slots
-        self.num_moves += 1
 
     def allocate(self, num_heads: int, head_dim: int) -> None:
         """Make the tensors now, float32 on the CPU, for a decoder that writes into them by itself."""

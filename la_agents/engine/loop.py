@@ -82,6 +82,7 @@ class Loop:
     ) -> None:
         limit = scheduler.limits
         self.runner = Runner(loaded, num_tokens=limit.max_cached_tokens + limit.max_rows, static_shapes=static_shapes)
+        self.runner.prepare()
         self.sampler = Sampler()
         self.meter = Meter()
         self.prefix_cache = prefix_cache

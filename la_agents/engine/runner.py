@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,30 +44,6 @@ class PrefillChunk:
     num_past: int
 
 
-class _PromptCache:
-    """Where chunks of prompts run: slots beside each other, or stretches of a pool as attention on a GPU wants them."""
-
-    def __init__(self, num_layers: int, num_rows: int, num_keys: int, *, in_pool: bool) -> None:
-        self.slots = (
-            TokenPool(num_layers, num_rows * num_keys) if in_pool else SlotCache(num_layers, num_rows, num_keys)
-        )
-        self._num_keys = num_keys
-
-    def first_slot(self, row: int) -> int:
-        return row * self._num_keys if isinstance(self.slots, TokenPool) else 0
-
-    def write(self, row: int, key_values: KeyValues) -> None:
-        if isinstance(self.slots, TokenPool):
-            self.slots.write(self.first_slot(row), key_values)
-        else:
-            self.slots.write(row, key_values)
-
-    def read(self, row: int, start: int, stop: int) -> KeyValues:
-        if isinstance(self.slots, TokenPool):
-            return self.slots.read(self.first_slot(row) + start, self.first_slot(row) + stop)
-        return self.slots.read(row, start, stop)
-
-
 class Runner:
     """Runs one model; owns the keys and values of the running rows.
 
@@ -95,7 +72,18 @@ class Runner:
         self._has_static_shapes = self.device.type == "cuda" if static_shapes is None else static_shapes
         self._fused = FusedDecoder(self.model) if not self._has_static_shapes and can_fuse(self.model) else None
         self._num_tokens = num_tokens
-        self._rows = self._new_rows()
+
+    @functools.cached_property
+    def _rows(self) -> Lanes | PooledRows:
+        if not self._has_static_shapes:
+            return Lanes(self.num_layers, self._decode_lane)
+        decoder = LlamaDecoder(self.model) if can_decode(self.model) else None
+        static = StaticDecoder(self._forward_last if decoder is None else decoder, self.device)
+        return PooledRows(self.num_layers, self._num_tokens, static)
+
+    def prepare(self) -> None:
+        """Make what decoding needs; on a GPU kernels are compiled, which takes some 20 seconds on a new machine."""
+        assert self.num_rows == 0
 
     @property
     def num_rows(self) -> int:
@@ -161,20 +149,20 @@ class Runner:
         """Chunks are aligned at their ends; padding comes first and writes to the scratch slot, which is never read."""
         width = max(len(p.tokens) for p in chunks)
         num_keys = max(p.num_past + len(p.tokens) for p in chunks)
-        cache = _PromptCache(self.num_layers, len(chunks), num_keys, in_pool=self._has_static_shapes)
+        pool = TokenPool(self.num_layers, len(chunks) * num_keys)
         ids, positions, slots = [], [], []
         for row, chunk in enumerate(chunks):
-            pad = width - len(chunk.tokens)
+            pad, start = width - len(chunk.tokens), row * num_keys
             span = range(chunk.num_past, chunk.num_past + len(chunk.tokens))
             ids.append([0] * pad + list(chunk.tokens))
             positions.append([0] * pad + list(span))
-            slots.append([cache.slots.scratch_slot] * pad + [cache.first_slot(row) + i for i in span])
+            slots.append([pool.scratch_slot] * pad + [start + position for position in span])
             if chunk.past:
-                cache.write(row, concatenate(chunk.past))
+                pool.write(start, concatenate(chunk.past))
         metadata = AttentionMetadata(self._tensor(positions), self._tensor(slots), num_keys)
-        logits = self._forward(self._tensor(ids), metadata, cache.slots, num_logits=num_logits)
-        spans = [(p.num_past, p.num_past + len(p.tokens)) for p in chunks]
-        return logits, [cache.read(row, *span) for row, span in enumerate(spans)]
+        logits = self._forward(self._tensor(ids), metadata, pool, num_logits=num_logits)
+        ends = [(row * num_keys + p.num_past, len(p.tokens)) for row, p in enumerate(chunks)]
+        return logits, [pool.read(start, start + n) for start, n in ends]
 
     @torch.inference_mode()
     def score(self, tokens: Sequence[int]) -> Tensor:
@@ -243,14 +231,7 @@ class Runner:
 
     def reset(self) -> None:
         """Drop all rows and their memory."""
-        self._rows = self._new_rows()
-
-    def _new_rows(self) -> Lanes | PooledRows:
-        if not self._has_static_shapes:
-            return Lanes(self.num_layers, self._decode_lane)
-        decoder = LlamaDecoder(self.model) if can_decode(self.model) else None
-        static = StaticDecoder(self._forward_last if decoder is None else decoder, self.device)
-        return PooledRows(self.num_layers, self._num_tokens, static)
+        self.__dict__.pop("_rows", None)
 
     def _tensor(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.long).to(self.device, non_blocking=True)

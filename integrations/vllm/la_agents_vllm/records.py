@@ -41,7 +41,7 @@ def write(logits: Tensor, rows: Tensor, tokens: Tensor, facts: Tensor) -> None:
     size = facts.shape[1]
     first = torch.where(tokens < size, size, 0)
     places = first.unsqueeze(1) + torch.arange(size, device=logits.device)
-    lines = torch.full((len(rows), logits.shape[1]), float("-inf"), dtype=logits.dtype, device=logits.device)
-    lines.scatter_(1, places, facts.clamp(-_LIMIT, None).nan_to_num(float("-inf"), posinf=_LIMIT).to(logits.dtype))
-    lines.scatter_(1, tokens.unsqueeze(1), _CHOSEN)
-    logits.index_copy_(0, rows, lines)
+    facts = facts.clamp(-_LIMIT, None).nan_to_num(float("-inf"), posinf=_LIMIT)
+    logits.index_fill_(0, rows, float("-inf"))
+    logits[rows.unsqueeze(1), places] = facts.to(logits.dtype)
+    logits[rows, tokens] = _CHOSEN

@@ -223,7 +223,13 @@ class _GangScheduling(_Base):
             return
         others = [row for row in gang.rows if row is not request and row.status == RequestStatus.RUNNING]
         # What a row computes in this step without the others is dropped; then the others have to drop as much.
-        drop = drop_stale_output or any(row in (self._scheduled or ()) for row in others)
+        # So with what is dropped already: of a row that was to go at the step's end, or that vLLM still waits for.
+        drop = (
+            drop_stale_output
+            or any(row in (self._scheduled or ()) for row in others)
+            or any(row is request and is_dropped for row, is_dropped in self._late)
+            or any(row.drop_stale_output and row.num_stale_output_tokens for row in gang.rows)
+        )
         self._scatter(gang)
         super()._preempt_request(request, timestamp, drop, **kwargs)
         for row in others:

@@ -227,6 +227,7 @@ class Asked:
     max_tokens: int
     grammar: bool = False
     trigger: str | None = None
+    has_failed: bool = False
     tokens: list[int] = field(default_factory=list)
     end: str | None = None
 
@@ -282,18 +283,22 @@ def simulate(
         scheduling: The module under test, or a mutant of it.
     """
     rng = random.Random(seed)
-    is_async, is_crowded = rng.random() < 0.6, seed % 4 == 3
+    is_async, is_crowded, is_tight = rng.random() < 0.6, seed % 4 == 3, seed % 4 == 1
     depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
+    if seed % 5 == 0 and (is_second or not is_async):  # a pipeline has many steps under way; the first runner's waits
+        depth += 4
     num_blocks, policy = rng.choice([48, 64, 90, 300]), rng.choice(["fcfs", "priority"])
     if is_crowded:  # no two requests fit, and the second comes before all of the first is in
         num_blocks, policy = 28, "priority"
+    if is_tight:  # many fit, until their answers grow
+        num_blocks = 40
     has_resets = not is_crowded and rng.random() < 0.5  # they set everything right that stands still
-    limit = 160 if is_crowded else rng.choice([48, 160, 160])
+    limit = 160 if is_crowded or is_tight else rng.choice([48, 160, 160])
     config = EngineArgs(
         model=folder,
         served_model_name=["simulated-aligned"],
         max_model_len=limit,
-        max_num_seqs=rng.choice([6, 10, 16]),
+        max_num_seqs=16 if is_tight else rng.choice([6, 10, 16]),
         max_num_batched_tokens=16 if is_crowded else rng.choice([16, 32, 64]) if limit > 64 else 64,
         block_size=BLOCK,
         enable_prefix_caching=rng.random() < 0.8,
@@ -321,7 +326,8 @@ def simulate(
     )
     scheduler.use_v2_model_runner = is_second  # the configuration refuses it without Triton
     worker = Worker(is_second=is_second, is_async=is_async)
-    asked = _crowd(rng, num_requests) if is_crowded else _requests(rng, num_requests, limit)
+    tails = (2, 3, 5) if is_tight else (2, 3, 5, 8, 20, 60)
+    asked = _crowd(rng, num_requests) if is_crowded else _requests(rng, num_requests, limit, tails)
     pending, under_way, steps, num_idle = list(asked), deque(), 0, 0
 
     def hand_out() -> None:
@@ -353,14 +359,16 @@ def simulate(
             name = rng.choice(alive)
             scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
             asked[name].end = "aborted"
-        branches = [row.request_id for gang in scheduler._gangs.values() for row in gang.rows[1:]]
-        if branches and rng.random() < 0.005:
-            scheduler.finish_requests(rng.choice(branches), RequestStatus.FINISHED_ERROR)
+        decoded = [gang for gang in dict.fromkeys(scheduler._gangs.values()) if len(gang.rows) > 1]
+        if decoded and rng.random() < 0.005:
+            gang = rng.choice(decoded)
+            asked[gang.leader.request_id].has_failed = True
+            scheduler.finish_requests(rng.choice(gang.rows[1:]).request_id, RequestStatus.FINISHED_ERROR)
         if has_resets and rng.random() < 0.01:
             scheduler.reset_prefix_cache(reset_running_requests=True)
         if scheduler.has_requests() and len(under_way) < depth:
             out = scheduler.schedule()
-            num_idle = 0 if out.total_num_scheduled_tokens or under_way else num_idle + 1
+            num_idle = 0 if out.total_num_scheduled_tokens else num_idle + 1
             if num_idle > MAX_IDLE:
                 return Outcome(["it stands still"], 0, 0, 0)
             while out.has_structured_output_requests and under_way:
@@ -380,11 +388,11 @@ def simulate(
     )
 
 
-def _requests(rng: random.Random, number: int, limit: int) -> dict[str, Asked]:
+def _requests(rng: random.Random, number: int, limit: int, tails: tuple[int, ...]) -> dict[str, Asked]:
     starts = [[rng.randrange(10, VOCAB) for _ in range(rng.choice([0, 7, 8, 9, 16, 17, 25]))] for _ in range(4)]
 
     def prompt() -> list[int]:
-        tail = [rng.randrange(10, VOCAB) for _ in range(rng.choice([2, 3, 5, 8, 20, 60]))]
+        tail = [rng.randrange(10, VOCAB) for _ in range(rng.choice(tails))]
         return (rng.choice(starts) + tail)[: limit - 1]
 
     asked: dict[str, Asked] = {}
@@ -432,7 +440,8 @@ def _problems(asked: dict[str, Asked], limit: int) -> list[str]:
     found = []
     for name, request in asked.items():
         expected = request.expected(limit)
-        was_cut = request.end in ("aborted", "a stop string, seen by the front end", "error")
+        was_cut = request.end in ("aborted", "a stop string, seen by the front end")
+        was_cut |= request.has_failed and request.end == "error"
         if request.end is None:
             found.append(f"{name} was never told to have ended")
         if request.tokens != (expected[: len(request.tokens)] if was_cut else expected):

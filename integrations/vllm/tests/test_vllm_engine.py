@@ -1,7 +1,8 @@
-"""vLLM's engine with a model: every token of a mixed load, against transformers in float32, teacher-forced.
+"""vLLM's engine: every token of a mixed load, against transformers in float32, teacher-forced.
 
-Not the plugin's arithmetic but the formulas of its docstrings say what each token must be; what float32 rounds
-differently in the two is allowed for.
+The model is a small random one, whose weights are large, so that it matters what each row attends to. Not the plugin's
+arithmetic but the formulas of its docstrings say what each token must be; what float32 rounds differently in the two is
+allowed for.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import math
 import os
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,39 +23,53 @@ import torch
 from la_agents_vllm import alignment
 from la_agents_vllm.draws import key_of, uniforms
 
-MODEL = os.environ.get("LA_VLLM_MODEL", "")
+REAL_MODEL = os.environ.get("LA_VLLM_MODEL", "")
 NUM_ALIGNED, NUM_PLAIN = int(os.environ.get("LA_VLLM_ALIGNED", "40")), int(os.environ.get("LA_VLLM_PLAIN", "10"))
 NUM_ABORTED = NUM_ALIGNED // 8
+NUM_BLOCKS = 56
+"""Of the cache: what the longest requests need, and little more."""
 CLOSE = 5e-3
 """Nats and masses by which two float32 implementations may differ."""
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.timeout(3000),
-    pytest.mark.skipif(not Path(MODEL, "config.json").exists(), reason="LA_VLLM_MODEL names no model's folder"),
-]
-
-PRINCIPLES = ("Talk like a pirate.", "Answer briefly.", "Be enthusiastic!", "Answer in formal English.")
-QUESTIONS = ("What is the capital of France?", "How do I boil an egg?", "Tell me a story.", "Why is the sky blue?")
-WORDS = ("river", "stone", "cloud", "lamp", "garden", "winter", "copper", "violet", "market", "window")
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(3000)]
 
 
-def some_case(tokenizer: Any, seed: int, *, is_aligned: bool) -> dict[str, Any]:
-    """A request of any kind: short or longer than a chunk, any settings."""
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model whose heads and layers two workers can share."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = str(tmp_path_factory.mktemp("model"))
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=1000,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        initializer_range=0.2,
+        dtype="float32",
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def some_case(seed: int, *, is_aligned: bool) -> dict[str, Any]:
+    """A request of any kind: short or longer than a chunk, any settings, its principles before or after the rest."""
     rng = random.Random(seed)
-    notes = " ".join(rng.choice(WORDS) for _ in range(rng.choice([0, 0, 5, 40, 300])))
-    question = f"Notes: {notes}\n\n{rng.choice(QUESTIONS)}"
 
-    def encode(system: str) -> list[int]:
-        turns = [{"role": "system", "content": system}, {"role": "user", "content": question}]
-        return list(tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False))
+    def ids(number: int) -> list[int]:
+        return [rng.randrange(10, 1000) for _ in range(number)]
 
-    base = "You are a helpful assistant."
-    chosen = rng.sample(PRINCIPLES, rng.choice([1, 1, 2])) if is_aligned else []
+    system, notes, question = list(range(10, 50)), ids(rng.choice([0, 0, 5, 60, 420])), ids(rng.randint(2, 12))
+    chosen = [ids(rng.randint(2, 8)) for _ in range(rng.choice([1, 1, 2]))] if is_aligned else []
+    is_first = rng.random() < 0.5
     temperature = rng.choice([0.0, 0.0, 0.7, 1.0]) if is_aligned else 0.0
     return {
-        "reference": encode(base),
-        "branches": [encode(f"{base} {principle}") for principle in chosen],
+        "reference": system + notes + question,
+        "branches": [system + (one + notes if is_first else notes + one) + question for one in chosen],
         "weights": [1.0] if len(chosen) == 1 else [round(rng.uniform(0.3, 1), 2) for _ in chosen],
         "scale": rng.choice([0.5, 1.0, 1.5, 3.0]),
         "taper": rng.choice([0.0, 1.0]),
@@ -68,7 +82,7 @@ def some_case(tokenizer: Any, seed: int, *, is_aligned: bool) -> dict[str, Any]:
         "temperature": temperature,
         "top_p": rng.choice([1.0, 0.9]) if temperature else 1.0,
         "seed": seed,
-        "max_tokens": rng.randint(4, 32),
+        "max_tokens": rng.randint(4, 80),
     }
 
 
@@ -83,45 +97,46 @@ def arguments_of(case: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-async def run_load(engine_options: dict[str, Any], seed: int) -> tuple[list[tuple[dict[str, Any], list[int]]], Any]:
+async def run_load(options: dict[str, Any], seed: int) -> tuple[list[tuple[dict[str, Any], list[int]]], Any]:
     """Every request's case and tokens, and what is left in the engine afterwards."""
     from vllm import AsyncEngineArgs, SamplingParams
     from vllm.inputs import TokensPrompt
     from vllm.v1.engine.async_llm import AsyncLLM
 
     options = {
-        "model": MODEL,
         "served_model_name": ["tested-aligned"],
         "dtype": "float32",
         "enforce_eager": True,
+        "skip_tokenizer_init": True,
         "max_model_len": 1024,
         "max_num_seqs": 24,
         "max_num_batched_tokens": 256,  # below the longest prompts
         "block_size": 32,
-        "kv_cache_memory_bytes": 100 * 32 * 3 * 64 * 2 * 4 * 30,  # some hundred blocks: few rows fit at once
+        "kv_cache_memory_bytes": 400 * 2**20,
+        "num_gpu_blocks_override": NUM_BLOCKS,
         "scheduler_cls": "la_agents_vllm.gang_scheduler",
+        **options,
     }
-    llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**{**options, **engine_options}))
+    llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
     try:
-        tokenizer = await _tokenizer(llm)
         rng = random.Random(seed)
         kinds = [True] * NUM_ALIGNED + [False] * NUM_PLAIN
         rng.shuffle(kinds)
         aborted = set(rng.sample(range(len(kinds)), NUM_ABORTED))
-        is_priority = options | engine_options
         results: list[tuple[dict[str, Any], list[int]]] = []
 
         async def one(i: int, is_aligned: bool) -> None:
-            case, found = some_case(tokenizer, 1000 * seed + i, is_aligned=is_aligned), []
+            case, found = some_case(1000 * seed + i, is_aligned=is_aligned), []
             params = SamplingParams(
                 temperature=case["temperature"],
                 top_p=case["top_p"],
                 seed=case["seed"],
                 max_tokens=case["max_tokens"],
+                detokenize=False,
                 extra_args=arguments_of(case) if is_aligned else None,
             )
-            await asyncio.sleep(rng.uniform(0, 5))
-            priority = i % 2 if is_priority.get("scheduling_policy") == "priority" else 0
+            await asyncio.sleep(rng.uniform(0, 1))
+            priority = i % 2 if options.get("scheduling_policy") == "priority" else 0
             prompt = TokensPrompt(prompt_token_ids=case["reference"])
             async for out in llm.generate(prompt, params, request_id=f"r{i}", priority=priority):
                 found = list(out.outputs[0].token_ids)
@@ -137,16 +152,15 @@ async def run_load(engine_options: dict[str, Any], seed: int) -> tuple[list[tupl
         llm.shutdown()
 
 
-async def _tokenizer(llm: Any) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(MODEL)
-
-
 def _gauges() -> dict[str, float]:
     from prometheus_client import REGISTRY
 
-    names = ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
+    names = (
+        "vllm:num_requests_running",
+        "vllm:num_requests_waiting",
+        "vllm:kv_cache_usage_perc",
+        "vllm:num_preemptions_total",
+    )
     return {s.name: s.value for metric in REGISTRY.collect() for s in metric.samples if s.name in names}
 
 
@@ -218,24 +232,35 @@ def _is_drawn(final: Any, token: int, temperature: float, case: dict[str, Any], 
 LOADS: dict[str, dict[str, Any]] = {
     "fcfs": {},
     "priority": {"scheduling_policy": "priority"},
-    "tensor parallel": {"tensor_parallel_size": 3},  # divides the bundled model's nine heads
-    "pipeline parallel": {"pipeline_parallel_size": 2},
     "waiting for each step": {"async_scheduling": False},
+    "tensor parallel": {"tensor_parallel_size": 2},
+    # vLLM's worker for processors makes the buffers between stages where it traces the model, and only there.
+    "pipeline parallel": {
+        "pipeline_parallel_size": 2,
+        "enforce_eager": False,
+        "compilation_config": {"mode": 2, "backend": "eager"},
+    },
+    "a real model": {"model": REAL_MODEL, "num_gpu_blocks_override": 2 * NUM_BLOCKS},
 }
 
 
 @pytest.mark.parametrize("load", LOADS)
-def test_every_token_is_the_one_that_the_formulas_say(load: str) -> None:
+def test_every_token_is_the_one_that_the_formulas_say(load: str, model_folder: str) -> None:
     from transformers import AutoModelForCausalLM
 
+    options = {"model": model_folder, **LOADS[load]}
+    if not options["model"]:
+        pytest.skip("LA_VLLM_MODEL names no model's folder")
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # else vLLM asks for processors of each worker's own
-    results, gauges = asyncio.run(run_load(LOADS[load], seed=list(LOADS).index(load)))
+    results, left = asyncio.run(run_load(options, seed=list(LOADS).index(load)))
     assert len(results) == NUM_ALIGNED + NUM_PLAIN
-    assert set(gauges.values()) == {0.0}, "something is left running, or in the cache"
+    num_preemptions = left.pop("vllm:num_preemptions_total")
+    assert left
+    assert set(left.values()) == {0.0}, "something is left running, or in the cache"
     torch.set_flush_denormal(True)
-    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(options["model"], dtype=torch.float32).eval()
     checked = sum(len(tokens) for _, tokens in results)
     wrong = [place for case, tokens in results if tokens for place in wrong_tokens(model, case, tokens)]
-    print(f"\n{load}: {checked} tokens of {len(results)} requests checked, {len(wrong)} wrong")
+    print(f"\n{load}: {checked} tokens, {len(results)} requests, {num_preemptions:.0f} preemptions, {len(wrong)} wrong")
     assert wrong == []
     assert checked > 5 * NUM_ALIGNED

@@ -17,7 +17,7 @@ from la_agents_vllm import scheduling
 pytestmark = pytest.mark.engine  # minutes
 
 SOURCE = Path(scheduling.__file__).read_text(encoding="utf-8")
-SEEDS = range(40)
+SEEDS = range(60)
 
 MUTANTS = {
     "a row does not wait a token before its prompt's end": (
@@ -32,6 +32,30 @@ MUTANTS = {
     "one row's output is dropped and the others' delivered": (
         "super()._preempt_request(request, timestamp, drop, **kwargs)",
         "super()._preempt_request(request, timestamp, drop_stale_output, **kwargs)",
+    ),
+    "vLLM preempts a row that is to be dropped, and delivers it": (
+        "any(row is request and is_dropped for row, is_dropped in self._late)",
+        "False",
+    ),
+    "what is dropped of one row already is delivered of the others": (
+        "any(row.drop_stale_output and row.num_stale_output_tokens for row in gang.rows)",
+        "False",
+    ),
+    "rows that are scheduled already keep their output": (
+        "any(row in (self._scheduled or ()) for row in others)",
+        "False",
+    ),
+    "a row that the loop is past is taken out at once": (
+        "if self._scheduled is None or self._is_after_cursor(row):",
+        "if True:",
+    ),
+    "a row is taken for one that is to come": (
+        "if cursor is None or cursor.status != RequestStatus.RUNNING or cursor not in self.running:",
+        "if cursor is None:",
+    ),
+    "rows enter before their stale output is delivered": (
+        "and (row.drop_stale_output or not row.num_stale_output_tokens)",
+        "and True",
     ),
     "a prefix hit up to the last token is taken": (
         "if num_tokens == request.num_tokens - 1 and request.request_id in self._gangs:",

@@ -42,17 +42,17 @@ def test_growing_keeps_what_is_stored() -> None:
     for rows, tokens in ((2, 300), (5, 300), (40, 1000)):
         cache.reserve(rows, tokens)
         assert cache.num_rows >= rows
-        assert cache.num_slots > tokens, "one slot is scratch"
+        assert cache.num_slots >= tokens
         assert holds(cache, 5, 100)
 
 
 def test_room_that_is_there_is_not_allocated_again() -> None:
     cache = filled(5, 100)
-    moves, at = cache.num_moves, cache.layers[0].keys.data_ptr()
+    at = cache.layers[0].keys.data_ptr()
     cache.reserve(2, 200)
-    assert (cache.num_moves, cache.layers[0].keys.data_ptr()) == (moves, at)
+    assert cache.layers[0].keys.data_ptr() == at
     cache.reserve(2, 300)
-    assert cache.num_moves == moves + 1
+    assert cache.num_slots >= 300
 
 
 def test_many_short_rows_after_a_long_one_do_not_get_its_length() -> None:
@@ -64,10 +64,10 @@ def test_many_short_rows_after_a_long_one_do_not_get_its_length() -> None:
 
 def test_running_out_of_memory_changes_nothing() -> None:
     cache = filled(5, 100)
-    before = (cache.num_rows, cache.num_slots, cache.num_bytes, cache.num_moves)
+    before = (cache.num_rows, cache.num_slots, cache.num_bytes)
     with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
         cache.reserve(1 << 22, 1 << 22)
-    assert (cache.num_rows, cache.num_slots, cache.num_bytes, cache.num_moves) == before
+    assert (cache.num_rows, cache.num_slots, cache.num_bytes) == before
     assert holds(cache, 5, 100)
     cache.reserve(3, 400)
     assert holds(cache, 5, 100)
