@@ -118,7 +118,7 @@ function shaded(token, report) {
 function explain(span, token, report) {
   for (const other of byId("aligned").querySelectorAll("[aria-pressed=true]")) other.setAttribute("aria-pressed", "false");
   span.setAttribute("aria-pressed", "true");
-  byId("reference").textContent = token.reference;
+  byId("reference").textContent = token.reference.trim() || token.reference;
   const share = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
   byId("candidates").replaceChildren(
     ...token.candidates.slice(0, 5).map((each) => {
