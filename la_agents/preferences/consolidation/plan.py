@@ -1,4 +1,4 @@
-"""What adding preferences does to those that their user has: pure, on judgements that were made before.
+"""Plan: what adding preferences changes among the stored ones; pure functions of judgements made before.
 
 A preference changes only what does not outrank it. What ranks lower and contradicts waits as a proposal that names
 what it would replace; see `Preference.outranks`. A proposal waits no longer once its user says the same, or the
@@ -28,7 +28,7 @@ _Related = tuple[StoredPreference, str]
 
 @dataclass(slots=True)
 class _Found:
-    """What a record says again, in the same words or in others, and what it contradicts; each with why."""
+    """The records that a new one repeats, in the same or in other words, or contradicts, with reasons."""
 
     said: list[_Related] = field(default_factory=list)
     restated: list[_Related] = field(default_factory=list)
@@ -41,12 +41,12 @@ class _Found:
 
     @property
     def again(self) -> _Related | None:
-        """Of what is said again, what ranks highest."""
+        """The highest-ranked of the repeated records."""
         return max([*self.said, *self.restated], key=lambda each: each[0].preference.rank, default=None)
 
 
 class Plan:
-    """One user's records while some are added, and what has to be written.
+    """One user's records while some are added, and the changed ones.
 
     Args:
         known: All that the user has, with vectors.
@@ -147,7 +147,7 @@ class Plan:
             self._by_words.setdefault(folded(preference.text), {})[preference.id] = None
 
     def _related(self, record: StoredPreference) -> tuple[_Found, _Found]:
-        """What it has to do with what applies or is suspended, and with the proposals that wait or were rejected."""
+        """Return how a record relates to active and suspended ones, and to proposals."""
         alive, waiting = _Found(), _Found()
         if self._judgements is None:
             return alive, waiting
@@ -174,7 +174,7 @@ class Plan:
         return record.preference.id
 
     def _settle(self, known: Preference, said: Preference, waiting: _Found, operation: Operation) -> None:
-        """Let the proposals wait no longer that say what applies now, or the opposite of what their user has said."""
+        """Supersede proposals that say what applies now, or the opposite of what their user has said."""
         pending = [(old, "its user has said it") for old, _ in (*waiting.said, *waiting.restated)]
         if said.source in ("explicit", "approved"):
             pending += [(old, "its user has said the opposite") for old, _ in waiting.contradicted]
@@ -182,7 +182,7 @@ class Plan:
         self._supersede(known, pending, operation, is_agreed=True)
 
     def _named(self, preference: Preference, contradicted: Sequence[_Related]) -> list[_Related]:
-        """What a preference names as replaced, but for what is among the contradicted anyway."""
+        """Return the records in `supersedes` that are not among the contradicted ones."""
         found = []
         for id in preference.supersedes:
             record = self._alive(id)
@@ -200,7 +200,7 @@ class Plan:
     def _supersede(
         self, by: Preference, old: Sequence[_Related], operation: Operation, *, is_agreed: bool = False
     ) -> None:
-        """Let a preference take the place of others while it applies, but for those that keep theirs."""
+        """Supersede others by a preference, except locked and higher-ranked ones."""
         if not by.is_active(self._at):
             return
         for record, why in old:
