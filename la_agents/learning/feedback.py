@@ -1,4 +1,4 @@
-"""FeedbackRecorder: a user's rating of an answer moves the preferences that were used in it; a comment proposes one."""
+"""FeedbackRecorder: ratings change the weights of the preferences an answer used; comments become proposals."""
 
 from __future__ import annotations
 
