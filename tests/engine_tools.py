@@ -21,6 +21,7 @@ __all__ = [
     "answer",
     "failing_on",
     "fresh_model",
+    "looping_model",
     "random_request",
     "text_of",
     "tokens_of",
@@ -34,6 +35,16 @@ def fresh_model(family: str = "llama", *, endless: bool = True) -> LoadedModel:
     """A tiny model of the test's own, to be hooked into; endless: nothing ends an answer but its length."""
     loaded = tiny_model.__wrapped__(family)
     return dataclasses.replace(loaded, eos_token_ids=frozenset()) if endless else loaded
+
+
+def looping_model() -> LoadedModel:
+    """A model whose next token depends on the last one alone: under greedy decoding it comes back to where it was."""
+    loaded = fresh_model()
+    with torch.no_grad():
+        for layer in loaded.model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    return loaded
 
 
 def random_request(

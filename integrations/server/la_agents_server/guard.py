@@ -122,7 +122,10 @@ class Guard:
             return Principal.of_key(key), False
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)  # other programs' cookies may be malformed
         session = self._services.sign_ins.find(cookie) if cookie else None
-        return (None if session is None else Principal.of_session(session)), True
+        if session is None:
+            return None, True
+        key = None if session.key_id is None else self._services.keys.get(session.key_id)
+        return Principal.of_session(session, key), True
 
 
 class _Exchange:

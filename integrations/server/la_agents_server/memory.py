@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from la_agents import Preference
 from la_agents.errors import ConfigurationError, InvalidPreferenceError, PreferenceNotFoundError
-from la_agents.preferences import Change, ScoredPreference
+from la_agents.preferences import ScoredPreference
 from la_agents_server.answer_log import Use
 from la_agents_server.errors import ApiError
 from la_agents_server.services import Services
@@ -19,7 +19,6 @@ from la_agents_server.services import Services
 __all__ = [
     "StateFilter",
     "called_for",
-    "change_view",
     "changed",
     "erase",
     "export",
@@ -66,11 +65,6 @@ async def views(services: Services, user: str, preferences: list[Preference]) ->
     """Preferences as JSON, with how each was used."""
     uses = services.answers.uses(user)
     return [view(preference, uses.get(preference.id)) for preference in preferences]
-
-
-def change_view(change: Change) -> dict[str, Any]:
-    """One entry of a history as JSON."""
-    return change.model_dump(mode="json")
 
 
 async def listed(

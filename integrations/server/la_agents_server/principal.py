@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.datastructures import Headers
 
@@ -22,9 +22,16 @@ _TOKEN_HEADERS = ("x-la-user-token", "x-openwebui-user-jwt")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks; `id` is the key's or the session's, by which limits count."""
+    """Who asks.
+
+    Attributes:
+        id: The key's or the session's, for the log.
+        counted_as: What limits count: all sessions of a key count as that key, and other sessions as their user.
+        kind: And the other attributes: see `Key`.
+    """
 
     id: str
+    counted_as: str
     kind: KeyKind
     user: str | None = None
     prefix: str = ""
@@ -38,6 +45,7 @@ class Principal:
         """Who asks with this key."""
         return cls(
             key.id,
+            key.id,
             key.kind,
             key.user,
             key.prefix,
@@ -48,9 +56,11 @@ class Principal:
         )
 
     @classmethod
-    def of_session(cls, session: Session) -> Principal:
-        """Who asks from this browser."""
-        return cls(session.id, session.kind, session.user)
+    def of_session(cls, session: Session, key: Key | None) -> Principal:
+        """Who asks from this browser, with all that the key may which it signed in with, if it was one."""
+        if key is not None:
+            return replace(cls.of_key(key), id=session.id)
+        return cls(session.id, f"{session.kind} {session.user}", session.kind, session.user)
 
 
 def user_of(principal: Principal, headers: Headers, tokens: UserTokens, fields: Mapping[str, str | None]) -> str:

@@ -43,8 +43,8 @@ class Rates:
         rate = principal.requests_per_minute or self._settings.requests_per_minute
         most = principal.max_concurrent or self._settings.max_concurrent
         now = time.monotonic()
-        bucket = self._buckets.pop(principal.id, None) or _Bucket(rate, now)
-        self._buckets[principal.id] = bucket
+        bucket = self._buckets.pop(principal.counted_as, None) or _Bucket(rate, now)
+        self._buckets[principal.counted_as] = bucket
         bucket.tokens, bucket.at = min(rate, bucket.tokens + (now - bucket.at) * rate / 60), now
         self._drop_idle()
         if bucket.running >= most:

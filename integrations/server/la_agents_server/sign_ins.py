@@ -20,6 +20,7 @@ class Session(NamedTuple):
     id: str
     kind: KeyKind
     user: str | None
+    key_id: str | None
 
 
 class SignIns:
@@ -84,7 +85,7 @@ class SignIns:
         rows = self._database.rows("SELECT * FROM sessions WHERE digest = ?", [digest(text)])
         if not rows or rows[0]["expires_at"] < time.time():
             return None
-        return Session(rows[0]["id"], rows[0]["kind"], rows[0]["user"])
+        return Session(rows[0]["id"], rows[0]["kind"], rows[0]["user"], rows[0]["key_id"])
 
     def end(self, text: str) -> None:
         """Sign a browser out."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 import uvicorn
 
 from la_agents import PreferenceStore
 from la_agents_server import Settings, create_app
 from la_agents_server.services import Services
+
+if TYPE_CHECKING:
+    from la_agents.engine.engine import Engine
 
 SECRET = "a shared secret that is long enough to sign"
 
@@ -42,8 +46,15 @@ class Served:
 
     def http(self, key: str | None = None, **options: Any) -> httpx.Client:
         """A client that sends this key."""
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, **options)
+        http = httpx.Client(base_url=self.url, timeout=120, **options)
+        if key is not None:
+            http.headers["Authorization"] = f"Bearer {key}"
+        return http
+
+    @property
+    def num_running(self) -> int:
+        """Requests that are being answered."""
+        return sum(bucket.running for bucket in [*self.services.rates._buckets.values()])
 
 
 @contextmanager
@@ -66,3 +77,18 @@ def served(folder: Path, model: dict[str, Any], layers: tuple[str, ...] = (), **
             server.should_exit = True
             thread.join(30)
             listener.close()
+
+
+@contextmanager
+def held(engine: Engine) -> Iterator[None]:
+    """Let an engine end the step that it is in, and begin no other."""
+    with engine._worker.queueing():
+        yield
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(20_000):
+        if holds():
+            return
+        time.sleep(0.001)
+    pytest.fail("it never came to be")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.routing import APIRoute
-from running import SECRET, Served, served
+from running import SECRET, Served, held, served, wait_until
 
 from la_agents.errors import ConfigurationError, UserNotSpecifiedError
 from la_agents_server import page
@@ -282,6 +283,54 @@ def test_limits_of_a_key(tmp_path: Path) -> None:
                     break
                 time.sleep(0.005)
             assert last == 200
+
+
+def signed_in(server: Served, secret: str) -> httpx.Client:
+    http = server.http()
+    http.headers["sec-fetch-site"] = "same-origin"
+    assert http.post("/signin", data={"secret": secret}).status_code == 303
+    return http
+
+
+def test_a_session_has_the_limits_of_its_key_and_shares_them(tmp_path: Path) -> None:
+    with served(tmp_path, {"model": tiny_model("llama")}, requests_per_minute=4) as server:
+        key = server.services.keys.add("personal", user="a", requests_per_minute=2)[1]
+        ways = [server.http(key), signed_in(server, key), signed_in(server, key)]
+        statuses = [way.get("/v1/models").status_code for way in ways]
+        assert statuses == [200, 200, 429]
+        generous = server.services.keys.add("personal", user="a", requests_per_minute=60)[1]
+        browser = signed_in(server, generous)
+        assert {browser.get("/v1/models").status_code for _ in range(10)} == {200}
+        links = [signed_in(server, server.services.sign_ins.link("b")) for _ in range(3)]
+        statuses = [way.get("/v1/models").status_code for way in links * 2]
+        assert statuses == [200, 200, 200, 200, 429, 429]  # to sign in anew is no way around the limit
+        admin = signed_in(server, server.services.sign_ins.link())
+        assert admin.get("/v1/models").status_code == 200
+
+
+def test_a_session_runs_no_more_at_a_time_than_its_key(tmp_path: Path) -> None:
+    with served(tmp_path, {"model": tiny_model("llama")}) as server:
+        key = server.services.keys.add("personal", user="a", max_concurrent=1)[1]
+        browser = signed_in(server, key)
+        asking = threading.Thread(target=browser.post, args=("/v1/chat/completions",), kwargs={"json": CHAT})
+        with held(server.services.chat.engine):
+            asking.start()
+            wait_until(lambda: server.num_running == 1)
+            refused = server.http(key).get("/v1/models")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "concurrency_limit_exceeded")
+        asking.join()
+        assert browser.get("/v1/models").status_code == 200
+
+
+def test_what_is_said_in_a_session_is_learned_as_its_key_says(tiny_server: Served) -> None:
+    for learns in (True, False):
+        user = f"session learns {learns}"
+        text = tiny_server.services.keys.add("personal", user=user, learns=learns)[1]
+        said = [{"role": "user", "content": "I'm allergic to peanuts. What can I cook?"}]
+        answer = signed_in(tiny_server, text).post("/v1/chat/completions", json=CHAT | {"messages": said})
+        assert answer.status_code == 200
+        tiny_server.services.learner.submit([], user_id=user).result()  # all before it is done
+        assert bool(tiny_server.services.store.proposals.list(user)) == learns
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +11,13 @@ import openai
 import pytest
 from langchain_core.messages import HumanMessage
 from pydantic import BaseModel
-from running import Served, served
+from running import Served, held, served, wait_until
 
 from la_agents import PreferenceStore
 from la_agents.engine.engine import Engine
 from la_agents.engine.scheduler import Limits
 from la_agents.requests import Request, Sampling
+from tests.engine_tools import fresh_model
 from tests.tiny import tiny_model
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me about the sea."}]
@@ -239,6 +239,15 @@ def test_a_body_that_is_no_request_is_refused(http: httpx.Client, body: bytes) -
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    "limits", [{"max_tokens": 3}, {"max_completion_tokens": 3}, {"max_tokens": 9, "max_completion_tokens": 3}]
+)
+def test_an_answer_is_as_long_as_it_may_be(http: httpx.Client, limits: dict[str, int]) -> None:
+    answer = http.post("/v1/chat/completions", json={"model": "tiny-llama", "messages": MESSAGES} | limits).json()
+    assert answer["usage"]["completion_tokens"] == 3
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
 def test_neutral_values_and_unknown_fields_are_taken(http: httpx.Client) -> None:
     neutral = {
         "presence_penalty": 0.0,
@@ -263,20 +272,54 @@ def test_another_model_is_not_found_and_a_long_prompt_is_too_long(client: openai
         assert long.value.code == "context_length_exceeded"
 
 
+@pytest.fixture(scope="module")
+def endless_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A model that ends no answer by itself."""
+    with (
+        Engine(fresh_model()) as engine,
+        served(tmp_path_factory.mktemp("endless"), {"engine": engine}, requests_per_minute=100_000) as server,
+    ):
+        yield server
+
+
+def begun(server: Served, wire: str, asked: dict[str, Any]) -> Callable[[], None]:
+    """Ask, and return how the client leaves: a reader of a stream closes it, who waits for a whole answer dies."""
+    http = server.http(server.key("alice"))
+    request = http.build_request("POST", f"/v1/{wire}", json=asked)
+    if asked["stream"]:
+        lines = http.send(request, stream=True).iter_lines()
+        next(lines)
+        return lines.close  # type: ignore[attr-defined]  # kept until then: a reader that is dropped closes, too
+    connection = socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0))
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in request.headers.raw)
+    connection.sendall(b"POST " + request.url.raw_path + b" HTTP/1.1\r\n" + head + b"\r\n" + request.read())
+    return connection.close
+
+
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_goes_frees_its_rows(tiny_server: Served, stream: bool) -> None:
-    engine = tiny_server.services.chat.engine
-    before = engine.stats().num_cancelled
-    body = json.dumps({"model": "tiny-llama", "messages": MESSAGES, "max_tokens": 1_500, "stream": stream, "n": 2})
-    key, length = tiny_server.key("alice"), len(body)
-    head = (
-        f"Host: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {length}"
-    )
-    with socket.create_connection(("127.0.0.1", httpx.URL(tiny_server.url).port or 0)) as connection:
-        connection.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
-        wait_until(lambda: engine.stats().num_running == 2)
-    wait_until(lambda: engine.stats().num_rows == 0)
-    assert engine.stats().num_cancelled == before + 2
+@pytest.mark.parametrize(("wire", "asked"), WIRES)
+def test_a_client_that_goes_frees_its_rows_within_two_steps(
+    endless_server: Served, wire: str, asked: Any, stream: bool
+) -> None:
+    engine = endless_server.services.chat.engine
+    asked = asked | {"stream": stream, "temperature": 1.0}
+    asked |= {"max_output_tokens": 900} if wire == "responses" else {"max_tokens": 900, "n": 2}
+    num_choices = asked.get("n", 1)
+    for _ in range(20):  # of a slow client's tries, some come too early, or when the answer has ended
+        before = engine.stats()
+        leave = begun(endless_server, wire, asked)
+        wait_until(lambda: engine.stats().num_steps >= before.num_steps + 3)  # noqa: B023  # asked within the round
+        with held(engine):
+            running = engine.stats().num_running
+            leave()
+            wait_until(lambda: endless_server.num_running == 0)  # the server has seen it
+            steps = engine.stats().num_steps
+        wait_until(lambda: engine.stats().num_rows == 0)
+        if running == num_choices:
+            break
+    assert running == num_choices
+    assert engine.stats().num_cancelled == before.num_cancelled + num_choices
+    assert engine.stats().num_steps - steps <= 2
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -388,11 +431,3 @@ def test_what_was_said_before_an_erasure_is_not_learned_after_it(tiny_server: Se
         http.delete("/v1/preferences")
     tiny_server.services.learner.submit([HumanMessage("Hello.")], user_id="erased").result()  # all before it is done
     assert tiny_server.services.store.proposals.list("erased") == []
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    for _ in range(20_000):
-        if holds():
-            return
-        time.sleep(0.001)
-    pytest.fail("it never came to be")

@@ -38,12 +38,12 @@ def keys(folder: Path, *arguments: str) -> str:
 
 
 @contextmanager
-def process(folder: Path, model: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def process(folder: Path, model: Path, log: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A server of this folder, once it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [*COMMAND, "serve", "--store", str(folder / "prefs"), "--data", str(folder / "data")]
-    command += ["--port", str(port), "--model", str(model), "--model-name", "tiny"]
+    command += ["--port", str(port), "--model", str(model), "--model-name", "tiny", *options]
     paths = os.pathsep.join(each for each in sys.path if each)
     with log.open("wb") as file:
         running = subprocess.Popen(command, stderr=file, env={**os.environ, "PYTHONPATH": paths})
@@ -105,6 +105,26 @@ def test_a_server_from_its_first_start_to_a_graceful_stop_and_after_a_crash(tmp_
     with process(tmp_path, model, log) as (_, url):
         listed = httpx.get(f"{url}/v1/preferences?limit=1000", headers=headers).json()["data"]
     assert set(added) <= {each["id"] for each in listed}
+
+
+def test_the_demo_has_two_users_with_preferences_and_leaves_nothing(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, temporary = tmp_path / "log", tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with process(tmp_path, model, log, "--demo") as (running, url):
+        links = re.findall(r"Sign in as (\w+), once: \S+signin\?token=([\w-]+)", log.read_text())
+        assert len(links) >= 2
+        for _, token in links[:2]:
+            browser = httpx.Client(base_url=url, headers={"sec-fetch-site": "same-origin"}, timeout=60)
+            assert browser.post("/signin", data={"secret": token}).status_code == 303
+            assert browser.get("/v1/preferences").json()["data"]
+        assert [*temporary.glob("la-agents-demo-*")]
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
+    assert not [*temporary.glob("la-agents-demo-*")]
+    assert not (tmp_path / "prefs").exists()
 
 
 def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:

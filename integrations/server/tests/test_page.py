@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from running import Served
+from running import Served, served
 
+from la_agents_server.page import memory
 from la_agents_server.page.rendering import STATIC, translation
+from tests.tiny import tiny_model
 
 TEMPLATES = STATIC.parent / "templates"
 HOSTILE = ["<script>alert(1)</script>", "أحب الشاي الأخضر", "x" * 2_000, "🏴‍☠️ \"quotes\" & 'more' {{ 7*7 }}"]
@@ -33,7 +35,7 @@ def browser(server: Served, user: str | None, language: str = "en") -> httpx.Cli
 
 def test_a_link_signs_in_once_and_out_again(tiny_server: Served) -> None:
     link = tiny_server.services.sign_ins.link("alice")
-    http = httpx.Client(base_url=tiny_server.url, headers={"accept": "text/html", "sec-fetch-site": "same-origin"})
+    http = tiny_server.http(headers={"accept": "text/html", "sec-fetch-site": "same-origin"})
     assert http.get("/").headers["location"] == "/signin"
     for _ in range(2):  # to look at it is not to use it
         assert link in http.get(f"/signin?token={link}").text
@@ -49,9 +51,16 @@ def test_a_link_signs_in_once_and_out_again(tiny_server: Served) -> None:
     assert httpx.get(tiny_server.url, cookies=kept, headers={"accept": "text/html"}).status_code == 303
 
 
+def test_behind_tls_cookies_go_over_tls_alone(tmp_path: Path) -> None:
+    with served(tmp_path, {"model": tiny_model("llama")}, secure_cookies=True) as server:
+        http = server.http(headers={"sec-fetch-site": "same-origin"})
+        cookie = http.post("/signin", data={"secret": server.services.sign_ins.link("a")}).headers["set-cookie"]
+    assert "Secure" in cookie.split("; ")
+
+
 def test_a_key_signs_in_and_its_end_signs_out(tiny_server: Served) -> None:
     key, text = tiny_server.services.keys.add("personal", user="alice")
-    http = httpx.Client(base_url=tiny_server.url, headers={"accept": "text/html", "sec-fetch-site": "same-origin"})
+    http = tiny_server.http(headers={"accept": "text/html", "sec-fetch-site": "same-origin"})
     assert http.post("/signin", data={"secret": text}).status_code == 303
     assert http.get("/").status_code == 200
     tiny_server.services.keys.revoke(key.id)
@@ -196,6 +205,98 @@ def test_hostile_words_stay_words(page: httpx.Client, text: str) -> None:
         assert text in html.unescape(shown)
         assert 'dir="auto"' in shown
     page.delete("/v1/preferences")
+
+
+@pytest.fixture(scope="module")
+def collector(tiny_server: Served) -> httpx.Client:
+    """A user of 120 preferences that count and 60 that do not, ten of all counting in every answer."""
+    store = tiny_server.services.store
+    drafts = [{"text": f"I collect stamps of {year}.", "scope": "relevant"} for year in range(1800, 1970)]
+    drafts += [{"text": f"Mention the ship number {number}.", "scope": "always"} for number in range(10)]
+    known = store.add_many("collector", drafts, consolidate=False)
+    for each in known[:60]:
+        store.forget("collector", each.id)
+    return browser(tiny_server, "collector")
+
+
+def said(page: str) -> list[str]:
+    """The preferences on a page; those of possible conflicts stand in forms."""
+    return [
+        html.unescape(text)
+        for text in re.findall(r'<li class="card[^>]*>\s*<p class="said" dir="auto">(.*?)</p>', page)
+    ]
+
+
+def test_many_preferences_come_a_page_at_a_time(collector: httpx.Client) -> None:
+    pages = [collector.get("/", params={"page": number}).text for number in (1, 2, 3, 99)]
+    assert [len(said(page)) for page in pages] == [50, 50, 20, 20]
+    assert said(pages[2]) == said(pages[3])
+    texts = [text for page in pages[:3] for text in said(page)]
+    assert {*texts[:10]} == {f"Mention the ship number {n}." for n in range(10)}  # those of every answer come first
+    assert sorted(texts[10:]) == [f"I collect stamps of {year}." for year in range(1860, 1970)]
+    assert "Page 2 of 3" in pages[1]
+    assert re.findall(r'rel="(\w+)" href="/\?([^"]*)"', pages[1]) == [("prev", ""), ("next", "page=3")]
+    past = [collector.get("/", params={"past": 1, "page": number}).text for number in (1, 2)]
+    texts = [text for page in past for text in said(page)]
+    assert sorted(texts) == [f"I collect stamps of {year}." for year in range(1800, 1860)]
+    assert "Nothing was replaced" not in past[0]
+
+
+def test_of_very_many_preferences_conflicts_are_sought_when_asked(
+    page: httpx.Client, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("I drink coffee every morning.", "In the morning I mostly drink coffee or tea."):
+        page.post("/memory", data={"text": text})
+    monkeypatch.setattr(memory, "_COMPARED_UNASKED", 1)
+    shown = page.get("/").text
+    assert "Do these go together?" not in shown
+    (link,) = re.findall(r'href="(/\?[^"]*conflicts=1)"', shown)
+    assert "Do these go together?" in page.get(html.unescape(link)).text
+
+
+def test_words_are_found_among_many(collector: httpx.Client) -> None:
+    found = said(collector.get("/", params={"find": "STAMPS 195"}).text)
+    assert sorted(found) == [f"I collect stamps of {year}." for year in range(1950, 1960)]
+    past = collector.get("/", params={"find": "1835", "past": 1}).text
+    assert said(past) == ["I collect stamps of 1835."]
+    assert "Found: 1 of 60" in past
+    hostile = '"><script>alert(1)</script>'
+    nothing = collector.get("/", params={"find": hostile}).text
+    assert said(nothing) == []
+    assert "<script>alert" not in nothing
+
+
+def test_what_is_done_on_a_page_leads_back_to_it(collector: httpx.Client) -> None:
+    place = {"find": "stamps 19", "page": "2"}
+    shown = collector.get("/", params=place).text
+    (action, id), *_ = re.findall(r'action="(/memory/(\w+)/forget)"', shown)
+    text = said(shown)[0]
+    fields = dict(re.findall(r'<input type="hidden" name="(place)" value="(.*?)">', shown))
+    there = {name: html.unescape(value) for name, value in fields.items()}
+    forgotten = collector.post(action, data=there)
+    assert dict(forgotten.url.params) == {**place, "done": "forgotten", "id": id}
+    assert text not in said(forgotten.text)
+    back = collector.post(f"/memory/{id}/undo", data=there)
+    assert said(back.text) == said(shown)
+    edit = {"text": text, "scope": "relevant", "weight": "2", **there}
+    assert dict(collector.post(f"/memory/{id}/edit", data=edit).url.params) == place
+    wrong = collector.post(f"/memory/{id}/edit", data={**edit, "expires": "soon"})
+    assert (wrong.status_code, said(wrong.text)) == (400, said(shown))
+    history = collector.get(f"/memory/{id}", params=place).text
+    assert 'href="/?find=stamps+19&amp;page=2">Back to the memory' in history
+    elsewhere = collector.post(f"/memory/{id}/forget", data={"place": "https://evil.example/?x=1"})
+    assert elsewhere.url.path == "/"
+    collector.post(f"/memory/{id}/undo")
+
+
+def test_only_so_many_proposals_are_asked_about_at_once(
+    tiny_server: Served, page: httpx.Client, request: pytest.FixtureRequest
+) -> None:
+    store, user = tiny_server.services.store, f"page: {request.node.name}"
+    store.proposals.add(user, [f"I love the opera number {number}." for number in range(60)])
+    shown = page.get("/").text
+    assert len(said(shown)) == 50
+    assert "And 10 more." in shown
 
 
 def test_data_is_taken_along_brought_and_erased(page: httpx.Client) -> None:

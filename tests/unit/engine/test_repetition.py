@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from la_agents import ChatLinearAlignment, LinearAlignmentLLM
 from la_agents.engine.engine import Engine
 from la_agents.engine.repetition import is_loop
-from la_agents.models import LoadedModel
 from la_agents.requests import Grammar, Request, TokenRecord
-from tests.engine_tools import fresh_model, random_request, text_of, tokens_of
-
-
-def looping_model() -> LoadedModel:
-    """A model whose next token depends on the last one alone: under greedy decoding it comes back to where it was."""
-    loaded = fresh_model()
-    with torch.no_grad():
-        for layer in loaded.model.model.layers:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
-    return loaded
-
+from tests.engine_tools import looping_model, random_request, text_of, tokens_of
 
 MODEL = looping_model()
 

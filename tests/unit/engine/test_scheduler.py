@@ -171,3 +171,9 @@ def test_max_tokens_beyond_the_context_reserves_the_context() -> None:
 def test_limits_are_positive_integers(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=name):
         Limits(**{name: value})
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1, True, "0.5", float("nan")])
+def test_the_share_of_a_gpu_is_a_fraction(share: object) -> None:
+    with pytest.raises(ConfigurationError, match="gpu_memory"):
+        Limits(gpu_memory=share)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Request
 from langchain_core.messages import BaseMessage
+from pydantic import BaseModel
 
 from la_agents_server.answering import Question
 from la_agents_server.services import principal_of, services_of, user_for
@@ -14,7 +15,12 @@ from la_agents_server.wire.bounds import checked_format, checked_tools
 from la_agents_server.wire.neutral import refuse_what_we_lack
 from la_agents_server.wire.options import Asked, Conversation, Options
 
-__all__ = ["conversation", "user_of_question"]
+__all__ = ["conversation", "described", "user_of_question"]
+
+
+def described(answer: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route whose answer comes whole or as a stream of events."""
+    return {200: {"model": answer, "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
 
 def user_of_question(request: Request, body: Asked, neutral: Mapping[str, tuple[Any, ...]]) -> str:

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from la_agents_server.answering import Question, remember, streamed, whole
 from la_agents_server.event_stream import DONE, event, while_connected
 from la_agents_server.json_response import Json
-from la_agents_server.routers.asking import conversation, user_of_question
+from la_agents_server.routers.asking import conversation, described, user_of_question
 from la_agents_server.services import Services, services_of
 from la_agents_server.streaming import stream_response
-from la_agents_server.wire.chat import NEUTRAL, ChatRequest, Chunks, chat_answer
+from la_agents_server.wire.chat import NEUTRAL, ChatAnswer, ChatRequest, Chunks, chat_answer
 from la_agents_server.wire.logprobs import reported
 from la_agents_server.wire.messages import as_messages
 
@@ -24,7 +24,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["OpenAI"])
 
 
-@router.post("/v1/chat/completions", responses={200: {"content": {"text/event-stream": {}}}}, response_class=Json)
+@router.post("/v1/chat/completions", responses=described(ChatAnswer), response_class=Json)
 async def chat_completions(request: Request, body: ChatRequest) -> Response:
     """Answer a conversation, aligned with the preferences of its user."""
     services, question = services_of(request), _question(request, body)
@@ -43,7 +43,8 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
 async def _events(services: Services, question: Question, chunks: Chunks, *, explain: bool) -> AsyncGenerator[bytes]:
     async with aclosing(streamed(services, question)) as pieces:
         async for index, piece in pieces:
-            report = reported(piece.response_metadata, explain=explain) if piece.response_metadata else None
+            ended = "finish_reason" in piece.response_metadata
+            report = reported(piece.response_metadata, explain=explain) if ended else None
             if report is not None and index == 0:  # before the client has it, and may rate it
                 await remember(services, question, f"chatcmpl-{question.id}", report)
             for chunk in chunks.of(index, piece, report):

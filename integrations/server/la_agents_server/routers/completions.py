@@ -14,10 +14,16 @@ from la_agents_server.answering import Question, complete, remember, streamed_co
 from la_agents_server.errors import ApiError
 from la_agents_server.event_stream import DONE, event, while_connected
 from la_agents_server.json_response import Json
-from la_agents_server.routers.asking import user_of_question
+from la_agents_server.routers.asking import described, user_of_question
 from la_agents_server.services import Services, services_of
 from la_agents_server.streaming import stream_response
-from la_agents_server.wire.completion import NEUTRAL, CompletionChunks, CompletionRequest, completion_answer
+from la_agents_server.wire.completion import (
+    NEUTRAL,
+    CompletionAnswer,
+    CompletionChunks,
+    CompletionRequest,
+    completion_answer,
+)
 from la_agents_server.wire.logprobs import reported
 from la_agents_server.wire.options import Options
 
@@ -26,7 +32,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["OpenAI"])
 
 
-@router.post("/v1/completions", responses={200: {"content": {"text/event-stream": {}}}}, response_class=Json)
+@router.post("/v1/completions", responses=described(CompletionAnswer), response_class=Json)
 async def completions(request: Request, body: CompletionRequest) -> Response:
     """Complete texts, aligned with the preferences of their user."""
     services, questions = services_of(request), _questions(request, body)

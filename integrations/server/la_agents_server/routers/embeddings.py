@@ -11,14 +11,14 @@ from la_agents_server.errors import ApiError
 from la_agents_server.json_response import Json
 from la_agents_server.routers.models import EMBEDDINGS_NAME
 from la_agents_server.services import principal_of, services_of, user_for
-from la_agents_server.wire.embedding import EmbeddingRequest, embedding_answer
+from la_agents_server.wire.embedding import EmbeddingAnswer, EmbeddingRequest, embedding_answer
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["OpenAI"])
 
 
-@router.post("/v1/embeddings", response_class=Json)
+@router.post("/v1/embeddings", responses={200: {"model": EmbeddingAnswer}}, response_class=Json)
 async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
     """Embed texts with the bundled model; no preference is read."""
     if body.model != EMBEDDINGS_NAME:

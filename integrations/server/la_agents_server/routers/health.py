@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 
 from la_agents.errors import StoreUnavailableError
 from la_agents_server.errors import ApiError
@@ -13,14 +16,20 @@ __all__ = ["router"]
 router = APIRouter(tags=["Operation"])
 
 
+class Health(BaseModel):
+    """That all is well; an error's body says what is not."""
+
+    status: Literal["ok", "ready"]
+
+
 @router.get("/health")
-async def health() -> dict[str, str]:
+async def health() -> Health:
     """Whether the process answers at all."""
-    return {"status": "ok"}
+    return Health(status="ok")
 
 
 @router.get("/ready")
-async def ready(request: Request) -> dict[str, str]:
+async def ready(request: Request) -> Health:
     """Whether it takes requests: the model is loaded, the store can be reached, and it is not stopping."""
     services = services_of(request)
     if services.stopping or not services.ready:
@@ -29,4 +38,4 @@ async def ready(request: Request) -> dict[str, str]:
         await services.store.acount("readiness")
     except StoreUnavailableError:
         raise ApiError(503, "The store cannot be reached.", code="not_ready", headers={"Retry-After": "1"}) from None
-    return {"status": "ready"}
+    return Health(status="ready")

@@ -7,12 +7,28 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from la_agents.preferences import Scope
+from la_agents.preferences import Change, Scope
 from la_agents_server import memory
 from la_agents_server.errors import ApiError
 from la_agents_server.memory import StateFilter, timed
 from la_agents_server.services import services_of, user_for
-from la_agents_server.wire.preference import Decision, Draft, Feedback, Listed, Moment, Patch, PreferenceView, Search
+from la_agents_server.wire.listing import Listing
+from la_agents_server.wire.preference import (
+    ConflictView,
+    Decision,
+    Draft,
+    Erased,
+    Feedback,
+    FoundView,
+    Imported,
+    LayerView,
+    Listed,
+    Moment,
+    Patch,
+    PreferenceView,
+    RatingView,
+    Search,
+)
 
 __all__ = ["router"]
 
@@ -60,14 +76,14 @@ async def add_preference(request: Request, body: Draft) -> dict[str, Any]:
     return (await memory.views(services, user, [added]))[0]
 
 
-@router.delete("/v1/preferences")
+@router.delete("/v1/preferences", response_model=Erased)
 async def erase_preferences(request: Request) -> dict[str, Any]:
     """Erase everything that is known of the user, histories included; there is no undo."""
     number = await memory.erase(services_of(request), user_for(request))
     return {"object": "erasure", "erased": number}
 
 
-@router.post("/v1/preferences/search")
+@router.post("/v1/preferences/search", response_model=Listing[FoundView])
 async def search_preferences(request: Request, body: Search) -> dict[str, Any]:
     """Show what an answer to a question would use, the shared layers' included."""
     services, user = services_of(request), user_for(request)
@@ -93,14 +109,18 @@ async def export_preferences(request: Request) -> Response:
     return Response(text, media_type="application/x-ndjson", headers=headers)
 
 
-@router.post("/v1/preferences/import", openapi_extra={"requestBody": {"required": True, "content": _LINES | _PLAIN}})
+@router.post(
+    "/v1/preferences/import",
+    response_model=Imported,
+    openapi_extra={"requestBody": {"required": True, "content": _LINES | _PLAIN}},
+)
 async def import_preferences(request: Request) -> dict[str, Any]:
     """Store the preferences of JSON lines, as exported; all of them or, where a line is bad, none."""
     number = await memory.import_lines(services_of(request), user_for(request), await request.body())
     return {"object": "import", "imported": number}
 
 
-@router.get("/v1/preferences/conflicts")
+@router.get("/v1/preferences/conflicts", response_model=Listing[ConflictView])
 async def list_conflicts(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> dict[str, Any]:
     """Pairs of preferences that may contradict or repeat each other, the most similar first."""
     services, user = services_of(request), user_for(request)
@@ -112,7 +132,7 @@ async def list_conflicts(request: Request, limit: Annotated[int, Query(ge=1, le=
     return {"object": "list", "data": data}
 
 
-@router.post("/v1/preferences/conflicts/decide")
+@router.post("/v1/preferences/conflicts/decide", response_model=Listing[PreferenceView])
 async def decide_conflict(request: Request, body: Decision) -> dict[str, Any]:
     """Settle a possible conflict, and return what is different now; it is not shown again."""
     services, user = services_of(request), user_for(request)
@@ -147,15 +167,15 @@ async def forget_preference(request: Request, id: str) -> dict[str, Any]:
     return (await memory.views(services, user, [await services.store.aget(user, id)]))[0]
 
 
-@router.get("/v1/preferences/{id}/history")
+@router.get("/v1/preferences/{id}/history", response_model=Listing[Change])
 async def preference_history(request: Request, id: str) -> dict[str, Any]:
     """What happened to one, the oldest first."""
     services, user = services_of(request), user_for(request)
     changes = await timed(services, "history", services.store.ahistory(user, id))
-    return {"object": "list", "data": [memory.change_view(change) for change in changes]}
+    return {"object": "list", "data": changes}
 
 
-@router.post("/v1/preferences/{id}/undo")
+@router.post("/v1/preferences/{id}/undo", response_model=Listing[PreferenceView])
 async def undo_preference(request: Request, id: str) -> dict[str, Any]:
     """Take back the latest change that still stands, and return what is different now."""
     services, user = services_of(request), user_for(request)
@@ -179,13 +199,13 @@ async def reject_proposal(request: Request, id: str) -> dict[str, Any]:
     return (await memory.views(services, user, [rejected]))[0]
 
 
-@router.post("/v1/feedback")
+@router.post("/v1/feedback", response_model=RatingView)
 async def rate_answer(request: Request, body: Feedback) -> dict[str, Any]:
     """Rate an answer: what it used gains or loses weight, and what the comment says waits for approval."""
     return await memory.rate(services_of(request), user_for(request), body.answer, body.score, body.comment)
 
 
-@router.get("/v1/layers")
+@router.get("/v1/layers", response_model=Listing[LayerView])
 async def list_layers(request: Request) -> dict[str, Any]:
     """What the organisation asks of every answer."""
     return {"object": "list", "data": await memory.layer_views(services_of(request))}

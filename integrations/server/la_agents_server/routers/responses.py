@@ -12,18 +12,18 @@ from starlette.responses import Response
 from la_agents_server.answering import Question, remember, streamed
 from la_agents_server.event_stream import event, while_connected
 from la_agents_server.json_response import Json
-from la_agents_server.routers.asking import conversation, user_of_question
+from la_agents_server.routers.asking import conversation, described, user_of_question
 from la_agents_server.services import Services, services_of
 from la_agents_server.streaming import stream_response
 from la_agents_server.wire.logprobs import reported
-from la_agents_server.wire.response import NEUTRAL, Output, ResponseRequest, as_format, as_turns
+from la_agents_server.wire.response import NEUTRAL, Output, ResponseAnswer, ResponseRequest, as_format, as_turns
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["OpenAI"])
 
 
-@router.post("/v1/responses", responses={200: {"content": {"text/event-stream": {}}}}, response_class=Json)
+@router.post("/v1/responses", responses=described(ResponseAnswer), response_class=Json)
 async def responses(request: Request, body: ResponseRequest) -> Response:
     """Answer a conversation, aligned with the preferences of its user; nothing of it is stored."""
     services, question = services_of(request), _question(request, body)

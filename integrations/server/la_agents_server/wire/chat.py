@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, AIMessageChunk
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from la_agents_server.wire.endings import FinishReason, OwnFields, own_fields, wire_reason
 from la_agents_server.wire.logprobs import chat_logprobs
-from la_agents_server.wire.messages import Message
+from la_agents_server.wire.messages import FunctionCall, Message
 from la_agents_server.wire.numbers import WHOLE
 from la_agents_server.wire.options import Conversation, Sampled
 
-__all__ = ["NEUTRAL", "ChatRequest", "Chunks", "chat_answer", "usage_of"]
+__all__ = ["NEUTRAL", "ChatAnswer", "ChatRequest", "Chunks", "Usage", "chat_answer", "usage_of"]
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
@@ -48,6 +49,50 @@ class ChatRequest(Conversation, Sampled):
     response_format: dict[str, JsonValue] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Usage(_Answer):
+    """Tokens of the prompt and of all choices."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class _CallView(_Answer):
+    id: str | None
+    type: Literal["function"]
+    function: FunctionCall
+
+
+class _AnswerMessage(_Answer):
+    role: Literal["assistant"]
+    content: str | None
+    refusal: None
+    tool_calls: list[_CallView] = Field(default_factory=list)
+
+
+class _Choice(_Answer):
+    index: int
+    message: _AnswerMessage
+    logprobs: dict[str, JsonValue] | None
+    finish_reason: FinishReason
+
+
+class ChatAnswer(_Answer):
+    """A whole answer, as `chat_answer` writes it."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[_Choice]
+    usage: Usage
+    la_agents: OwnFields
 
 
 def usage_of(message: AIMessage) -> dict[str, int]:
@@ -92,7 +137,7 @@ def chat_answer(
                 "index": index,
                 "message": answer,
                 "logprobs": chat_logprobs(message.response_metadata, num_top),
-                "finish_reason": message.response_metadata["finish_reason"],
+                "finish_reason": wire_reason(message.response_metadata),
             }
         )
     return {
@@ -100,7 +145,7 @@ def chat_answer(
         "object": "chat.completion",
         "choices": choices,
         "usage": _usage([usage_of(message) for message in messages]),
-        "la_agents": {"alignment": reports[0]} if len(reports) == 1 else {"alignments": [*reports]},
+        "la_agents": own_fields([message.response_metadata for message in messages], reports),
     }
 
 
@@ -121,7 +166,7 @@ class Chunks:
         self._usages: list[dict[str, int]] = []
 
     def of(self, index: int, piece: AIMessageChunk, report: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-        """What a piece of a choice adds; the last piece of a choice has a finish reason, and comes with its report."""
+        """What a piece of a choice adds; the last piece of a choice comes with its report."""
         if index not in self._begun:
             self._begun.add(index)
             yield self._chunk(index, {"role": "assistant", "content": ""})
@@ -135,13 +180,12 @@ class Chunks:
             )
             first = {"id": call["id"], "type": "function"} if call["id"] else {}
             yield self._chunk(index, {"tool_calls": [{"index": call["index"], **first, "function": function}]})
-        reason = piece.response_metadata.get("finish_reason")
-        if reason is None:
+        if report is None:
             return
         self._usages.append(usage_of(piece))
-        last = self._chunk(index, {}, reason)
+        last = self._chunk(index, {}, wire_reason(piece.response_metadata))
         last["choices"][0]["logprobs"] = chat_logprobs(piece.response_metadata, self._num_top)
-        yield last | {"la_agents": {"alignment": report}}
+        yield last | {"la_agents": own_fields([piece.response_metadata], [report])}
 
     def end(self) -> Iterator[dict[str, Any]]:
         """What follows the last piece."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from langchain_core.outputs import Generation
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from la_agents_server.wire.chat import Usage
+from la_agents_server.wire.endings import FinishReason, OwnFields, own_fields, wire_reason
 from la_agents_server.wire.logprobs import completion_logprobs, reported
 from la_agents_server.wire.numbers import WHOLE
 from la_agents_server.wire.options import Sampled
 
-__all__ = ["NEUTRAL", "CompletionChunks", "CompletionRequest", "completion_answer"]
+__all__ = ["NEUTRAL", "CompletionAnswer", "CompletionChunks", "CompletionRequest", "completion_answer"]
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "echo": (False,),
@@ -36,6 +38,29 @@ class CompletionRequest(Sampled):
     logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
 
 
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Choice(_Answer):
+    index: int
+    text: str
+    logprobs: dict[str, JsonValue] | None
+    finish_reason: FinishReason
+
+
+class CompletionAnswer(_Answer):
+    """A whole answer, as `completion_answer` writes it."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[_Choice]
+    usage: Usage
+    la_agents: OwnFields
+
+
 def _usage(generations: Sequence[Generation], num_choices: int) -> dict[str, int]:
     """Of all answers; those to one prompt share it."""
     usages = [(generation.generation_info or {}).get("usage") or {} for generation in generations]
@@ -53,7 +78,7 @@ def completion_answer(
     explain: bool,
 ) -> dict[str, Any]:
     """A whole answer; `num_choices` is how many each prompt has, the other arguments are as in `chat_answer`."""
-    reports = [reported(generation.generation_info or {}, explain=explain) for generation in generations]
+    infos = [generation.generation_info or {} for generation in generations]
     return {
         **head,
         "object": "text_completion",
@@ -61,13 +86,13 @@ def completion_answer(
             {
                 "index": index,
                 "text": generation.text,
-                "logprobs": completion_logprobs(generation.generation_info or {}, num_top),
-                "finish_reason": (generation.generation_info or {})["finish_reason"],
+                "logprobs": completion_logprobs(info, num_top),
+                "finish_reason": wire_reason(info),
             }
-            for index, generation in enumerate(generations)
+            for index, (generation, info) in enumerate(zip(generations, infos, strict=True))
         ],
         "usage": _usage(generations, num_choices),
-        "la_agents": {"alignment": reports[0]} if len(reports) == 1 else {"alignments": reports},
+        "la_agents": own_fields(infos, [reported(info, explain=explain) for info in infos]),
     }
 
 
@@ -90,8 +115,8 @@ class CompletionChunks:
             return self._chunk(index, piece, None, None)
         self._ended[index] = piece
         info = piece.generation_info or {}
-        last = self._chunk(index, "", completion_logprobs(info, self._num_top), info["finish_reason"])
-        return last | {"la_agents": {"alignment": reported(info, explain=self._explain)}}
+        last = self._chunk(index, "", completion_logprobs(info, self._num_top), wire_reason(info))
+        return last | {"la_agents": own_fields([info], [reported(info, explain=self._explain)])}
 
     def end(self) -> Iterator[dict[str, Any]]:
         """What follows the last piece."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from la_agents_server.wire.numbers import WHOLE
 
-__all__ = ["EmbeddingRequest", "embedding_answer"]
+__all__ = ["EmbeddingAnswer", "EmbeddingRequest", "embedding_answer"]
 
 NUM_DIMENSIONS = 384
 """Of the bundled model's vectors."""
@@ -31,6 +31,26 @@ class EmbeddingRequest(BaseModel):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=NUM_DIMENSIONS, le=NUM_DIMENSIONS), WHOLE] | None = None
     user: str | None = None
+
+
+class _Embedding(BaseModel):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingAnswer(BaseModel):
+    """A vector for each text, as numbers or as the base64 of float32 bytes."""
+
+    object: Literal["list"]
+    model: str
+    data: list[_Embedding]
+    usage: _Usage
 
 
 def embedding_answer(request: EmbeddingRequest, vectors: Sequence[Sequence[float]], num_tokens: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Preferences: the requests of the preferences API. What comes back is `memory.view`."""
+"""Preferences: the requests of the preferences API, and what it answers."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from la_agents.preferences import MAX_TEXT_CHARS, Scope
-from la_agents.users import MAX_USER_ID_CHARS
+from la_agents_server.wire.listing import Listing
 from la_agents_server.wire.numbers import WHOLE
 
 __all__ = [
+    "ConflictView",
     "Decision",
     "Draft",
+    "Erased",
     "Feedback",
+    "FoundView",
+    "Imported",
     "LayerDraft",
+    "LayerEntry",
+    "LayerView",
     "Listed",
     "Moment",
-    "NewKey",
-    "NewLink",
     "Patch",
     "PreferenceView",
+    "RatingView",
     "Search",
 ]
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")]
-_PLAIN = r"[^\x00-\x1f\x7f-\x9f]*"
-User = Annotated[str, Field(max_length=MAX_USER_ID_CHARS, pattern=rf"^{_PLAIN}[^\s\x00-\x1f\x7f-\x9f]{_PLAIN}$")]
-Name = Annotated[str, Field(max_length=200, pattern=f"^{_PLAIN}$")]
 Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Days = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)]
 
@@ -98,6 +100,10 @@ class Search(_Wire):
 class Decision(_Wire):
     """What becomes of two preferences that may contradict or repeat each other."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"older": "082a2b7bcdc7fe07", "newer": "fd42c8964f56ac2c", "keep": "newer"}]}
+    )
+
     older: Annotated[str, Field(min_length=1, max_length=100)]
     newer: Annotated[str, Field(min_length=1, max_length=100)]
     keep: Literal["older", "newer", "both"]
@@ -117,53 +123,13 @@ class Feedback(_Wire):
 class LayerDraft(_Wire):
     """A preference of the organisation to add to a shared layer."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Never promise a refund.", "locked": True}]})
+
     text: Text
     scope: Scope = "always"
     weight: Weight = 1.0
     locked: bool = False
     """Whether no user's own preference overrules it."""
-
-
-class _NewKey(_Wire):
-    """A key to make; see `la-agents-server keys add`."""
-
-    name: Name = ""
-    days: Annotated[float, Field(gt=0, le=36_500)] | None = None
-    requests_per_minute: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
-    max_concurrent: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
-
-
-class NewAdminKey(_NewKey):
-    """A key that manages keys and layers."""
-
-    kind: Literal["admin"]
-
-
-class NewPersonalKey(_NewKey):
-    """A key of one user."""
-
-    kind: Literal["personal"]
-    user: User
-    learns: bool = False
-
-
-class NewApplicationKey(_NewKey):
-    """A key of an application, which names its users."""
-
-    kind: Literal["application"]
-    prefix: Name = ""
-    names_users: bool = False
-    learns: bool = False
-
-
-NewKey = Annotated[NewAdminKey | NewPersonalKey | NewApplicationKey, Field(discriminator="kind")]
-
-
-class NewLink(_Wire):
-    """A link that signs a user in to the page, once."""
-
-    user: User
-    hours: Annotated[float, Field(gt=0, le=720)] = 24.0
 
 
 class UseView(BaseModel):
@@ -179,7 +145,7 @@ class PreferenceView(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    object: str
+    object: Literal["preference"]
     id: str
     text: str
     scope: Scope
@@ -198,10 +164,65 @@ class PreferenceView(BaseModel):
     use: UseView | None
 
 
-class Listed(BaseModel):
+class Listed(Listing[PreferenceView]):
     """A page of a list; go on with `after` set to `last_id` while `has_more`."""
 
-    object: str
-    data: list[PreferenceView]
     has_more: bool
     last_id: str | None
+
+
+class FoundView(BaseModel):
+    """A preference that an answer would use; `relevance` is null where it applies to every answer."""
+
+    preference: PreferenceView
+    layer: str
+    relevance: float | None
+    weight: float
+
+
+class ConflictView(BaseModel):
+    """Two preferences that may contradict or repeat each other."""
+
+    older: PreferenceView
+    newer: PreferenceView
+    similarity: float
+
+
+class RatingView(BaseModel):
+    """What a rating did: preferences whose weight it changed, and proposals out of its comment."""
+
+    object: Literal["feedback"]
+    changed: list[PreferenceView]
+    proposed: list[PreferenceView]
+
+
+class Imported(BaseModel):
+    """How many preferences a file held."""
+
+    object: Literal["import"]
+    imported: int
+
+
+class Erased(BaseModel):
+    """How many preferences were erased."""
+
+    object: Literal["erasure"]
+    erased: int
+
+
+class LayerEntry(BaseModel):
+    """A preference of a shared layer."""
+
+    id: str
+    text: str
+    scope: Scope
+    weight: float
+    locked: bool
+
+
+class LayerView(BaseModel):
+    """A shared layer and what it holds."""
+
+    object: Literal["layer"]
+    name: str
+    preferences: list[LayerEntry]

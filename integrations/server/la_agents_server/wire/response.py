@@ -9,11 +9,12 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from la_agents_server.wire.chat import usage_of
+from la_agents_server.wire.endings import OwnFields, own_fields
 from la_agents_server.wire.messages import RefusalPart, TextPart, as_arguments, as_text
 from la_agents_server.wire.numbers import WHOLE
 from la_agents_server.wire.options import Conversation
 
-__all__ = ["NEUTRAL", "Output", "ResponseRequest", "as_format", "as_turns"]
+__all__ = ["NEUTRAL", "Output", "ResponseAnswer", "ResponseRequest", "as_format", "as_turns"]
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "background": (False,),
@@ -82,6 +83,35 @@ class ResponseRequest(Conversation):
     max_output_tokens: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
     text: _Text | None = None
     metadata: dict[str, str] | None = None
+
+
+class ResponseAnswer(BaseModel):
+    """A response as `Output` builds it; what OpenAI has beside, such as `background`, is left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["completed", "incomplete"]
+    error: None
+    incomplete_details: dict[str, str] | None
+    instructions: str | None
+    max_output_tokens: int | None
+    metadata: dict[str, str]
+    model: str
+    output: list[dict[str, JsonValue]]
+    parallel_tool_calls: bool
+    previous_response_id: None
+    store: Literal[False]
+    temperature: float | None
+    text: dict[str, JsonValue]
+    tool_choice: str | dict[str, JsonValue]
+    tools: list[dict[str, JsonValue]]
+    top_p: float | None
+    truncation: Literal["disabled"]
+    usage: dict[str, JsonValue]
+    la_agents: OwnFields
 
 
 def as_turns(request: ResponseRequest) -> list[BaseMessage]:
@@ -198,12 +228,12 @@ class Output:
             usage = usage_of(last)
             known["usage"] = {
                 "input_tokens": usage["prompt_tokens"],
-                "input_tokens_details": {"cached_tokens": 0},
+                "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
                 "output_tokens": usage["completion_tokens"],
                 "output_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": usage["prompt_tokens"] + usage["completion_tokens"],
             }
-            known["la_agents"] = {"alignment": report}
+            known["la_agents"] = own_fields([last.response_metadata], [report or {}])
         return known
 
     def error(self, body: Mapping[str, Any]) -> dict[str, Any]:
