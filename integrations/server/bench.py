@@ -64,6 +64,20 @@ def over_http(url: str, key: str, max_tokens: int) -> Stream:
     return stream
 
 
+def bytes_only(url: str, key: str, max_tokens: int) -> Stream:
+    """Ask the server, and read what comes without understanding it: what its clients compute is not in the time."""
+    http = httpx.AsyncClient(timeout=600, headers={"Authorization": f"Bearer {key}"})
+
+    async def stream(question: str) -> AsyncIterator[int]:
+        asked: Any = {"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": question}]}
+        asked |= {"max_tokens": max_tokens, "stream": True}
+        async with http.stream("POST", f"{url}/v1/chat/completions", json=asked) as answer:
+            async for _ in answer.aiter_raw():
+                yield 0
+
+    return stream
+
+
 def in_process(store: PreferenceStore, max_tokens: int) -> Stream:
     """Ask the library."""
     llm = ChatLinearAlignment(preferences=store, user_id="alice", max_tokens=max_tokens)
@@ -115,8 +129,8 @@ async def compared(
     return statistics.median(one for one, _ in taken), statistics.median(other for _, other in taken)
 
 
-async def cost(rounds: int, http: Stream, direct: Stream) -> None:
-    """One stream, and sixteen at a time."""
+async def cost(rounds: int, http: Stream, raw: Stream, direct: Stream) -> None:
+    """One stream, read by OpenAI's client and as bytes, and sixteen at a time."""
 
     async def end(stream: Stream) -> float:
         return (await timed(stream, 7)).end
@@ -131,6 +145,10 @@ async def cost(rounds: int, http: Stream, direct: Stream) -> None:
 
     of_server, of_calls = await compared(rounds, http, direct, end)
     print(f"one stream: {of_server:.2f} s, {of_calls:.2f} s in the process: {of_server / of_calls:.2f} x")
+    of_server, of_calls = await compared(rounds, raw, direct, end)
+    print(
+        f"one stream, its bytes only: {of_server:.2f} s, {of_calls:.2f} s in the process: {of_server / of_calls:.2f} x"
+    )
     of_server, of_calls = await compared(rounds, http, direct, first)
     print(f"its first token: {1e3 * (of_server - of_calls):+.1f} ms")
     of_server, of_calls = await compared(rounds, http, direct, rate)
@@ -184,7 +202,8 @@ async def measured(arguments: argparse.Namespace, folder: Path) -> None:
             store.add("alice", PREFERENCE, scope="always")
     with server(folder) as (url, key, pid), PreferenceStore(path=folder / "own") as store:
         http = over_http(url, key, arguments.max_tokens)
-        await cost(arguments.rounds, http, in_process(store, arguments.max_tokens))
+        raw = bytes_only(url, key, arguments.max_tokens)
+        await cost(arguments.rounds, http, raw, in_process(store, arguments.max_tokens))
         await load(http, url, arguments.streams)
         if arguments.requests:
             await growth(over_http(url, key, 4), pid, arguments.requests)

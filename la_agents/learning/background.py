@@ -1,4 +1,4 @@
-"""BackgroundLearner: learning off the response path, by one worker thread that drains its queue when it is closed."""
+"""BackgroundLearner: learns in one worker thread, so that answers do not wait; closing it finishes the queue."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Batch:
     Attributes:
         due: When, on the monotonic clock.
         extractor: Who proposes if the learner was made without one; the latest turn's.
-        turns: The messages of each turn, with what is promised for them.
+        turns: The messages of each turn, with the future of its result.
     """
 
     due: float

@@ -1,10 +1,10 @@
-"""Whether the user's own words bear a preference out that somebody concluded from them.
+"""Evidence: checks that a proposed preference is supported by the user's own words.
 
-The words have to stand in a human message, outside of quotations, and be a statement: of the user and not of somebody
-else, denied where the preference denies, and about the same. What is checked are forms, in the languages of
-`languages.py`; in others it is checked only that the words are there and more than a syllable. Whether words and
-preference in two languages are about the same, is left to whoever reads both (`Evidence.is_read`). Whether a person
-means what they say, no form tells: that is left to the model that proposes and to the user who approves.
+The words must occur in a human message, outside quotations, in a statement by the user about themselves, with the same
+polarity and the same topic as the preference. The checks are formal, for the languages of `languages.py`; in other
+languages only the presence of the words is checked. If words and preference are in different languages, the topic is
+not compared here (`Evidence.is_read` is False). Whether users mean what they say cannot be checked: the model that
+proposes and the user who approves decide that.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ _ASKED_TO = re.compile(r"\s*(?:can|could|would|will) you (?:please )?(?:always|n
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Words that bear a preference out.
+    """Words that support a preference.
 
     Attributes:
         message: The human message in which they stand.
-        is_read: Whether they are about the same; else the two are in different languages, and it was not checked.
+        is_read: Whether their topic was compared and is the same; False if the two are in different languages.
     """
 
     message: BaseMessage
@@ -75,7 +75,7 @@ class _Clause:
 
 
 def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> Evidence | None:
-    """Where these words first stand in a human message and bear the preference out; None if they do nowhere.
+    """The first human message in which these words support the preference, or None.
 
     Case and spacing do not count.
     """
@@ -99,7 +99,7 @@ def _is_long_enough(words: str) -> bool:
 
 
 def _is_read(text: str, wanted: str, said: str, before: str) -> bool | None:
-    """`Evidence.is_read` of a message; None if it does not bear the preference out."""
+    """`Evidence.is_read` for a message; None if it does not support the preference."""
     whole = _folded(said, keep_lines=True)
     words = r"\s+".join(re.escape(word) for word in wanted.split())
     places = re.finditer(rf"(?<!\w){words}(?!\w)" if script_of(wanted) not in _UNSPACED else words, whole)
@@ -127,7 +127,7 @@ def _is_read(text: str, wanted: str, said: str, before: str) -> bool | None:
 
 
 def _is_shown(message: str, start: int) -> bool:
-    """Whether what stands there is quoted, code, or introduced by a colon: "Translate into Italian: ..."."""
+    """Whether this place is quoted, code, or introduced by a colon: "Translate into Italian: ..."."""
     if any(found.start() < start < found.end() for found in _SHOWN.finditer(message)):
         return True
     before = message[:start]
@@ -135,13 +135,13 @@ def _is_shown(message: str, start: int) -> bool:
 
 
 def _is_material(before: str, after: str) -> bool:
-    """Whether another line says what shall be done with the text: "Translate into Italian."."""
+    """Whether another line gives a task for the text: "Translate into Italian."."""
     lines = before.rpartition("\n")[0], after.partition("\n")[2]
     return any(each.tasks & {*words_of(line, each)} for line in lines for each in LANGUAGES.values())
 
 
 def _sentence_around(message: str, start: int, end: int) -> tuple[int, int]:
-    """From where to where the sentences go in which the words stand."""
+    """Start and end of the sentences that contain the words."""
     begin = max((found.end() for found in _END.finditer(message, 0, start)), default=0)
     stop = _END.search(message, max(start, end - 1))
     return begin, stop.end() if stop else len(message)
@@ -164,14 +164,14 @@ def _stated(clauses: Sequence[_Clause]) -> list[str]:
 
 
 def _is_foreign(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
-    """Whether what is stated is in another language than the preference."""
+    """Whether the statement is in another language than the preference."""
     own = language_of(text)
     is_other = theirs is not None and own is not None and theirs is not own
     return is_other or script_of(text) != script_of(" ".join(_stated(clauses)))
 
 
 def _is_stated(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
-    """Whether the user states something, denied where the preference in another language denies."""
+    """Whether the user states something, with the polarity of the preference in the other language."""
     own = language_of(text)
     return any(_is_own(clause, theirs) and _agree(clause, theirs, text, own) for clause in _stated(clauses))
 
@@ -192,21 +192,21 @@ def _says(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> boo
 
 
 def _is_turned(clauses: Sequence[_Clause], language: Language | None, text: str) -> bool:
-    """Whether of two things the other one is preferred: "I prefer dogs to cats", "Likes cats more than dogs"."""
+    """Whether the comparison is reversed: "I prefer dogs to cats", "Likes cats more than dogs"."""
     said = _compared(", ".join(_stated(clauses)), language)
     told = _compared(text, language_of(text))
     return all(_shared(said[side], [*told[1 - side]]) for side in (0, 1))
 
 
 def _compared(text: str, language: Language | None) -> tuple[frozenset[str], frozenset[str]]:
-    """What a sentence is about before and after "to" or "than", if it compares."""
+    """The content before and after "to" or "than", if the sentence compares."""
     found = _COMPARING.search(text)
     sides = (text[: found.start("than")], text[found.end("than") :]) if found else ("", "")
     return content_of(sides[0], language), content_of(sides[1], language)
 
 
 def _answers(clauses: Sequence[_Clause], language: Language | None, text: str, before: str) -> bool:
-    """Whether "No, never." answers a question about the same: "Do you eat meat?"."""
+    """Whether a reply such as "No, never." follows a question about the topic: "Do you eat meat?"."""
     asked = re.split(r"(?<=[.!?。])\s*", _folded(before).strip())[-2:]
     question = next((part for part in reversed(asked) if part.endswith("?")), "")
     own = language_of(text)
@@ -224,7 +224,7 @@ def _answers(clauses: Sequence[_Clause], language: Language | None, text: str, b
 
 
 def _is_own(clause: str, language: Language | None, about: frozenset[str] = frozenset()) -> bool:
-    """Whether a clause speaks of its author: who is named last before what it is about, and nobody else before that."""
+    """Whether the clause is about its author: nobody but the author is named before the topic."""
     if language is None:
         return True
     words = words_of(clause, language)
@@ -243,7 +243,7 @@ def _is_own(clause: str, language: Language | None, about: frozenset[str] = froz
 
 
 def _agree(clause: str, theirs: Language | None, text: str, own: Language | None) -> bool:
-    """Whether both deny or neither does; unknown languages are not read."""
+    """Whether both have the same polarity; not checked for unknown languages."""
     if theirs is None or own is None:
         return True
     return polarity_of(clause, theirs) == polarity_of(text, own)
@@ -262,7 +262,7 @@ def _first(words: Sequence[str], about: Collection[str]) -> int | None:
 
 
 def _alike(one: str, other: str) -> bool:
-    """Whether two words have one stem, as far as letters tell: "allergic" and "allergy", "cats" and "cat"."""
+    """Whether two words share a stem, judged by their letters: "allergic" and "allergy", "cats" and "cat"."""
     if one == other or one + "s" == other or other + "s" == one:
         return True
     common = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -1,7 +1,7 @@
-"""The small words by which evidence is checked in nine languages: who speaks, of whom, and whether it is denied.
+"""Function words of nine languages, by which evidence is checked: who speaks, about whom, and with which polarity.
 
-They are listed in `languages.json`. Closed classes of words only: pronouns, particles, and the commonest words for
-disliking and for one's relatives. What they do not know is understood as content, and content has to be the user's own.
+They are listed in `languages.json`: closed classes only, such as pronouns and particles, and the most common words for
+disliking and for relatives. Any other word counts as content, which must come from the user.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class Language:
     """Words of one language, folded.
 
     Attributes:
-        own: By which users speak of themselves or to the assistant.
-        mine: What makes the next word somebody or something of theirs.
-        others: Who is not the user.
-        denials: Of which one or several deny.
-        aversions: Of which each turns the meaning round.
-        supposed: By which something is supposed and not said.
-        answers: By which a question is answered.
-        tasks: By which a text is handed over to be worked on.
-        small: Others that say nothing about the content.
+        own: Users refer to themselves or to the assistant with these.
+        mine: Possessives, which make the next word somebody or something of the user's.
+        others: People other than the user.
+        denials: One or more of them negate.
+        aversions: Each of them inverts the meaning.
+        supposed: Mark a supposition rather than a statement.
+        answers: Begin the answer to a question.
+        tasks: Introduce a text to work on.
+        small: Further words without content.
         known: All of them.
-        is_spaced: Whether there are spaces between words.
+        is_spaced: Whether words are separated by spaces.
     """
 
     own: frozenset[str]
@@ -74,18 +74,18 @@ _UNSPACED = {
 
 
 def words_of(text: str, language: Language | None) -> list[str]:
-    """The words of a folded text; where none are spaced, the known ones and single characters."""
+    """The words of a folded text; in languages without spaces, the known words and single characters."""
     name = next((name for name, each in LANGUAGES.items() if each is language), None)
     return (_UNSPACED.get(name, _WORD) if name else _WORD).findall(text)
 
 
 def content_of(text: str, language: Language | None) -> frozenset[str]:
-    """What a folded text is about: its words without the small ones."""
+    """The content words of a folded text."""
     return frozenset(words_of(text, language)) - (language.known if language else frozenset())
 
 
 def polarity_of(text: str, language: Language) -> int:
-    """-1 if a folded text denies, else 1."""
+    """-1 if a folded text is negative, else 1."""
     words = words_of(text, language)
     turns = sum(word in language.aversions for word in words) + any(word in language.denials for word in words)
     return -1 if turns % 2 else 1
@@ -105,9 +105,9 @@ def _scripts(text: str) -> Iterator[str]:
 
 
 def language_of(text: str, context: str = "") -> Language | None:
-    """The language of a folded text by its small words, in doubt by those of what stands around it.
+    """The language of a folded text, by its function words and, in doubt, by those of its surroundings.
 
-    None if it is none of these, or cannot be told.
+    None if it is another language or cannot be determined.
     """
     if script_of(text) == "CJK":
         return LANGUAGES["ja" if re.search(r"[\u3040-\u30ff]", text) else "zh"]
@@ -122,10 +122,10 @@ def language_of(text: str, context: str = "") -> Language | None:
 
 
 def may_state(text: str) -> bool:
-    """Whether a message may say something lasting of its author.
+    """Whether a message may contain a lasting statement about its author.
 
-    Not if it surely is in one of these languages, without any word by which one could, or a few words that are no
-    question: "Tea over coffee."
+    False only if it certainly is in one of these languages and has no word with which one could say such a thing; a few
+    words that are no question may ("Tea over coffee.").
     """
     folded = " ".join(unicodedata.normalize("NFKC", text).replace("’", "'").casefold().split())
     language = language_of(folded)

@@ -1,4 +1,4 @@
-"""PreferenceLearner: an extractor's proposals into a user's memory, at once or once the user approved them."""
+"""PreferenceLearner: stores an extractor's proposals, at once or after the user's approval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proposal: a preference that somebody concluded from a conversation, with the words it comes from."""
+"""Proposal: a preference extracted from a conversation, with the user's words as evidence."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Proposal:
 
 
 def is_said(evidence: str, messages: Sequence[BaseMessage]) -> BaseMessage | None:
-    """The first human message in which these words stand, whatever their case and spacing; None if nobody said them."""
+    """The first human message that contains these words, ignoring case and spacing; None if there is none."""
     wanted = _plain(evidence)
     return next((m for m in messages if m.type == "human" and wanted and wanted in _plain(str(m.text))), None)
 

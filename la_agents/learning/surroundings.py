@@ -76,12 +76,16 @@ QUESTION = pattern(
 
 _TASKS = stems(
     """translat, proofread, rewrit, re-phras, rephras, paraphras, grammar, sentence, text, paste, pasting, lyric, poem,
-    quot, role-play, roleplay, pretend, character, story, stories, script, dialog, practic, practis, interview, essay,
-    email, letter, draft, send me, send it"""
+    quot, role-play, roleplay, repeat after, say after, pretend, character, story, stories, script, dialog, practic,
+    practis, interview, essay, email, letter, draft, send me, send it"""
 )
 AWAITING = pattern(rf"\b{_TASKS}|\bor\b[^.?!\n]*\?\s*$")
 """In what was said just before: what comes may be the material of a task, or a choice of the moment."""
 
-_BACK = one_of("wait, no, sorry, actually, scratch, i meant, i was wrong, never ?mind, correction, forget, ignore")
+_BACK = one_of(
+    """wait, no, sorry, actually, scratch, i meant, i was wrong, never ?mind, correction, forget, ignore, jk,
+    not really, (?:(?:only|just|i was|i'm|i am) )*(?:kidding|joking), (?:that|it) was a joke, i lied,
+    i made (?:that|it) up"""
+)
 RETRACTION = pattern(rf"\s*(?:oh,? |oops,? )?{_BACK}")
 """Words that take back what was said before."""

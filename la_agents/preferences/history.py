@@ -1,4 +1,4 @@
-"""What happened to a preference: each change with the values that it replaced, to be undone and read back."""
+"""The history of a preference: its changes, each with the values that it replaced, for `undo` and `as_of`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ChangeKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that was done, at one time; whatever it changed carries its id and is taken back together."""
+    """One call that changed preferences; all changes that it made carry its id and are undone together."""
 
     at: datetime
     id: str = field(default_factory=lambda: secrets.token_hex(6))
@@ -63,5 +63,5 @@ class Change(BaseModel):
     operation: str | None = None
 
     def is_of(self, change: Change) -> bool:
-        """Whether one operation made both; older releases gave what they made together the same time."""
+        """Whether one operation made both changes; in records of older releases, whether they have the same time."""
         return self.operation == change.operation and (self.operation is not None or self.at == change.at)

@@ -1,8 +1,7 @@
-"""Ledger: one owner's records, read as what applies and written within the limits, with vectors where they are missing.
+"""Ledger: reads and writes one owner's records for all operations on preferences.
 
-What the operations on preferences have in common; knows no public argument. Slow work, embedding and judging, is done
-while no lock is held: a change is tried on what lies in the store, and what it turns out to need is made before it is
-tried again.
+Embedding and judging are slow, so they run while no lock is held: a change is computed from the stored records; if it
+needs vectors or judgements that do not exist yet, these are made and the change is computed again.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from la_agents.preferences.storage.user_records import UserRecords
 __all__ = ["Edit", "Ledger", "current", "existing"]
 
 Edit = Callable[[Sequence[StoredPreference]], Sequence[StoredPreference]]
-"""What to write, of all that an owner has. Called more than once, so it changes nothing itself."""
+"""Returns the records to write, from all records of an owner. It may be called several times, so it has no effects."""
 
 _MAX_LOOKS = 4
-"""How often a change is tried before what it still needs is made under the lock: others may write without end."""
+"""How often a change is computed; the last time under the lock altogether, since others may keep writing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Records of one owner at a time, named in every call by the id under which they lie (`owners.owner_of`)."""
+    """The records of all owners, one owner a call; an owner is the key that `owners.owner_of` returns."""
 
     shards: Shards
     records: UserRecords
@@ -44,12 +43,9 @@ class Ledger:
     limits: Limits
 
     def edit(self, owner: str, change: Edit, judgements: Judgements | None = None) -> list[StoredPreference]:
-        """Write what a change makes of all that the owner has, and return that; nobody else writes meanwhile.
+        """Apply a change to the owner's records, with no other writer in between, and return the written records.
 
-        Args:
-            owner: Whose.
-            change: What to write.
-            judgements: What the change looks judgements up in; those that are missing are made in between.
+        `judgements` is what the change looks judgements up in; missing ones are asked for.
         """
         vectors: dict[str, Vector] = {}
         for look in range(_MAX_LOOKS):
@@ -68,7 +64,7 @@ class Ledger:
         raise AssertionError  # the last look returns
 
     def edit_one(self, owner: str, id: str, change: Callable[[StoredPreference], StoredPreference]) -> StoredPreference:
-        """Write what a change makes of one record that may be changed, and return it; the others are not read.
+        """Apply a change to one current record and return it; the owner's other records are not read.
 
         Raises:
             PreferenceNotFoundError: the owner has none with this id, or it was forgotten or superseded.
@@ -90,14 +86,14 @@ class Ledger:
             raise InvalidPreferenceError(msg)
 
     def check_imported(self, owner: str, record: StoredPreference) -> None:
-        """Raise InvalidPreferenceError if this record may not be written, or what its history says was ever so."""
+        """Raise InvalidPreferenceError if this record, or a version of it in its history, may not be written."""
         self.check_record(owner, record)
         self.limits.check_metadata(record.preference.metadata)
         for version in versions(record):
             self.check_record(owner, replace(record, preference=version))
 
     def check_total(self, owner: str, written: Sequence[StoredPreference], known: Sequence[StoredPreference]) -> None:
-        """Raise InvalidPreferenceError if one may not be written, or all together are too many or too heavy."""
+        """Raise InvalidPreferenceError if a record may not be written, or the owner would exceed the limits."""
         for record in written:
             self.check_record(owner, record)
         after = {record.preference.id: record for record in (*known, *written)}
@@ -106,7 +102,7 @@ class Ledger:
     def write(
         self, owner: str, records: Sequence[StoredPreference], places: Places | None = None
     ) -> list[StoredPreference]:
-        """Embed what has no vector, then write in as few operations as Chroma takes; see `UserRecords.write`."""
+        """Embed records without a vector, and write all in batches of the size that Chroma takes."""
         if not records:
             return []
         for record in records:
@@ -122,21 +118,22 @@ class Ledger:
         return complete
 
     def existing(self, owner: str, id: str) -> StoredPreference:
-        """The record of this id in whatever state, or PreferenceNotFoundError."""
+        """Return the record with this id, in any state, or raise PreferenceNotFoundError."""
         found = existing(filter(None, [self.records.find(owner, id) if isinstance(id, str) else None]), id)
         by = [self.records.find(owner, each) for each in found.preference.links]
         return settled([found, *filter(None, by)])[0]
 
     def current(self, owner: str, id: str) -> StoredPreference:
-        """One that may be changed: neither forgotten nor superseded."""
+        """Return the record with this id if it can be changed; see the function `current`."""
         return current([self.existing(owner, id)], id)
 
     def read(
         self, owner: str, *, vectors: bool = False, archived: bool = False, history: bool = True
     ) -> list[StoredPreference]:
-        """The owner's records as they were added, with what has their place taken into account.
+        """Return the owner's records in the order of their addition, with `superseded_until` derived.
 
-        Without the archive it is what applies now or later; that is read too if what has the place of one lies there.
+        Without `archived`, only those that apply now or later. The archive is still read if what supersedes one of them
+        is there: a temporary preference that was forgotten.
         """
         records = self.records.read(owner, vectors=vectors, archived=archived, history=history)
         links = {id for record in records for id in record.preference.links}
@@ -154,7 +151,7 @@ class Ledger:
         history: bool = False,
         as_of: datetime | None = None,
     ) -> list[StoredPreference]:
-        """What applies now, or applied at a time, of a scope if one is given, in no order."""
+        """Return the active records, or those that were active at `as_of`, in no particular order."""
         if scope not in (None, *get_args(Scope)):
             msg = f"Expected scope to be one of {', '.join(get_args(Scope))}, got {scope!r}."
             raise ConfigurationError(msg)
@@ -167,18 +164,18 @@ class Ledger:
         return [record for record in found if scope in (None, record.preference.scope)]
 
     def archived(self, owner: str) -> list[StoredPreference]:
-        """What is superseded, expired, forgotten or rejected."""
+        """Return the superseded, expired, forgotten and rejected records."""
         records = self.read(owner, archived=True, history=False)
         return [record for record in records if record.preference.state not in ("active", "pending")]
 
     def embed(self, texts: Sequence[str]) -> Vector:
-        """Embed [n] texts as [n, dimension], which fit the store."""
+        """Embed [n] texts as [n, dimension], and check that the dimension is the store's."""
         vectors = self.vectorizer.documents(texts)
         self.shards.check_dimension(vectors.shape[1])
         return vectors
 
     def _active_at(self, owner: str, at: datetime, vectors: bool) -> list[StoredPreference]:
-        """What was active at a time; wordings that were changed since are embedded again."""
+        """Return the records that were active at a time; texts that were changed since are embedded again."""
         if not isinstance(at, datetime) or at.tzinfo is None:
             msg = f"Expected as_of to be a datetime with a time zone, got {at!r}; add tzinfo=timezone.utc, say."
             raise ConfigurationError(msg)
@@ -196,7 +193,7 @@ class Ledger:
 
 
 def existing(records: Iterable[StoredPreference], id: str) -> StoredPreference:
-    """The one of this id, or PreferenceNotFoundError."""
+    """Return the record with this id, or raise PreferenceNotFoundError."""
     for record in records:
         if record.preference.id == id:
             return record
@@ -205,7 +202,7 @@ def existing(records: Iterable[StoredPreference], id: str) -> StoredPreference:
 
 
 def current(records: Iterable[StoredPreference], id: str) -> StoredPreference:
-    """The one of this id, or PreferenceNotFoundError if it was forgotten, superseded for good or not approved."""
+    """Return the record with this id, or raise PreferenceNotFoundError if it is archived."""
     record = existing(records, id)
     if record.preference.is_archived:
         state = record.preference.state
@@ -216,7 +213,7 @@ def current(records: Iterable[StoredPreference], id: str) -> StoredPreference:
 
 
 def _moved(known: Sequence[StoredPreference], written: Sequence[StoredPreference]) -> list[StoredPreference]:
-    """What is written, as it is among all others, and what by it goes to the archive or comes from there."""
+    """Return the written records with derived fields, and others that thereby enter or leave the archive."""
     changed = {record.preference.id for record in written}
     after = settled([*written, *(record for record in known if record.preference.id not in changed)])
     rest = after[len(written) :]

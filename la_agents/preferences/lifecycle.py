@@ -51,14 +51,14 @@ _DERIVED = {"superseded_until"}
 
 
 def added(preference: Preference, operation: Operation) -> tuple[Change, ...]:
-    """The history of a preference that is about to be added."""
+    """Return the history of a preference that is about to be added."""
     return (Change(at=preference.created_at, kind="added", why=preference.source, operation=operation.id),)
 
 
 def refreshed(
     record: StoredPreference, again: Preference, operation: Operation, why: str, *, restated: bool, revives: bool = True
 ) -> StoredPreference:
-    """The preference said again, by something that it does not outrank.
+    """Return the preference as it is after it was said again, by a source that it does not outrank.
 
     The wording that says more stays, or that of what ranks higher. What the new one chooses (scope, weight, ...) is
     taken over where it is not the default. Said again without an end, it has none; said again after it was switched
@@ -83,7 +83,7 @@ def refreshed(
 
 
 def superseded(record: StoredPreference, by: Preference, operation: Operation, why: str) -> StoredPreference:
-    """The preference with another in its place, as long as that one applies."""
+    """Return the preference as superseded by another, for as long as that one applies."""
     old, others, until = record.preference, list[str](), by.expires_at
     if old.is_suspended(operation.at):
         others = [id for id in old.links if id != by.id][-MAX_LINKS:]
@@ -94,9 +94,9 @@ def superseded(record: StoredPreference, by: Preference, operation: Operation, w
 
 
 def settled(records: Sequence[StoredPreference]) -> list[StoredPreference]:
-    """The records of one user, each with the time until which others of them have its place.
+    """Return one user's records with `superseded_until` derived from the preferences that supersede them.
 
-    One without an end has it for good, until that is undone. One that expires has it only while it applies.
+    A preference without expiry supersedes for good, until that is undone; one that expires only while it applies.
     """
     if not any(record.preference.links for record in records):
         return [*records]
@@ -119,7 +119,7 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def superseding(record: StoredPreference, by: str) -> int | None:
-    """The position of the change by which this other one has its place; None if it has not."""
+    """Return the index of the change by which `by` superseded this record; None if it did not."""
     if record.preference.superseded_by != by:
         return None
     found = [i for i, c in enumerate(record.changes) if c.kind == "superseded" and c.by == by and not c.undone]
@@ -127,25 +127,25 @@ def superseding(record: StoredPreference, by: str) -> int | None:
 
 
 def reinstated(record: StoredPreference, index: int, operation: Operation) -> StoredPreference:
-    """The preference as if this change had not given its place to another; what else happened to it stays."""
+    """Return the preference as if this change had not superseded it; its other changes stay."""
     change = record.changes[index]
     before = {field: change.before.get(field, getattr(record.preference, field)) for field in _APPLIES}
     return _taken_back(record, index, before, operation)
 
 
 def imported(record: StoredPreference, line: Preference, operation: Operation) -> StoredPreference:
-    """The preference as a file has it, with all that happened to it here; what it replaces can be undone."""
+    """Return the preference with the values of an imported line and its own history, so that it can be undone."""
     values = line.model_dump(exclude={"id", "user_id", "created_at", *_DERIVED})
     return _changed(record, operation, values, kind="imported", why="from a file")
 
 
 def forgotten(record: StoredPreference, operation: Operation) -> StoredPreference:
-    """The preference as forgotten by its user."""
+    """Return the preference as forgotten."""
     return _changed(record, operation, {"forgotten_at": operation.at}, kind="forgotten", why="by its user")
 
 
 def updated(record: StoredPreference, values: Mapping[str, Any], operation: Operation) -> StoredPreference:
-    """The preference with values changed by its user; other words are said now, and nothing has their place.
+    """Return the preference with changed values; a new text counts as said now, and as not superseded.
 
     Raises:
         InvalidPreferenceError: a new value is out of its limits.
@@ -157,7 +157,7 @@ def updated(record: StoredPreference, values: Mapping[str, Any], operation: Oper
 
 
 def rated(record: StoredPreference, weight: float, operation: Operation, why: str) -> StoredPreference:
-    """The preference with the weight that the rating of an answer gives it.
+    """Return the preference with the weight that a rating gives it.
 
     Raises:
         InvalidPreferenceError: the weight is out of its limits.
@@ -166,24 +166,24 @@ def rated(record: StoredPreference, weight: float, operation: Operation, why: st
 
 
 def approved(record: StoredPreference, operation: Operation) -> StoredPreference:
-    """The proposal as its user has approved it, which is as good as saying it now."""
+    """Return the proposal as approved, which counts as said now."""
     values = {"review": None, "source": "approved", "last_said_at": operation.at, **_APPLIES}
     return _changed(record, operation, values, kind="approved", why="by its user")
 
 
 def rejected(record: StoredPreference, operation: Operation) -> StoredPreference:
-    """The proposal as turned down by its user."""
+    """Return the proposal as rejected."""
     return _changed(record, operation, {"review": "rejected"}, kind="rejected", why="by its user")
 
 
 def kept_beside(record: StoredPreference, digest: str, operation: Operation) -> StoredPreference:
-    """The preference with the decision that it stands beside another one; the digest is of both texts."""
+    """Return the preference with the decision that it is kept beside another one; the digest is of both texts."""
     kept = [each for each in record.preference.kept_beside if each != digest][1 - MAX_LINKS :]
     return _changed(record, operation, {"kept_beside": (*kept, digest)}, kind="decided", why="kept by its user")
 
 
 def undone(record: StoredPreference, operation: Operation) -> StoredPreference:
-    """The preference as it was before the latest operation on it that still counts.
+    """Return the preference as it was before its latest operation that is not undone.
 
     Raises:
         ConfigurationError: nothing but its addition is left.
@@ -211,13 +211,13 @@ def _taken_back(
 
 
 def last_undoable(record: StoredPreference) -> int | None:
-    """The position of the latest change that is neither the addition, nor taken back, nor a taking back."""
+    """Return the index of the latest change that can be undone; None if there is none."""
     kept = [i for i, c in enumerate(record.changes) if c.kind not in ("added", "undone") and not c.undone]
     return kept[-1] if kept else None
 
 
 def version_at(record: StoredPreference, at: datetime) -> Preference | None:
-    """The preference as it was at a time, from the history; None if it was not there yet."""
+    """Return the preference as it was at a time, by its history; None if it was added later."""
     if record.preference.created_at > at:
         return None
     values = record.preference.model_dump(mode="json")
@@ -231,7 +231,7 @@ def version_at(record: StoredPreference, at: datetime) -> Preference | None:
 
 
 def versions(record: StoredPreference) -> Iterator[Preference]:
-    """The preference as it was before each change, the latest first.
+    """Yield the preference as it was before each change, the latest first.
 
     Raises:
         InvalidPreferenceError: the history says of one what no preference can be.
@@ -280,7 +280,7 @@ def _changed(
 
 
 def bounded(changes: Sequence[Change]) -> tuple[Change, ...]:
-    """The addition and the latest others, as many as a record has room for."""
+    """Return the first change and as many of the latest ones as a record may hold."""
     if not changes:
         return ()
     first, rest = changes[0], [*changes[1:]][1 - MAX_CHANGES :]

@@ -1,4 +1,4 @@
-"""How much one user may store: bounds against a memory that is filled up or shouted over."""
+"""Limits of what one user may store."""
 
 from __future__ import annotations
 

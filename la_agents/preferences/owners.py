@@ -1,4 +1,4 @@
-"""Whose records they are: a user, or a shared layer.
+"""Owners of records: users and shared layers.
 
 A shared layer is an application's or an organisation's own preferences, which apply to every user before the user's. It
 lies in the store like a user whose id no caller can give: user ids have no control characters.
@@ -37,7 +37,7 @@ class Layer:
 
     @property
     def key(self) -> str:
-        """What stands in place of a user id."""
+        """What is stored in the place of a user id."""
         return f"{_KEY}{self.name}"
 
     @staticmethod
@@ -47,7 +47,7 @@ class Layer:
 
 
 def owner_of(user: object) -> str:
-    """The id under which records lie: a layer's key, or the user's id.
+    """Return the id under which records are stored: a layer's key, or the user's id.
 
     Raises:
         UserNotSpecifiedError: it is neither a layer nor a valid user.

@@ -19,7 +19,6 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
-    model_validator,
 )
 from typing_extensions import TypedDict
 
@@ -65,7 +64,7 @@ State = Literal["active", "pending", "superseded", "expired", "forgotten", "reje
 """Only an `active` preference applies; the others stay in the history until they are erased."""
 
 Review = Literal["pending", "rejected"]
-"""What was proposed and waits for its user's word, or was turned down."""
+"""Of a proposal: whether it waits for approval, or was rejected."""
 
 
 MAX_LINKS = 50
@@ -192,7 +191,7 @@ class PreferenceDraft(BaseModel):
     metadata: Metadata = Field(default_factory=dict)
 
     def outranks(self, other: PreferenceDraft) -> bool:
-        """Whether the other one changes nothing of this: `explicit` > `approved`, `imported` > `inferred`."""
+        """Whether its source ranks higher: the other one never changes it. explicit > approved, imported > inferred."""
         return self.rank > other.rank
 
     @property
@@ -224,7 +223,7 @@ class Preference(PreferenceDraft):
     user_id: str
     created_at: AwareDatetime
     updated_at: AwareDatetime
-    last_said_at: AwareDatetime = Field(default=None, validate_default=False)  # type: ignore[assignment]  # see below
+    last_said_at: AwareDatetime = Field(default_factory=lambda data: data.get("updated_at"))  # in older records
     num_said: int = Field(default=1, ge=1)
     superseded_at: AwareDatetime | None = None
     superseded_by: str | None = None
@@ -234,14 +233,6 @@ class Preference(PreferenceDraft):
     review: Review | None = None
     kept_beside: tuple[str, ...] = Field(default=(), max_length=MAX_LINKS)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _said_when_updated(cls, values: Any) -> Any:
-        """Records of older releases do not tell when they were last said from when they were last changed."""
-        if isinstance(values, Mapping) and values.get("last_said_at") is None and "updated_at" in values:
-            return {**values, "last_said_at": values["updated_at"]}
-        return values
-
     @property
     def suggested_scope(self) -> Scope:
         """`always` if it looks as if it mattered to a whole field of questions; see `suggestion.suggested_scope`."""
@@ -249,22 +240,22 @@ class Preference(PreferenceDraft):
 
     @property
     def links(self) -> tuple[str, ...]:
-        """The ids of all that have its place; none while nothing has."""
+        """Ids of the preferences that supersede it."""
         return (*self.also_superseded_by, self.superseded_by) if self.superseded_by else ()
 
     @property
     def is_archived(self) -> bool:
-        """Whether calls have no use for it, now or later: superseded for good, forgotten, or not approved."""
+        """Whether no call can use it, now or later: it is superseded for good, forgotten, or not approved."""
         is_superseded = self.superseded_at is not None and self.superseded_until is None
         return is_superseded or self.forgotten_at is not None or self.review is not None
 
     @property
     def state(self) -> State:
-        """What it is now."""
+        """Its state now."""
         return self.state_at(utc_now())
 
     def state_at(self, at: datetime) -> State:
-        """What it is at that time, if nothing else happens to it."""
+        """Its state at a time, if it is not changed until then."""
         if self.forgotten_at is not None:
             return "forgotten"
         if self._is_superseded(at):
@@ -351,7 +342,7 @@ def validated(model: type[ModelT], values: Mapping[str, Any], where: str = "") -
 
 
 def _reason(model: type[BaseModel], error: ErrorDetails) -> str:
-    """What pydantic says, as what was expected and what came; our own validators say it themselves."""
+    """Return pydantic's message in the form "Expected ..., got ..."; our own validators already have it."""
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
@@ -382,7 +373,7 @@ def as_draft(item: str | Mapping[str, Any] | PreferenceDraft, where: str = "") -
 
 
 def as_drafts(items: Iterable[str | Mapping[str, Any] | PreferenceDraft]) -> list[PreferenceDraft]:
-    """Accept several; what is wrong is told by its position, from 0.
+    """Accept several; an error names the item's position, from 0.
 
     Raises:
         InvalidPreferenceError: it is a single one, or one of them is not valid.

@@ -1,6 +1,6 @@
-"""Proposals: preferences that somebody concluded about a user and that apply once the user has approved them.
+"""Proposals: preferences that were inferred about a user, and apply once the user has approved them.
 
-They lie among the user's records like what was forgotten: no call reads them, exports and erasure include them.
+They are stored among the user's archived records: no call uses them, exports and erasure include them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts that look like an attempt on the prompt. They stay data whatever they say; whoever looks is told."""
+"""Detects texts that look like prompt injection. They are only flagged: stored texts are treated as data anyway."""
 
 from __future__ import annotations
 

@@ -23,5 +23,5 @@ _OTHERS = re.compile(r"\bmy (?!(?:budget|answers?|diet|allerg(?:y|ies))\b)\w+", 
 
 
 def suggested_scope(text: str) -> Literal["always", "relevant"]:
-    """`always` for what matters to a whole field of questions, else `relevant`; what is said of others is not asked."""
+    """Return `always` for what matters to a whole field of questions, unless it is said of others."""
     return "always" if _FIELDS.search(text) and not _OTHERS.search(text) else "relevant"

@@ -1,4 +1,4 @@
-"""Writing: how an owner's preferences come, change and go."""
+"""The operations that change an owner's preferences; see `owned.OwnedPreferences` for what they promise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from la_agents.preferences.lifecycle import (
     updated,
 )
 from la_agents.preferences.preference import Choices, Preference, PreferenceDraft, Review, utc_now
-from la_agents.preferences.ratings import WeightRule
+from la_agents.preferences.ratings import WeightRule, check_score
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.locks import writer
 
@@ -42,7 +42,7 @@ def add(
     *,
     consolidate: bool = True,
 ) -> list[Preference]:
-    """Store drafts, and return for each the preference as which it is known now; see `PreferenceStore.add_many`."""
+    """Store drafts, and return the stored preference of each: a new one, or the one that it repeats."""
     now = utc_now()
     new = new_records(ledger, owner, drafts, now)
     judgements = Judgements(consolidator) if consolidate else None
@@ -63,7 +63,7 @@ def add(
 
 
 def update(ledger: Ledger, owner: str, id: str, changes: Mapping[str, Any]) -> Preference:
-    """Change what is given; see `PreferenceStore.update`."""
+    """Change the given fields of a preference."""
     fields = ["text", *get_type_hints(Choices)]
     if not changes or not changes.keys() <= {*fields}:
         got = ", ".join(changes.keys() - {*fields}) or "none"
@@ -81,7 +81,7 @@ def update(ledger: Ledger, owner: str, id: str, changes: Mapping[str, Any]) -> P
 
 
 def forget(ledger: Ledger, owner: str, id: str) -> Preference:
-    """Let one apply no more, and return what it was."""
+    """Mark a preference as forgotten, and return it as it was."""
     before: list[Preference] = []
 
     def change(record: StoredPreference) -> StoredPreference:
@@ -93,7 +93,7 @@ def forget(ledger: Ledger, owner: str, id: str) -> Preference:
 
 
 def undo(ledger: Ledger, owner: str, id: str) -> list[Preference]:
-    """Take back the latest change of one, and return what is different now; see `PreferenceStore.undo`."""
+    """Undo the latest change of a preference, and return the changed preferences."""
     operation = Operation(utc_now())
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
@@ -103,7 +103,7 @@ def undo(ledger: Ledger, owner: str, id: str) -> list[Preference]:
 
 
 def decide(ledger: Ledger, owner: str, older: str, newer: str, keep: Keep) -> list[Preference]:
-    """Keep both, or one of them; see `PreferenceStore.decide`."""
+    """Decide a possible conflict, and return the changed preferences."""
     check_keep(keep)
     if older == newer:
         msg = f"Expected the ids of two preferences, got {older!r} twice; see conflicts(user)."
@@ -117,11 +117,16 @@ def decide(ledger: Ledger, owner: str, older: str, newer: str, keep: Keep) -> li
 
 
 def rate(ledger: Ledger, owner: str, ids: Collection[str], score: float, rule: WeightRule) -> list[Preference]:
-    """Move the weights of an owner's preferences, all of them or none, and return those that changed.
+    """Change the weights of preferences, all of them or none, and return the changed ones.
 
     Raises:
         PreferenceNotFoundError: there are ids, and none is of a preference of this owner that applies.
+        ConfigurationError: the score is not within [-1, 1], or ids is a single one.
     """
+    check_score(score)
+    if isinstance(ids, str):
+        msg = f"Expected a list of ids, got {ids!r}; wrap a single one in a list."
+        raise ConfigurationError(msg)
     operation = Operation(utc_now())
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:
@@ -137,7 +142,7 @@ def rate(ledger: Ledger, owner: str, ids: Collection[str], score: float, rule: W
 
 
 def erase(ledger: Ledger, owner: str) -> int:
-    """Remove everything the owner has, and return how many that were."""
+    """Remove all of the owner's records, and return their number."""
     with writer(owner):
         return ledger.records.erase(owner)
 
@@ -145,7 +150,7 @@ def erase(ledger: Ledger, owner: str) -> int:
 def new_records(
     ledger: Ledger, owner: str, drafts: Sequence[PreferenceDraft], now: datetime, review: Review | None = None
 ) -> list[tuple[StoredPreference, Operation]]:
-    """What is about to be added, with vectors, each by an operation of its own, in the order of the drafts."""
+    """Return new records for drafts, embedded, each with an operation of its own."""
     most = ledger.shards.max_batch_size()
     if len(drafts) > most:
         msg = f"Expected at most {most} preferences at once, got {len(drafts)}; add them in parts."
@@ -161,12 +166,12 @@ def new_records(
 
 
 def new_record(preference: Preference, vector: Vector | None, operation: Operation) -> StoredPreference:
-    """A preference about to be added."""
+    """Return the record of a preference that is about to be added."""
     return StoredPreference(preference, vector, added(preference, operation))
 
 
 def _merge_twins(ledger: Ledger, owner: str, ids: Sequence[str]) -> dict[str, Preference]:
-    """Look again at what was added; what is known in its place if another process added the same meanwhile, by id."""
+    """Merge added preferences with the same ones of other processes, and return by id what they became."""
     with writer(owner):
         active = ledger.active(owner, vectors=True, history=True)
         merged = ledger.write(owner, merged_twins(active, ids, Operation(utc_now())))
@@ -177,7 +182,7 @@ def _merge_twins(ledger: Ledger, owner: str, ids: Sequence[str]) -> dict[str, Pr
 def _undone(
     known: Sequence[StoredPreference], record: StoredPreference, operation: Operation
 ) -> list[StoredPreference]:
-    """The records to write so that the latest change of this one is taken back."""
+    """Return the records to write to undo the latest change of this one."""
     id = record.preference.id
     index = last_undoable(record)
     if index is None:  # it is as it was added: what it has replaced comes back
@@ -204,7 +209,7 @@ def _undone(
 def _reinstated(
     known: Sequence[StoredPreference], by: str, operation: Operation, change: Change | None = None
 ) -> list[StoredPreference]:
-    """What this preference has replaced, in the operation of that change or at all, as if it had not."""
+    """Return what this preference has superseded, by the operation of that change or any, as active again."""
     return [
         reinstated(record, index, operation)
         for record in known
@@ -213,7 +218,7 @@ def _reinstated(
 
 
 def _preference(draft: PreferenceDraft, owner: str, at: datetime, review: Review | None = None) -> Preference:
-    """A preference of this owner as the draft has it, said at that time."""
+    """Return a new preference of this owner from a draft."""
     fixed: dict[str, Any] = {"id": secrets.token_hex(8), "user_id": owner, "review": review}
     times: dict[str, Any] = dict.fromkeys(("created_at", "updated_at", "last_said_at"), at)
     return Preference(**_draft(draft), **times, **fixed)

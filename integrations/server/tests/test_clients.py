@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -272,7 +273,9 @@ def test_two_users_in_one_room_see_their_own(real_server: Served) -> None:
         messages: Any = [{"role": "user", "content": "Tell me about the sea."}]
         return client.chat.completions.create(model=real_server.services.model_name, messages=messages)
 
-    ada, ben = answer("ada"), answer("ben")
-    assert ada.la_agents["alignment"]["principles"][0]["id"] != ben.la_agents["alignment"]["principles"][0]["id"]
-    assert "arr" in ada.choices[0].message.content.lower()
-    assert "arrr" not in ben.choices[0].message.content.lower()
+    real_server.services.store.add("anne", "Talk like a pirate: say arr, ye and matey.", scope="always")
+    anne, ben = answer("anne"), answer("ben")
+    assert anne.la_agents["alignment"]["principles"][0]["id"] != ben.la_agents["alignment"]["principles"][0]["id"]
+    pirates = {"arr", "arrr", "aye", "ye", "matey", "mateys"}
+    assert pirates & {*re.findall(r"[a-z]+", anne.choices[0].message.content.lower())}
+    assert not pirates & {*re.findall(r"[a-z]+", ben.choices[0].message.content.lower())}

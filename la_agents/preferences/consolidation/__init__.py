@@ -1,1 +1,1 @@
-"""Whether a new preference says what is known, again or otherwise: who judges, and what follows from it."""
+"""How a new preference relates to the stored ones, and what that changes."""

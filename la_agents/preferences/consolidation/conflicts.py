@@ -1,7 +1,7 @@
-"""Possible conflicts: preferences of one user that are near each other, of which nobody is sure what they say together.
+"""Possible conflicts: similar preferences of one user that may contradict or repeat each other.
 
-Nearness by embedding tells what is about the same, not whether it agrees; so nothing is changed for it. The user
-decides, and what was decided is kept with both, by a digest of their words.
+Similar embeddings tell that two texts are about the same, not whether they agree; so they change nothing. The user
+decides, and the decision is kept with both preferences, as a digest of their texts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Conflict:
 
 
 def possible_conflicts(active: Sequence[StoredPreference], at_most: int) -> list[Conflict]:
-    """The nearest pairs that nobody has decided, the most similar first; see `PreferenceStore.conflicts`."""
+    """Return the undecided pairs, the most similar first."""
     check_at_most(at_most)
     records = sorted(active, key=lambda each: (each.preference.created_at, each.preference.id))
     if len(records) < 2:
@@ -68,7 +68,7 @@ def possible_conflicts(active: Sequence[StoredPreference], at_most: int) -> list
 
 
 def decided(older: StoredPreference, newer: StoredPreference, keep: Keep, at: Operation) -> list[StoredPreference]:
-    """Both records as their user has decided."""
+    """Return the records that a decision changes."""
     if keep == "both":
         pair = _digest(older.preference, newer.preference)
         return [kept_beside(older, pair, at), kept_beside(newer, pair, at)]
@@ -95,6 +95,6 @@ def _is_decided(one: Preference, other: Preference) -> bool:
 
 
 def _digest(one: Preference, other: Preference) -> str:
-    """What stands for two texts: other words are another question."""
+    """A digest of two texts, in any order: with another text, the pair is undecided again."""
     words = sorted((folded(one.text), folded(other.text)))
     return hashlib.blake2b("\n".join(words).encode(), digest_size=8).hexdigest()

@@ -1,7 +1,7 @@
-"""Who judges what a new preference has to do with the known ones: the `Consolidator` protocol, and its default.
+"""Consolidators judge how a new preference relates to the stored ones: the protocol, and the default.
 
-`plan.py` acts on the judgements. A judge may be slow, such as a language model (`chat.py`): it is asked while nobody
-waits for a lock, and what it said is kept by the two texts until the change is written.
+`plan.py` acts on the judgements. A consolidator may be slow, such as a language model (`chat.py`): it is asked while no
+lock is held, and its judgements are kept by the two texts until the change is written.
 """
 
 from __future__ import annotations
@@ -95,11 +95,7 @@ class CoreConsolidator:
 
 
 class Judgements:
-    """What was judged so far while some preferences are added, by the two texts; and what has to be asked.
-
-    Args:
-        consolidator: Who judges.
-    """
+    """The judgements of one operation, by the two texts, and which are still to be asked for."""
 
     def __init__(self, consolidator: Consolidator) -> None:
         self._consolidator = consolidator
@@ -108,11 +104,11 @@ class Judgements:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to ask."""
+        """Whether nothing is left to ask for."""
         return not self._asked
 
     def between(self, new: StoredPreference, wordings: Sequence[StoredPreference]) -> dict[str, tuple[Relation, str]]:
-        """How the new one relates to others, by their texts; what was not judged yet is noted, and left out."""
+        """Return how a new record relates to others, by their texts; missing judgements are noted for `ask`."""
         text = new.preference.text
         if isinstance(self._consolidator, CoreConsolidator):  # no slower than looking it up
             known = [KnownPreference(each.preference.text, each.preference.text, 0.0) for each in wordings]
@@ -124,7 +120,7 @@ class Judgements:
         return {known_text: related for known_text, related in found.items() if related is not None}
 
     def ask(self) -> None:
-        """Have judged what was noted, in one call where the judge can."""
+        """Ask for the missing judgements, in one call if the consolidator has `judge_many`."""
         asked, self._asked = [*self._asked.values()], {}
         cases = [(new.preference.text, _by_similarity(new, wordings)) for new, wordings in asked]
         if isinstance(self._consolidator, BatchConsolidator):

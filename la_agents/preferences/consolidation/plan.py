@@ -1,4 +1,4 @@
-"""What adding preferences does to those that their user has: pure, on judgements that were made before.
+"""Plan: what adding preferences changes among the stored ones; pure functions of judgements made before.
 
 A preference changes only what does not outrank it. What ranks lower and contradicts waits as a proposal that names
 what it would replace; see `Preference.outranks`. A proposal waits no longer once its user says the same, or the
@@ -28,7 +28,7 @@ _Related = tuple[StoredPreference, str]
 
 @dataclass(slots=True)
 class _Found:
-    """What a record says again, in the same words or in others, and what it contradicts; each with why."""
+    """The records that a new one repeats, in the same or in other words, or contradicts, with reasons."""
 
     said: list[_Related] = field(default_factory=list)
     restated: list[_Related] = field(default_factory=list)
@@ -41,12 +41,12 @@ class _Found:
 
     @property
     def again(self) -> _Related | None:
-        """Of what is said again, what ranks highest."""
+        """The highest-ranked of the repeated records."""
         return max([*self.said, *self.restated], key=lambda each: each[0].preference.rank, default=None)
 
 
 class Plan:
-    """One user's records while some are added, and what has to be written.
+    """One user's records while some are added, and the changed ones.
 
     Args:
         known: All that the user has, with vectors.
@@ -74,7 +74,9 @@ class Plan:
         """
         preference = record.preference
         found, waiting = self._related(record)
-        contradicted = found.contradicted + self._named(preference, found.contradicted)
+        named = self._named(preference)
+        contradicted = [each for each in found.contradicted if each[0].preference.id not in preference.supersedes]
+        contradicted += named
         if found.again is not None:
             old, why = found.again
             if old.preference.outranks(preference):
@@ -90,7 +92,7 @@ class Plan:
             return again.preference.id
         if any(old.preference.outranks(preference) for old, _ in contradicted):
             return self._propose(record, contradicted)
-        locked = next(((old, why) for old, why in contradicted if _keeps_its_place(old.preference, preference)), None)
+        locked = next((each for each in contradicted if _keeps_its_place(each, preference)), None)
         if locked is not None:
             old, why = locked
             self._put(superseded(record, old.preference, operation, f"{why}; against what is locked"))
@@ -106,7 +108,7 @@ class Plan:
         found, _ = self._related(record)
         if found.again is not None and found.again in found.said:
             return found.again[0].preference.id
-        self._named(record.preference, ())  # raises for what is not there
+        self._named(record.preference)  # raises for what is not there
         return self._propose(record, found.contradicted)
 
     def approve(self, record: StoredPreference, operation: Operation) -> str:
@@ -147,7 +149,7 @@ class Plan:
             self._by_words.setdefault(folded(preference.text), {})[preference.id] = None
 
     def _related(self, record: StoredPreference) -> tuple[_Found, _Found]:
-        """What it has to do with what applies or is suspended, and with the proposals that wait or were rejected."""
+        """Return how a record relates to active and suspended ones, and to proposals."""
         alive, waiting = _Found(), _Found()
         if self._judgements is None:
             return alive, waiting
@@ -174,23 +176,22 @@ class Plan:
         return record.preference.id
 
     def _settle(self, known: Preference, said: Preference, waiting: _Found, operation: Operation) -> None:
-        """Let the proposals wait no longer that say what applies now, or the opposite of what their user has said."""
+        """Supersede proposals that say what applies now, or the opposite of what their user has said."""
         pending = [(old, "its user has said it") for old, _ in (*waiting.said, *waiting.restated)]
         if said.source in ("explicit", "approved"):
             pending += [(old, "its user has said the opposite") for old, _ in waiting.contradicted]
         pending = [(old, why) for old, why in pending if old.preference.state_at(self._at) == "pending"]
         self._supersede(known, pending, operation, is_agreed=True)
 
-    def _named(self, preference: Preference, contradicted: Sequence[_Related]) -> list[_Related]:
-        """What a preference names as replaced, but for what is among the contradicted anyway."""
+    def _named(self, preference: Preference) -> list[_Related]:
+        """Return the records in `supersedes`."""
         found = []
         for id in preference.supersedes:
             record = self._alive(id)
             if record is None:
                 msg = f"supersedes: Expected ids of this user's preferences that apply, got {id!r}; see list(user)."
                 raise PreferenceNotFoundError(msg)
-            if all(old.preference.id != id for old, _ in contradicted):
-                found.append((record, _NAMED))
+            found.append((record, _NAMED))
         return found
 
     def _alive(self, id: str) -> StoredPreference | None:
@@ -200,7 +201,7 @@ class Plan:
     def _supersede(
         self, by: Preference, old: Sequence[_Related], operation: Operation, *, is_agreed: bool = False
     ) -> None:
-        """Let a preference take the place of others while it applies, but for those that keep theirs."""
+        """Supersede others by a preference, except higher-ranked ones, and locked ones that it does not name."""
         if not by.is_active(self._at):
             return
         for record, why in old:
@@ -208,7 +209,7 @@ class Plan:
             keeps = known.preference.outranks(by) and not is_agreed
             is_off = not by.weight and why != _NAMED  # what is switched off contradicts nothing
             is_done = by.id in (known.preference.id, known.preference.superseded_by)
-            if not (keeps or is_off or is_done or _keeps_its_place(known.preference, by)):
+            if not (keeps or is_off or is_done or _keeps_its_place((known, why), by)):
                 self._put(superseded(known, by, operation, why))
 
     def _is_replaced_by_stronger(self, old: Preference, again: Preference) -> bool:
@@ -216,5 +217,5 @@ class Plan:
         return by is not None and by.preference.outranks(again)
 
 
-def _keeps_its_place(old: Preference, new: Preference) -> bool:
-    return old.locked and not new.locked
+def _keeps_its_place(old: _Related, new: Preference) -> bool:
+    return old[0].preference.locked and not new.locked and old[1] != _NAMED

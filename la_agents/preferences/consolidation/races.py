@@ -1,7 +1,7 @@
-"""Races: the same thing said to two processes at once, which share a server and no lock.
+"""Duplicates that two processes store at once: they share a server, but no lock.
 
-Each reads before it writes, so neither sees the other's, and both store it. Each therefore looks again after it has
-written: whoever wrote last sees both, and whoever sees both leaves the same one in place.
+Each process reads before it writes, so both may store the same words. Each therefore reads again after it has written:
+the last one sees both records, and whichever process sees both keeps the same one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ _WHY = "said to two processes at once"
 def merged_twins(
     active: Sequence[StoredPreference], ids: Collection[str], operation: Operation
 ) -> list[StoredPreference]:
-    """What to write so that none of these ids, just added, stands beside another active one in the same words.
+    """Return the records to write to merge each of these new ids with active ones in the same words.
 
-    What ranks highest stays, of those the oldest, by time and then by id, and counts how often it was said; the others
-    it supersedes.
+    The highest-ranked stays, of those the oldest, by time and then by id; it supersedes the others.
     """
     said: dict[str, list[StoredPreference]] = {}
     for record in sorted(active, key=_age):

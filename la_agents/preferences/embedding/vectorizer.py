@@ -1,4 +1,4 @@
-"""Texts to vectors by any LangChain Embeddings, checked: embeddings may be anybody's."""
+"""Embeds texts by any LangChain Embeddings, and checks the result."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Which preferences a question calls for."""
+"""Finding the preferences that matter to a message."""

@@ -1,4 +1,4 @@
-"""A message as the ranking sees it: whole if it is short, else in parts, since an embedding sees only so much."""
+"""A query for the ranking: a short message as a whole, a long one in parts, since an embedding covers few tokens."""
 
 from __future__ import annotations
 

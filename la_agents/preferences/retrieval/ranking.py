@@ -1,4 +1,4 @@
-"""Which preferences a query calls for: pure functions over records in memory."""
+"""Ranking: which preferences are relevant to a query; pure functions over records in memory."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _best(records: Sequence[StoredPreference], relevances: Vector, min_relevance
 
 
 def _diverse(rows: Sequence[int], vectors: Vector, words: Sequence[Subject]) -> list[int]:
-    """The rows in their order, but other wordings of earlier ones after all others."""
+    """Return the rows in their order, but with other wordings of earlier ones last."""
     if not rows:
         return []
     units = unit(vectors[rows])
@@ -160,9 +160,9 @@ def _are_copies(cosine: float, one: Subject, other: Subject) -> bool:
 
 
 def _of_the_language(records: Sequence[StoredPreference], query: Query, relevances: Vector) -> Vector:
-    """What preferences have in common with a question by their language alone, [parts, n]: what the others have.
+    """The part of each relevance that is due to the language alone, [parts, n]: the mean of the other preferences.
 
-    It is 0 where the embedding model knows the language of either.
+    It is 0 if the embedding model knows the language of the question or of the preference.
     """
     common = np.zeros_like(relevances)
     if all(map(query.serves, query.parts)):
@@ -176,7 +176,7 @@ def _of_the_language(records: Sequence[StoredPreference], query: Query, relevanc
 
 
 def _shared_words(parts: Sequence[str], words: Sequence[frozenset[str]]) -> Vector:
-    """What each part and each preference gain by words that both are about, [parts, n]."""
+    """What shared words add to the relevance of each preference to each part, [parts, n]."""
     shared = [[len(asked & each) for each in words] for asked in map(content_words, parts)]
     return np.asarray(np.minimum(shared, _MAX_SHARED_WORDS), dtype=np.float32) * _SHARED_WORD_WEIGHT
 
@@ -191,5 +191,5 @@ def in_order(records: Sequence[StoredPreference]) -> list[Preference]:
 
 
 def age(preference: Preference) -> tuple[float, str]:
-    """What sorts the oldest first."""
+    """A sort key: the oldest first."""
     return preference.created_at.timestamp(), preference.id

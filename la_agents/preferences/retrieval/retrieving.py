@@ -1,4 +1,4 @@
-"""Retrieving: which of a user's preferences, and of the layers', a message calls for."""
+"""The retriever: finds the preferences of a user, and of shared layers, that matter to a message."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _USER = "user"
 
 
 class Retriever:
-    """Finds, over the records of a ledger; what embeddings have in common is learnt once, at the first message."""
+    """Finds preferences among the records of a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -121,7 +121,7 @@ def refuse_unknown(ledger: Ledger, layers: Sequence[Layer]) -> None:
 def _without_what_locked_ones_overrule(
     records: Mapping[str, Sequence[StoredPreference]],
 ) -> dict[str, Sequence[StoredPreference]]:
-    """All candidates, but for the user's own that contradict a locked one, whether or not the message calls for it."""
+    """Remove the user's own preferences that contradict a locked one, whether or not that is relevant."""
     locked = [
         reading
         for name, found in records.items()
@@ -135,7 +135,7 @@ def _without_what_locked_ones_overrule(
 
 
 def _without_what_the_user_overrules(found: Sequence[ScoredPreference]) -> list[ScoredPreference]:
-    """What was found, but for the layers' that are not locked and that the user's own contradict."""
+    """Remove unlocked preferences of layers that the user's own contradict."""
     if all(scored.layer == _USER for scored in found):
         return [*found]
     own = [read(scored.preference.text) for scored in found if scored.layer == _USER]

@@ -1,1 +1,1 @@
-"""Where records lie on Chroma, how they are read and written, and how a store is looked after."""
+"""How records are stored on Chroma, read, written and maintained."""

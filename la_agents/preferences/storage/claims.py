@@ -55,7 +55,7 @@ def claim(shard: Collection, user: str, records: Sequence[StoredPreference], vec
 
 
 def are_ours(shard: Collection, user: str, records: Sequence[StoredPreference], places: Places) -> bool:
-    """Whether the slots still hold these preferences; not if the user was erased, and others have them by now."""
+    """Whether the slots still hold these preferences; after an erasure, others may have taken them."""
     slots = {record_id(user, places.slots[record.preference.id]): record.preference.id for record in records}
     page = shard.get(ids=[*slots], include=["metadatas"])
     there = {id: metadata or {} for id, metadata in zip(page["ids"], page["metadatas"] or [], strict=True)}
@@ -81,7 +81,7 @@ def put(shard: Collection, user: str, records: Sequence[StoredPreference], vecto
 def is_reachable(
     shard: Collection, user: str, records: Sequence[StoredPreference], vectors: Vector, places: Places
 ) -> bool:
-    """Whether what was written is where readers come to; if the user was erased meanwhile, it is taken back."""
+    """Whether readers reach what was written; if not, since the user was erased meanwhile, it is taken back."""
     slots = [places.slots[record.preference.id] for record in records]
     ends = [window[-1] for window in itertools.takewhile(lambda window: window[-1] < max(slots), windows())]
     if not ends or len(shard.get(ids=[record_id(user, slot) for slot in ends], include=[])["ids"]) == len(ends):
@@ -101,7 +101,7 @@ def is_reachable(
 
 
 def tries() -> Iterator[None]:
-    """So many times, with pauses that grow and differ between those who are in each other's way."""
+    """Yield for each try, with random pauses that grow, so that competing writers get apart."""
     for number in range(_TRIES):
         yield
         time.sleep(random.uniform(0, min(0.002 * 2**number, 0.2)))

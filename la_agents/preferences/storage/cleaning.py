@@ -1,4 +1,4 @@
-"""Cleaning: what Chroma keeps in a store's folder of records that are gone, and how that is overwritten."""
+"""Cleaning: removes what Chroma's files still hold of deleted records."""
 
 from __future__ import annotations
 

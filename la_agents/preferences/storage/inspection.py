@@ -1,6 +1,6 @@
-"""Inspection: how much a store holds, and whether every record is where calls find it; nothing is changed.
+"""Inspection: counts what a store holds, and checks that every record can be found; it changes nothing.
 
-It reads across users and gives counts and records' ids, never a text.
+It reads across users, and returns counts and record ids only, never a text.
 """
 
 from __future__ import annotations

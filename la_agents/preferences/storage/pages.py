@@ -43,7 +43,7 @@ class Row:
 
     @property
     def digest(self) -> str:
-        """What stands for its user."""
+        """The digest of its user."""
         return self.id.partition(":")[0]
 
     def stored(self) -> StoredPreference | None:

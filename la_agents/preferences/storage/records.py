@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,11 +58,11 @@ _CLOSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "source": (get_args(Source), "inferred"),
     "review": (get_args(Review), "pending"),
 }
-"""Fields whose values are named in this release, and as what a newer release's value is read: as the weaker."""
+"""Fields with a fixed set of values in this release, and the value as which an unknown one is read: the weakest."""
 
 
 def user_digest(user: str) -> str:
-    """32 hex digits that stand for a user: stable over processes and machines, alike for no two users."""
+    """A digest of a user id: 32 hex digits, the same in all processes and on all machines."""
     return hashlib.blake2b(user.encode(), digest_size=16).hexdigest()
 
 
@@ -85,7 +84,7 @@ def slot_of(record: str) -> int | None:
 
 
 def user_of(metadata: Mapping[str, Any]) -> str | None:
-    """Whose record it is, archived or not; None for what is no preference."""
+    """The owner of a record, archived or not; None if it is no preference."""
     owner = metadata.get(USER_FIELD) or metadata.get(ARCHIVE_FIELD)
     return owner if isinstance(owner, str) else None
 
@@ -109,13 +108,13 @@ def metadata_of(record: StoredPreference, slot: int) -> dict[str, Any]:
 
 
 def claim_of(user: str, preference_id: str, slot: int) -> dict[str, Any]:
-    """The metadata of a slot that is kept free for a preference until it is written: nobody's record yet."""
+    """The metadata of a slot that is reserved for a preference until it is written."""
     claim = {CLAIM_FIELD: user, _JSON_FIELD: json.dumps({"id": preference_id})}
     return claim | ({CONTINUED_FIELD: user} if ends_window(slot) else {})
 
 
 def preference_id_of(metadata: Mapping[str, Any]) -> str | None:
-    """Which preference lies, or will lie, in a slot; None if the record is damaged."""
+    """The id of the preference in a slot, or for which it is reserved; None if the record is damaged."""
     try:
         return str(json.loads(metadata[_JSON_FIELD])["id"])
     except (KeyError, TypeError, ValueError):
@@ -135,9 +134,10 @@ def _vector_field(piece: int) -> str:
 
 def vector_of(metadata: Mapping[str, Any]) -> Vector | None:
     """The vector that stands in the metadata, [dimension]; None if there is none, or it is damaged."""
+    text, n = "", 0
     try:
-        pieces = (metadata.get(_vector_field(n)) or "" for n in itertools.count())
-        text = "".join(itertools.takewhile(bool, pieces))
+        while piece := metadata.get(_vector_field(n)):
+            text, n = text + piece, n + 1
         vector = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f2").astype(np.float32)
     except (TypeError, ValueError):
         return None
@@ -163,10 +163,7 @@ def from_record(
 
 
 def _earlier_links(values: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What had its place before the one that `superseded_by` names, and may last longer.
-
-    Older releases stored until when that is instead, in `superseded_until`.
-    """
+    """The ids of what superseded it before `superseded_by` did; older releases stored `superseded_until` instead."""
     links: dict[str, None] = {}
     for change in reversed(changes):
         if change.get("undone"):
@@ -179,7 +176,7 @@ def _earlier_links(values: Mapping[str, Any], changes: Sequence[Mapping[str, Any
 
 
 def _is_as_read(field: str, preference: Preference) -> bool:
-    """Whether what a newer release has stored in a field still counts: nothing else was written there since."""
+    """Whether a field still has the value that stands for an unknown one of a newer release, which is then kept."""
     return field not in _CLOSED or getattr(preference, field) == _CLOSED[field][1]
 
 

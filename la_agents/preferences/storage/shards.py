@@ -177,7 +177,7 @@ class Shards:
         return not is_doubtful or self._found_now() == found
 
     def _found_now(self) -> tuple[Settings | None, UUID | None]:
-        """By what shards are found now: the settings, and the identity of what records them."""
+        """The settings as they are stored now, and the id of the collection that records them."""
         with self._lock:
             return self._settings_now(), self._root
 
@@ -204,7 +204,7 @@ class Shards:
             return found, self._handles.make(name)
 
     def _is_old(self) -> bool:
-        """Whether somebody may have written the shards anew since the settings were read."""
+        """Whether the shards may have been rewritten since the settings were read."""
         if self.folder is None:
             return time.monotonic() - self._read_at > _FRESH_SECONDS
         return self._num_switches != _switches[self.connection.location]

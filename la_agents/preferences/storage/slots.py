@@ -38,7 +38,7 @@ def ends_window(slot: int) -> bool:
 
 
 def reachable(taken: Collection[int]) -> set[int]:
-    """Those of the taken slots that a reader comes to."""
+    """The taken slots that a reader reaches."""
     found: set[int] = set()
     for window in windows():
         found.update(slot for slot in window if slot in taken)
@@ -51,10 +51,9 @@ _MAX_USERS = 1_000
 
 
 class KnownSlots:
-    """Where preferences were last seen, for the users of late; safe to share between threads.
+    """A cache of the slots of recent users' preferences, which saves reading all of a user's slots; thread-safe.
 
-    It saves a look at all that a user has. Whoever uses it looks whether the preference is there: another process may
-    have erased it, or written it elsewhere.
+    A slot has to be checked before it is used: another process may have changed what lies there.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Spill: a mapping of ids that may be larger than the memory; beyond a few megabytes it lies on disk."""
+"""Spill: a mapping from ids that is kept on disk beyond a few megabytes."""
 
 from __future__ import annotations
 

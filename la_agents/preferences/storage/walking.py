@@ -1,4 +1,4 @@
-"""Walking over one user's slots: a window at a time, or all at one moment."""
+"""Reading one user's slots: window by window, or all in one query."""
 
 from __future__ import annotations
 

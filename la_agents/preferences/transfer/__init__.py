@@ -1,1 +1,1 @@
-"""Preferences as files: out of the store, and into it from here or from other libraries."""
+"""Export and import of preferences, also from other libraries."""

@@ -67,6 +67,7 @@ class ImportedLine(PreferenceDraft):
         values["id"] = self.id or hashlib.blake2b(self.text.encode(), digest_size=8).hexdigest()
         values["created_at"] = self.created_at or utc_now()
         values["updated_at"] = self.updated_at or values["created_at"]
+        values["last_said_at"] = self.last_said_at or values["updated_at"]
         preference = Preference(user_id=user, **values)
         changes = bounded(self.history)
         if not changes or len(changes[0].model_dump_json()) > _MAX_FIRST_CHARS:

@@ -28,9 +28,9 @@ _MAX_CHARS_IN_MEMORY = 8_000_000
 
 
 def export(ledger: Ledger, owner: str, target: jsonl.PathOrFile, *, progress: Progress | None = None) -> int:
-    """Write everything the owner has; see `PreferenceStore.export`.
+    """Write all of the owner's preferences to a file.
 
-    The store is read into a file of its own first: the target may be slow, and nobody waits for it.
+    They are read into a temporary file first, since the target may be slow and other writers would wait for it.
     """
     with SpooledTemporaryFile(_MAX_CHARS_IN_MEMORY, "w+", encoding="utf-8", newline="\n") as part:
         with writer(owner):  # the shards are not written anew meanwhile
@@ -49,10 +49,10 @@ def import_(
     on_bad: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Store the preferences of a file as this owner's; see `PreferenceStore.import_`.
+    """Store the preferences of a file as this owner's.
 
-    The file is read, and its texts are embedded, while others may write; each batch is then compared with what lies in
-    the store and written under the lock.
+    The file is read and its texts are embedded without the lock; each batch is then compared with the store and written
+    under it.
     """
     check = partial(ledger.check_imported, owner)
     with jsonl.rereadable(source) as path, Spill[int]() as slots:

@@ -106,6 +106,23 @@ def test_each_is_learned_once_and_only_from_the_user() -> None:
     assert learned("I like horror films.", AIMessage("Noted!"), "Wait, I said that wrong.") == []
 
 
+@pytest.mark.parametrize(
+    "back",
+    [
+        "Just kidding.",
+        "I'm only joking!",
+        "jk",
+        "Oh, that was a joke.",
+        "Not really, no.",
+        "I made it up.",
+        "Kidding :)",
+    ],
+)
+def test_what_was_said_in_jest_is_not_learned(back: str) -> None:
+    assert learned("I like horror films.", AIMessage("Noted!"), back) == []
+    assert learned("I like horror films.", AIMessage("Noted!"), "Kids like them, too?") == ["I like horror films."]
+
+
 # -- what is not -------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +257,8 @@ def test_what_is_owned_by_others_or_by_the_moment_is_not_learned(said: str) -> N
     ("before", "said"),
     [
         ([AIMessage("Sure, please paste the text.")], "I'm not allergic to nuts."),
+        ([AIMessage("Repeat after me: I love tea.")], "I love tea."),
+        ([HumanMessage("I'll repeat after you."), AIMessage("I never eat pork.")], "I never eat pork."),
         ([HumanMessage("Translate my next messages."), AIMessage("Gladly!")], "I'm not allergic to nuts."),
         ([HumanMessage("Let's role-play: I'm a waiter."), AIMessage("Welcome!")], "I never eat pork."),
         ([AIMessage("Red or blue?")], "I prefer blue."),

@@ -96,7 +96,8 @@ function show(report) {
 
 function shaded(token, report) {
   const strength = Math.min(Math.max(moved(token), 0) / 4, 1);
-  if (!token.text || strength < 0.05) return document.createTextNode(token.text);
+  const isSeen = /[\p{L}\p{N}\p{P}\p{S}]/u.test(token.text); // a line break is no button: it would have no name
+  if (!isSeen || strength < 0.05) return document.createTextNode(token.text);
   const span = document.createElement("span");
   span.className = "t";
   const word = token.text.trimStart();
@@ -118,7 +119,7 @@ function shaded(token, report) {
 function explain(span, token, report) {
   for (const other of byId("aligned").querySelectorAll("[aria-pressed=true]")) other.setAttribute("aria-pressed", "false");
   span.setAttribute("aria-pressed", "true");
-  byId("reference").textContent = token.reference;
+  byId("reference").textContent = token.reference.trim() || token.reference;
   const share = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
   byId("candidates").replaceChildren(
     ...token.candidates.slice(0, 5).map((each) => {
