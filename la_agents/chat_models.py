@@ -89,7 +89,7 @@ class ChatLinearAlignment(Face[AIMessage, AIMessageChunk], BaseChatModel):
 
     @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        """What tracers are told; they keep it, so principles of the call go by their digest."""
+        """What tracers store of a call: its principles by their digest alone."""
         params = super()._get_invocation_params(stop, **kwargs)
         if kwargs.get("principles") is not None:
             params["principles"] = digest(as_principles(kwargs["principles"]))

@@ -278,9 +278,9 @@ class EngineTests:
     def test_no_user_finds_what_anothers_prompt_held(
         self, engine: Engine, first: str | None, second: str | None, num_public_tokens: int
     ) -> None:
-        told = f"Of {first}, {second} and {num_public_tokens} only: " + QUESTION * 8  # by no other test
-        request = self.request(engine, num_branches=1, text=told, num_public_tokens=num_public_tokens)
-        first, second = (user and f"{user} {uuid4().hex}" for user in (first, second))  # nobody of another test
+        text = f"Of {first}, {second} and {num_public_tokens} only: " + QUESTION * 8  # by no other test
+        request = self.request(engine, num_branches=1, text=text, num_public_tokens=num_public_tokens)
+        first, second = (user and f"{user} {uuid4().hex}" for user in (first, second))  # no user of another test
         assert engine.submit(replace(request, salt=first)).completion.records
         found = engine.submit(replace(request, salt=second)).completion
         assert found.num_cached_tokens <= num_public_tokens * found.num_rows

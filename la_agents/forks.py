@@ -1,9 +1,9 @@
 """What a child process made by `os.fork` renews, so that it can load models of its own.
 
-A fork copies locks that a thread which is not there may hold, registries of what the parent runs, and the books of
-thread pools without their threads: using one of those, or taking it down, waits for ever. OpenMP's pool, which
-PyTorch computes with, is one; each ONNX Runtime session has another. A child therefore forgets what its parent holds
-without taking it down, and computes with PyTorch in one thread.
+A fork copies locks that a thread of the parent may hold, registries of what the parent runs, and thread pools without
+their threads: using or destroying one of those waits for ever. OpenMP's pool, with which PyTorch computes, is one; each
+ONNX Runtime session has another. A child therefore drops its references without destroying what they refer to, and
+computes with PyTorch in one thread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def renew_in_child(renew: Callable[[], object]) -> None:
 
 
 def owning_threads(owner: _Owner) -> _Owner:
-    """`owner`, whose end waits for threads that it has: a child never takes it down, not even when it exits."""
+    """Register an object whose destructor joins its threads: it is never destroyed in a child, which lacks them."""
     _owners.add(owner)
     return owner
 
@@ -46,7 +46,7 @@ def _compute_in_one_thread() -> None:
 
 
 def _skip_destructors_at_exit() -> None:
-    """Python ends as ever, and then the process at once: ONNX Runtime's own end would wait for a thread of its own."""
+    """Exit without ONNX Runtime's destructors, which would wait for a thread that only the parent has."""
     if "onnxruntime" in sys.modules and sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "on_exit"):  # glibc: calls _exit(status, NULL) before what was registered earlier

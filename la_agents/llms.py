@@ -24,8 +24,8 @@ from la_agents.requests import Chunk, Completion
 __all__ = ["LinearAlignmentLLM"]
 
 
-class _Told(str):
-    """Principles of a call as traces show them: a digest. LangChain tells tracers all arguments of a streamed call."""
+class _Digest(str):
+    """Principles of a call as traces show them: a digest. LangChain passes tracers all arguments of a streamed call."""
 
     principles: tuple[Principle, ...]
 
@@ -92,8 +92,8 @@ class LinearAlignmentLLM(Face[str, str], BaseLLM):
 
     @override
     def _builder(self, source: Any, stop: list[str] | None, arguments: dict[str, Any]) -> CallBuilder:
-        if isinstance(told := arguments.get("principles"), _Told):
-            arguments = {**arguments, "principles": told.principles}
+        if isinstance(digested := arguments.get("principles"), _Digest):
+            arguments = {**arguments, "principles": digested.principles}
         return CallBuilder.of(self, arguments, stop, query=source)
 
     @override
@@ -221,9 +221,9 @@ def _discreet(arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments.get("principles") is None:
         return arguments
     principles = as_principles(arguments["principles"])
-    told = _Told(digest(principles))
-    told.principles = principles
-    return {**arguments, "principles": told}
+    digested = _Digest(digest(principles))
+    digested.principles = principles
+    return {**arguments, "principles": digested}
 
 
 def _result(chunks: list[GenerationChunk]) -> LLMResult:

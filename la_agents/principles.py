@@ -43,7 +43,7 @@ class Principle:
         try:
             self.text.encode()
         except UnicodeEncodeError:
-            msg = "Expected a principle without lone surrogates (halves of characters), got one with; mend its text."
+            msg = "Expected a principle without lone surrogates (halves of characters), got one; correct its text."
             raise ConfigurationError(msg) from None
         number = isinstance(self.weight, (int, float)) and not isinstance(self.weight, bool)
         if not number or not 0.0 <= self.weight < float("inf"):

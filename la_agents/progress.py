@@ -1,4 +1,4 @@
-"""Progress of slow work, told to a callback; other libraries' progress bars stay off the terminal meanwhile."""
+"""Progress of slow work, reported to a callback; other libraries' progress bars stay off the terminal meanwhile."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def preferences_prompt(
         max_tokens: How many tokens all of them together may have, by an estimate; None for any number.
 
     Raises:
-        UserNotSpecifiedError: nobody is named.
+        UserNotSpecifiedError: no user is named.
 
     Example:
         >>> from la_agents import PreferenceStore

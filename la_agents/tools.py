@@ -61,17 +61,17 @@ def review_tools(store: PreferenceStore, *, user_id: object = None) -> list[Base
 
 
 def _for_the_model(run: Callable[..., str]) -> Callable[..., str]:
-    """Turn what the model can mend into an answer to the model."""
+    """Report errors that the model can correct as the tool's answer."""
 
     @wraps(run)
-    def told(*args: Any, **kwargs: Any) -> str:
+    def answered(*args: Any, **kwargs: Any) -> str:
         try:
             return run(*args, **kwargs)
         except InvalidPreferenceError as error:
             msg = f"The preference was not stored. {error} Call the tool again with a valid one."
             raise ToolException(msg) from error
 
-    return told
+    return answered
 
 
 def _explain(error: Any) -> str:
@@ -195,7 +195,7 @@ class UpdatePreference(_PreferenceTool):
             return f"Noted; it applies once the user approves it: {draft['text']}"
         try:
             return f"Changed to {_line(self.store.update(user, meant.id, **changes))}"
-        except PreferenceNotFoundError as error:  # somebody else forgot it meanwhile
+        except PreferenceNotFoundError as error:  # another call forgot it meanwhile
             msg = f"There is no preference {preference!r} any more. Call recall_preferences."
             raise ToolException(msg) from error
 
@@ -215,7 +215,7 @@ class ForgetPreference(_PreferenceTool):
         user = self._user(config)
         try:
             return f"Forgot {_line(self.store.forget(user, self._meant(user, preference).id))}"
-        except PreferenceNotFoundError as error:  # somebody else forgot it meanwhile
+        except PreferenceNotFoundError as error:  # another call forgot it meanwhile
             msg = f"There is no preference {preference!r} any more. Call recall_preferences."
             raise ToolException(msg) from error
 

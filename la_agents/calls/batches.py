@@ -113,7 +113,7 @@ async def amember() -> AsyncIterator[None]:
 
 
 def submit(queue: Callable[[], Generation]) -> Generation:
-    """The request that `queue` puts in line; in a batch, as soon as there is room.
+    """Call `queue`, which submits a request; in a batch, wait while the engine's queue is full.
 
     Raises:
         EngineBusyError: the queue is full, and this is no batch.
@@ -157,7 +157,7 @@ async def _abandonable(queue: Callable[[], Generation]) -> Generation:
     def run() -> None:
         if not abandoned:
             queued.append(queue())
-        if abandoned:  # looked at after the appending, as the task looks at the list after setting it: one of them sees
+        if abandoned:  # set before the task reads the list, read here after appending to it: one of the two cancels
             for generation in queued:
                 generation.cancel()
 

@@ -184,7 +184,7 @@ class CallBuilder:
         their own keys, so that response times tell no one what another user asked.
         """
         face, structure = self.face, self.structure_arguments
-        told = {
+        parts = {
             "model": self.ready.fingerprint,
             "user": self.user,
             "principles": digest(self.principles),
@@ -194,7 +194,7 @@ class CallBuilder:
             "structure": {name: value for name, value in sorted(structure.items()) if value is not None},
             **{name: self.settings[name] for name in CALL_SETTINGS if name not in _UNKEYED},
         }
-        text = json.dumps([type(face).__name__, told], default=_plain)
+        text = json.dumps([type(face).__name__, parts], default=_plain)
         return f"la_agents:{hashlib.sha256(text.encode()).hexdigest()}"
 
     def _preferred(self, query: str) -> list[Principle]:

@@ -162,7 +162,7 @@ class AnswerReader(Protocol[LangChainChunk]):
 
 
 def chunks_of(call: AlignedCall, reader: AnswerReader[Any], manager: CallbackManagerForLLMRun | None) -> Iterator[Any]:
-    """The chunks of an answer, each told to the callbacks; closed early, it cancels the request."""
+    """The chunks of an answer, each reported to the callbacks; closing it early cancels the request."""
     generation = call.submit()
     try:
         for event in generation:

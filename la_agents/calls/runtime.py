@@ -40,7 +40,7 @@ class Ready(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """What tells this engine's answers from those of other models."""
+        """Identifies the model in cache keys."""
         found: str = getattr(self.engine, "fingerprint", None) or self.key
         return found
 
@@ -112,7 +112,7 @@ class Runtime:
         self._making = threading.Lock()
 
     def get(self, setup: Setup, progress: Callable[[str, float], None] | None = None) -> Ready:
-        """What was made for `setup`, made now if need be; in the place of a closed engine there is a fresh one."""
+        """What was made for `setup`, or is made now; a closed engine is replaced by a new one."""
         if (ready := self._find(setup)) is not None:
             return ready
         with self._making:  # of many first calls one loads, and the others wait for it

@@ -31,7 +31,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # the reader of our output left; nobody is there to tell
+            raise  # the reader of the output has closed it
         except (LaAgentsError, OSError, UnicodeError) as error:
             _fail(in_words_of_the_command_line(str(error)), error)
         except ModuleNotFoundError as error:

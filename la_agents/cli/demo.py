@@ -57,7 +57,7 @@ def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: T
 def _introduce(loaded: LoadedModel) -> str:
     size = re.search(r"\d+(\.\d+)?[mb](?![a-z])", loaded.name, re.IGNORECASE)
     kind = f"a {size[0].upper()} model" if size else "a model"
-    return f"This is {loaded.name}, {kind}: look at its manner, do not expect wisdom. Another: --model."
+    return f"This is {loaded.name}, {kind}: judge its style rather than its facts. Use another with --model."
 
 
 def _compare(loaded: LoadedModel, decoding: Decoding) -> list[comparison.Comparison]:

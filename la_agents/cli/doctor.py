@@ -1,4 +1,4 @@
-"""`la-agents doctor`: what is installed, which model and store would be used, what mends what is missing."""
+"""`la-agents doctor`: what is installed, which model and store would be used, and how to install what is missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SAMPLE = 1_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination; `remedy` is the command that mends what is amiss, None if nothing is."""
+    """One line of the report; `remedy` is the command that installs or repairs it, None if nothing is wrong."""
 
     subject: str
     detail: str
@@ -52,7 +52,7 @@ def doctor(
     if remedies:
         raise typer.Exit(1)
     if time:
-        timing.report(settings)
+        timing.report(settings.model)
 
 
 def _packages() -> Iterator[Finding]:

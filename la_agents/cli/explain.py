@@ -55,7 +55,7 @@ def explain(
     from la_agents.report.report import AlignmentReport
 
     if out is not None:
-        check_new(out, "--out", force=force)  # told before the work
+        check_new(out, "--out", force=force)  # refused before any work
     question = text_of(question)
     with settings.open_store(reading=True) as store:
         loaded = answering.load(settings, decoding)

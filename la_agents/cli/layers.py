@@ -1,4 +1,4 @@
-"""`la-agents layers`: what an application or an organisation wants of every answer, for whoever administers it."""
+"""`la-agents layers`: what an application or an organisation wants of every answer, for its administrators."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Chosen:
     ] = None
 
     def options(self, limit: int | None = None) -> suites.Options:
-        """In the words of the library.
+        """As options of the library.
 
         Raises:
             ConfigurationError: a strength or a budget is no number.

@@ -1,4 +1,4 @@
-"""What `la-agents prefs` and `la-agents layers` do alike: a user's preferences, or a shared layer's."""
+"""The commands that `la-agents prefs` and `la-agents layers` share: on a user's preferences, or a layer's."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Scope(str, Enum):
 
 
 class ExportFormat(str, Enum):
-    """Whose file it is."""
+    """The program that wrote the file."""
 
     la_agents = "la-agents"
     mem0 = "mem0"
@@ -91,7 +91,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 class Owned:
-    """The preferences of one user, or of one layer: what the store does with them, without naming whose."""
+    """The store's methods, bound to the preferences of one user or one layer."""
 
     def __init__(self, store: PreferenceStore, name: str, *, is_layer: bool, settings: Settings) -> None:
         self.store, self.name, self.is_layer, self.settings = store, name, is_layer, settings
@@ -102,11 +102,11 @@ class Owned:
 
     @property
     def what(self) -> str:
-        """What is said of what there is of them."""
+        """How messages say that a preference is there."""
         return f"is in the layer {self.name}" if self.is_layer else f"is stored about {self.name}"
 
     def command(self, verb: str) -> str:
-        """The command line that does something more with them."""
+        """The command line of another verb on these preferences."""
         given, name = self.settings.store, shlex.quote(self.name)
         store = "" if given in (None, os.environ.get("LA_AGENTS_STORE")) else f"--store {shlex.quote(str(given))} "
         action, _, rest = verb.partition(" ")

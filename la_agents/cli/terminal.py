@@ -53,7 +53,7 @@ def is_text(text: str) -> bool:
 
 
 def answer(text: str, *, end: str = "\n") -> None:
-    """Print a piece of the answer, at once."""
+    """Print a part of the answer, and flush."""
     print(clean(text), end=end, flush=True)
 
 
@@ -69,7 +69,7 @@ def print_json(value: Any) -> None:
 
 
 def clean(text: str) -> str:
-    """Stored text, and generated text, may not steer the terminal: control characters become visible ones."""
+    """Replace control characters, by which stored or generated text could control the terminal."""
     return "".join("\ufffd" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
 
 
@@ -171,7 +171,7 @@ def text_of(argument: str) -> str:
 
 
 def check_new(file: Path, name: str, *, force: bool) -> None:
-    """Refuse to overwrite a file that nobody asked to.
+    """Refuse to overwrite a file without `--force`.
 
     Args:
         name: Of the option or argument that names the file.
@@ -191,7 +191,7 @@ def check_new(file: Path, name: str, *, force: bool) -> None:
 
 @contextmanager
 def spinner(text: str) -> Iterator[Callable[[], None]]:
-    """Say what is going on while it goes on, or until the function is called, if somebody watches."""
+    """Show a spinner on a terminal, until the block ends or the function is called."""
     status = console(stderr=True).status(text)
     with status:
         yield status.stop
@@ -199,7 +199,7 @@ def spinner(text: str) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def conversion_bar() -> Iterator[Report]:
-    """What is seen while a model is loaded: that it is, if somebody watches, and a bar while it is converted."""
+    """Show a spinner while a model is loaded, and a progress bar while it is converted."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))

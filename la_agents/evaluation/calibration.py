@@ -6,7 +6,7 @@ questions (cosine) and `d` their repetition. With the rate `r`, adherence that a
 
     worth = a - r log2 p + 0.8 (c - d)
 
-The default, for principles that nobody measured, is what the library does without a calibration, unless another
+The default, for principles without a measurement, is what the library does without a calibration, unless another
 candidate's worth, the mean over principles, is greater by more than `MARGIN`: with few questions smaller differences
 are chance. Then it is the most followed of those within `MARGIN` of the greatest worth. A measured principle has
 guidance of its own where a candidate is worth more than the default by more than `MARGIN`. A candidate that follows a
@@ -41,8 +41,8 @@ RATE = 0.08
 """Adherence, of 1, that a doubling of perplexity must gain."""
 
 SENSE = 0.8
-"""Adherence that relevance is worth, and repetition costs: an answer in the right tone is to be told from the tone
-alone, and from a loop. With 0.2 the bundled model followed best by talking about its principles only."""
+"""Adherence that relevance is worth, and repetition costs: an answer that only talks about the principle, or repeats
+itself, must not win. With 0.2 the bundled model's best setting talked about its principles only."""
 
 MARGIN = 0.05
 FEW = 8
@@ -50,7 +50,7 @@ FEW = 8
 
 CANDIDATES = (*PROMPTS, *(name for name, method in METHODS.items() if method.candidate))
 USUAL = Setting(DEFAULT_METHOD, DEFAULT.strength).key
-"""What the library does for a model that nobody has measured."""
+"""What the library does for a model without a calibration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Finding:
     Attributes:
         principle: Its id.
         num_questions: That it was measured on: fewer than `FEW` are too few to rely on.
-        setting: The candidate that it is followed best with, all things considered.
+        setting: The candidate that is worth most for it.
         default: Adherence with what is best on average.
         prompted: With the best of the ways of prompting, in hindsight.
     """

@@ -55,8 +55,8 @@ def provenance_line(header: Mapping[str, Any]) -> str:
     if not isinstance(model, str):
         facts = ", ".join(str(model[name]) for name in ("quantization", "dtype", "device") if model.get(name))
         model = f"{model['name']} ({facts})"
-    told = f"code {values['code']} · seed {values['seed']} · data sha256 {values['data'][:12]}"
-    return f"{values['suite']} · model {model} · {told}"
+    origin = f"code {values['code']} · seed {values['seed']} · data sha256 {values['data'][:12]}"
+    return f"{values['suite']} · model {model} · {origin}"
 
 
 def describe_model(loaded: LoadedModel) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Run: the rows of one measurement in a JSON Lines file that survives any interruption.
+"""Run: the rows of one measurement in a JSON Lines file, which an interrupted run can continue.
 
 The first row is the provenance, then one row for each finished case, named by a stable key. While a run goes on rows
 stand in the order they were finished; when all are there, the file is put into the order of the keys. So a run that

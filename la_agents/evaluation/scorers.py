@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from statistics import fmean
 from typing import Any
 
@@ -26,7 +27,6 @@ _CONTRACTION = re.compile(
 )
 _DASH = re.compile(r"^\s*[-*•–]\s+\S")
 _LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pt")
-_MISSING = "Expected {}, it is not installed; run `pip install 'la-agents[evaluation]'`."
 _FULL_JOY = 0.6
 """VADER's compound of a sentence that is cheerful through and through."""
 
@@ -113,20 +113,21 @@ def _mean_weighted(pairs: Sequence[tuple[float, int]]) -> float:
 
 @cache
 def _vader() -> Any:
-    try:
-        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-    except ImportError as error:
-        raise ConfigurationError(_MISSING.format("vaderSentiment")) from error
-    return SentimentIntensityAnalyzer()
+    return _imported("vaderSentiment", "vaderSentiment").SentimentIntensityAnalyzer()
 
 
 @cache
 def _langid() -> Any:
     """A language identifier that chooses among a few languages; its own copy, other users' settings stay theirs."""
-    try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-    except ImportError as error:
-        raise ConfigurationError(_MISSING.format("py3langid")) from error
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+    langid = _imported("py3langid", "langid")
+    identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE)
     identifier.set_languages(list(_LANGUAGES))
     return identifier
+
+
+def _imported(package: str, module: str) -> Any:
+    try:
+        return import_module(f"{package}.{module}")
+    except ImportError as error:
+        msg = f"Expected {package}, it is not installed; run `pip install 'la-agents[evaluation]'`."
+        raise ConfigurationError(msg) from error

@@ -32,7 +32,7 @@ def sentences(text: str) -> list[str]:
 
 
 def without_echo(text: str, *sources: str) -> str:
-    """The text without its sentences that merely say again what one of the sources says.
+    """The text without the sentences that repeat one of the sources.
 
     An echo is a sentence of the source, or one of at least four words of which four fifths are the source's.
     """

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from la_agents.errors import ConfigurationError
 from la_agents.learning.answers import AnswerLog, own_ids
 from la_agents.learning.proposal import PreferenceExtractor, Proposal
 from la_agents.learning.rules import RuleExtractor
 from la_agents.preferences.aio import async_twin
 from la_agents.preferences.preference import Preference, PreferenceDraft
-from la_agents.preferences.ratings import WeightRule
+from la_agents.preferences.ratings import WeightRule, check_score
 from la_agents.preferences.store import PreferenceStore
 from la_agents.users import resolve_user
 
@@ -90,13 +88,7 @@ class FeedbackRecorder:
             InvalidPreferenceError: the comment is too long.
         """
         user = resolve_user(user_id, config)
-        if (
-            isinstance(score, bool)
-            or not isinstance(score, (int, float))
-            or not (math.isfinite(score) and abs(score) <= 1)
-        ):
-            msg = f"Expected a score within [-1, 1], got {score!r}."
-            raise ConfigurationError(msg)
+        check_score(score)
         ids = own_ids(answer) if isinstance(answer, BaseMessage) else self.callback.ids_of(answer)
         drafts = self._read(comment) if comment and comment.strip() else []
         changed = self._store.rate(user, ids, score, self._weights)

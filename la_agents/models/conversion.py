@@ -65,8 +65,9 @@ def convert(gguf: Path, folder: Path, progress: Progress | None = None) -> None:
                 with no_bars():
                     _convert(gguf, folder, report)
     except (OSError, SafetensorError) as error:
+        gigabytes = gguf.stat().st_size * 6 / 1e9  # four bits become 32, or 16 in large models
         msg = (
-            f"Expected to write about {_gigabytes(gguf)} GB to the cache folder {folder.parent}, got: {error}; "
+            f"Expected to write about {gigabytes:.1f} GB to the cache folder {folder.parent}, got: {error}; "
             "make room there, or set LA_AGENTS_CACHE to another folder."
         )
         raise ConfigurationError(msg) from error
@@ -93,11 +94,6 @@ def _made_by() -> list[str]:
     transformers reads the file's tokenizer, and another release may read it otherwise.
     """
     return [str(_FORMAT), ".".join(version("transformers").split(".")[:2])]
-
-
-def _gigabytes(gguf: Path) -> float:
-    """What a conversion takes on disk, roughly: four bits become 32, or 16 in large models."""
-    return round(gguf.stat().st_size * 6 / 1e9, 1)
 
 
 def _read(gguf: Path, report: Progress) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -228,7 +224,7 @@ def _sample_offsets(size: int) -> Iterator[int]:
 
 
 def _flush(folder: Path) -> None:
-    """Have the disk write `folder` before it gets its final name; a power cut must not leave empty files in it."""
+    """Write `folder` to disk before it gets its final name, so that a power cut leaves no empty files in it."""
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -52,7 +52,7 @@ class ModelFiles:
         return tuple((name, status.st_size, status.st_mtime_ns) for name, status in statuses)
 
     def not_on_hub(self, reason: str) -> ModelNotFoundError:
-        """The error for a hub id that can be had neither from the hub nor from its local cache."""
+        """The error for a hub id that is neither on the hub nor in its local cache."""
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             reason = "not in the hub's local cache, and HF_HUB_OFFLINE is set"
         revision = f" at revision {self.revision}" if self.revision else ""
@@ -94,7 +94,8 @@ def find_model(model: str | Path, *, revision: str | None = None, progress: Prog
     is_gguf = _is_gguf(path)
     is_local = isinstance(model, Path) or is_gguf or path.exists() or not _HUB_ID.fullmatch(text)
     if not is_local:
-        return _find_on_hub(text, revision)
+        looked_in = (f"the folder {Path(text).absolute()} (no such folder)",)
+        return ModelFiles(text, text, is_hub=True, revision=revision, looked_in=looked_in)
     if revision is not None:
         msg = f"Expected no revision for the local model {text!r}, got {revision!r}; revisions are for hub ids."
         raise ConfigurationError(msg)
@@ -106,7 +107,7 @@ def _readable(text: str) -> Path:
     try:
         path = Path(text).expanduser()
         path.exists()
-    except (OSError, RuntimeError) as error:  # RuntimeError: "~name" of nobody
+    except (OSError, RuntimeError) as error:  # RuntimeError: "~name" of an unknown user
         shown = text if len(text) <= 80 else f"{text[:80]}..."
         raise _not_found(shown, (f"{shown} ({getattr(error, 'strerror', None) or error})",)) from None
     return path
@@ -141,15 +142,11 @@ def _find_gguf(path: Path, progress: Progress | None) -> ModelFiles:
     """A GGUF file of the user's: its copy in the cache is named after its place, size and time of change."""
     if not path.is_file():
         raise _not_found(str(path), (f"{path.absolute()} (no such file)",))
-    copy = cache_folder() / "models" / _copy_name(path)
-    convert(path, copy, progress)
-    return ModelFiles(path.stem, str(copy))
-
-
-def _copy_name(path: Path) -> str:
     status = path.stat()
     identity = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
-    return f"{path.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    copy = cache_folder() / "models" / f"{path.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    convert(path, copy, progress)
+    return ModelFiles(path.stem, str(copy))
 
 
 def _find_folder(path: Path) -> ModelFiles:
@@ -158,11 +155,6 @@ def _find_folder(path: Path) -> ModelFiles:
         reason = "a file, and no GGUF model; name its folder" if path.is_file() else reason
         raise _not_found(str(path), (f"{path.absolute()} ({reason})",))
     return ModelFiles(path.resolve().name, str(path.resolve()))
-
-
-def _find_on_hub(text: str, revision: str | None) -> ModelFiles:
-    looked_in = (f"the folder {Path(text).absolute()} (no such folder)",)
-    return ModelFiles(text, text, is_hub=True, revision=revision, looked_in=looked_in)
 
 
 def _not_found(name: str, looked_in: tuple[str, ...]) -> ModelNotFoundError:

@@ -40,8 +40,8 @@ def _compute(loaded: LoadedModel) -> str:
     digest = hashlib.sha256()
     config = loaded.model.config.to_dict()
     config = {name: config[name] for name in config if not name.startswith("_") and name != "transformers_version"}
-    told = [config, sorted(loaded.eos_token_ids), loaded.max_positions, str(loaded.dtype), loaded.device.type]
-    digest.update(json.dumps([*told, loaded.quantization], sort_keys=True, default=str).encode())
+    facts = [config, sorted(loaded.eos_token_ids), loaded.max_positions, str(loaded.dtype), loaded.device.type]
+    digest.update(json.dumps([*facts, loaded.quantization], sort_keys=True, default=str).encode())
     digest.update(_tokenizer_text(loaded.tokenizer).encode("utf-8", "surrogatepass"))
     for name, tensor in sorted(loaded.model.state_dict().items()):
         digest.update(f"\0{name} {tuple(tensor.shape)} {tensor.dtype} {_bits(tensor)}".encode())

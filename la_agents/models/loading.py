@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -63,7 +64,7 @@ class LoadedModel:
         return self
 
     def __reduce__(self) -> Any:
-        return super().__reduce__() if self._arguments is None else (_load_again, (self._arguments,))
+        return super().__reduce__() if self._arguments is None else (partial(load_model, **self._arguments), ())
 
 
 _loaded: weakref.WeakValueDictionary[tuple[Any, ...], LoadedModel] = weakref.WeakValueDictionary()
@@ -115,7 +116,13 @@ def load_model(
     require_local()
     if isinstance(model, LoadedModel):
         given = (device, dtype, quantize, revision, trust_remote_code, end_token_ids)
-        return _as_given(model, changed=given != ("auto", "auto", "auto", None, False, None))
+        if given != ("auto", "auto", "auto", None, False, None):
+            msg = (
+                "Expected no device, dtype, quantize, revision, trust_remote_code or end_token_ids beside a model that "
+                "is already loaded; give them to the load_model call that made it."
+            )
+            raise ConfigurationError(msg)
+        return model
     ends = None if end_token_ids is None else _checked_ends(end_token_ids)
     target = _resolve_device(device)
     precision = _resolve_dtype(dtype, target)
@@ -161,10 +168,6 @@ def load_tokenizer(
     return tokenizer, _eos_token_ids(config, generation, tokenizer)
 
 
-def _load_again(arguments: dict[str, Any]) -> LoadedModel:
-    return load_model(**arguments)
-
-
 def _checked_ends(ids: Collection[int]) -> frozenset[int]:
     if (
         isinstance(ids, (str, bytes))
@@ -174,16 +177,6 @@ def _checked_ends(ids: Collection[int]) -> frozenset[int]:
         msg = f"Expected end_token_ids to be a list of token ids, got {ids!r}; give [] to end answers by length alone."
         raise ConfigurationError(msg)
     return frozenset(ids)
-
-
-def _as_given(model: LoadedModel, *, changed: bool) -> LoadedModel:
-    if changed:
-        msg = (
-            "Expected no device, dtype, quantize, revision, trust_remote_code or end_token_ids beside a model that is "
-            "already loaded; give them to the load_model call that made it."
-        )
-        raise ConfigurationError(msg)
-    return model
 
 
 def _resolve_device(device: str) -> torch.device:

@@ -17,13 +17,13 @@ REMEDY = 'pip install "la-agents[local]"'
 
 def require_local() -> None:
     """Raise ConfigurationError, with the command that installs them, if one of the packages is not installed."""
-    if missing := _missing():
+    if missing := [name for name in PACKAGES if not _is_installed(name)]:
         raise missing_local(missing)
 
 
 def is_local_installed() -> bool:
     """Whether all of them are installed."""
-    return not _missing()
+    return all(map(_is_installed, PACKAGES))
 
 
 def missing_local(packages: Sequence[str]) -> ConfigurationError:
@@ -31,10 +31,6 @@ def missing_local(packages: Sequence[str]) -> ConfigurationError:
     return ConfigurationError(
         f"Expected what runs a model here to be installed, got no {', '.join(packages)}; run `{REMEDY}`."
     )
-
-
-def _missing() -> list[str]:
-    return [name for name in PACKAGES if not _is_installed(name)]
 
 
 def _is_installed(package: str) -> bool:

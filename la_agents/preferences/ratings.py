@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from la_agents.errors import ConfigurationError
 
-__all__ = ["WeightRule"]
+__all__ = ["WeightRule", "check_score"]
+
+
+def check_score(score: float) -> None:
+    """Raise ConfigurationError unless it is a number within [-1, 1]."""
+    is_number = isinstance(score, (int, float)) and not isinstance(score, bool)
+    if not (is_number and math.isfinite(score) and abs(score) <= 1):
+        msg = f"Expected a score within [-1, 1], got {score!r}."
+        raise ConfigurationError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,9 @@ def _on_layer(
 class SharedPreferences:
     """One shared layer, for whoever administers it: the store's operations, without a user.
 
-    Made by `PreferenceStore.shared(name)`; what is stored here applies in stores that are made with `layers=[name]`.
-    Users' preferences do not override one that is `locked`.
+    They are `add`, `add_many`, `update`, `forget`, `undo`, `decide`, `erase`, `get`, `history`, `list`, `archive`,
+    `conflicts`, `count`, `export` and `import_`. Made by `PreferenceStore.shared(name)`; what is stored here applies in
+    stores that are made with `layers=[name]`. Users' preferences do not override one that is `locked`.
     """
 
     def __init__(self, store: OwnedPreferences, layer: Layer) -> None:

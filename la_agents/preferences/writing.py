@@ -25,7 +25,7 @@ from la_agents.preferences.lifecycle import (
     updated,
 )
 from la_agents.preferences.preference import Choices, Preference, PreferenceDraft, Review, utc_now
-from la_agents.preferences.ratings import WeightRule
+from la_agents.preferences.ratings import WeightRule, check_score
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.locks import writer
 
@@ -121,7 +121,12 @@ def rate(ledger: Ledger, owner: str, ids: Collection[str], score: float, rule: W
 
     Raises:
         PreferenceNotFoundError: there are ids, and none is of a preference of this owner that applies.
+        ConfigurationError: the score is not within [-1, 1], or ids is a single one.
     """
+    check_score(score)
+    if isinstance(ids, str):
+        msg = f"Expected a list of ids, got {ids!r}; wrap a single one in a list."
+        raise ConfigurationError(msg)
     operation = Operation(utc_now())
 
     def change(known: Sequence[StoredPreference]) -> Sequence[StoredPreference]:

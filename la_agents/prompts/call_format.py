@@ -41,7 +41,7 @@ class CallFormat:
 
     @property
     def trigger(self) -> str:
-        """What tells a call from text: the opening's first tag, or all of it."""
+        """The text at which a call begins: the opening's first tag, or all of it."""
         text = self.opening.lstrip()
         tag = _TAG.match(text)
         return tag.group() if tag else text
@@ -70,7 +70,7 @@ HERMES = CallFormat(
 
 
 def instructions(tools: Sequence[Mapping[str, Any]]) -> str:
-    """What a model is told of its tools where its template has no words of its own."""
+    """The system text about tools, for templates that have none of their own."""
     listed = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
     return (
         "You can call tools. To call one, write its name and its arguments, and nothing after them:\n"
@@ -82,7 +82,7 @@ def instructions(tools: Sequence[Mapping[str, Any]]) -> str:
 def read_format(
     render: Callable[[list[dict[str, Any]]], str], user: dict[str, Any], assistant: dict[str, Any], ends: Sequence[str]
 ) -> CallFormat | None:
-    """The format in which a template renders calls; None if it cannot be told.
+    """The format in which a template renders calls; None if the template does not show it.
 
     Args:
         render: Renders turns, with what comes before an answer at the end.

@@ -1,4 +1,4 @@
-"""A tokenizer's chat template: what it can take, found by trying, and how to give it that.
+"""A tokenizer's chat template: which features it supports, found by probing, and rendering within them.
 
 Templates differ without saying so: some refuse a system role, some drop it in silence, some insist on turns
 that alternate, few know tools. Each ability is probed once, by rendering a short conversation; `render`
@@ -86,7 +86,8 @@ class ChatTemplate:
         self.is_fallback = not template
         self.bos = _leading_bos(tokenizer)
         self._options: dict[str, Any] = {"chat_template": FALLBACK, "bos": self.bos} if self.is_fallback else {}
-        self.source = FALLBACK if self.is_fallback else _source(template)
+        sources = template.values() if isinstance(template, dict) else [template or FALLBACK]
+        self.source = "\n".join(sources)
         self._options |= self._known(variables or {})
         self.knows_thoughts = "</think>" in self.source
         self.takes_system = self._shows([_SYSTEM, _USER], "Qsystemq", "Quserq")
@@ -112,8 +113,10 @@ class ChatTemplate:
             PromptError: the template refuses them even in the plainest form; the message is its own.
         """
         native = [dict(tool) for tool in tools] if self.offers_tools else None
-        told = turns if native is not None or not tools else _tell(turns, instructions(tools))
-        attempts = [self._fit(told, native_tools=native is not None or not tools), self._fit(told, native_tools=False)]
+        instructed = turns if native is not None or not tools else _tell(turns, instructions(tools))
+        attempts = [
+            self._fit(instructed, native_tools=is_native) for is_native in (native is not None or not tools, False)
+        ]
         for attempt in attempts[:1] if attempts[0] == attempts[1] else attempts:
             try:
                 return self._apply(attempt, native) + self._begun(answer)
@@ -198,10 +201,6 @@ def _tell(turns: list[Turn], text: str) -> list[Turn]:
     if turns and turns[0]["role"] == "system":
         return [{**turns[0], "content": f"{turns[0]['content']}\n\n{text}"}, *turns[1:]]
     return [{"role": "system", "content": text}, *turns]
-
-
-def _source(template: str | dict[str, str]) -> str:
-    return template if isinstance(template, str) else "\n".join(template.values())
 
 
 def _variables(template: str | dict[str, str] | None) -> set[str]:

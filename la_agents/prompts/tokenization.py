@@ -77,9 +77,14 @@ class DataGuard:
         Raises:
             PromptError: some text holds a lone surrogate.
         """
-        texts = list(_strings(data))
-        for text in texts:
+        texts: list[str] = []
+
+        def note(text: str) -> str:
             check_text(text)
+            texts.append(text)
+            return text
+
+        _map_strings(data, note)
         if not any(self._is_suspect(text) for text in texts):
             return data, ""
         used = set().union(*texts)
@@ -173,18 +178,6 @@ def _any_of(literals: set[str], at_line_start: tuple[str, ...] = ()) -> re.Patte
 def _overlapping(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
     """Matches at every position, each as group 1, overlapping ones too."""
     return re.finditer(rf"(?=({pattern.pattern}))", text, re.MULTILINE)
-
-
-def _strings(data: Any) -> Iterator[str]:
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            yield from _strings(key)
-            yield from _strings(value)
-    elif isinstance(data, (list, tuple)):
-        for value in data:
-            yield from _strings(value)
 
 
 def _map_strings(data: Any, change: Callable[[str], str]) -> Any:

@@ -37,7 +37,11 @@ def alignment_report(
     report: dict[str, Any] = {
         "principles": [principle_values(p, with_text=tokenizer is not None) for p in principles],
         "branches": [
-            {"principles": list(members), "weight": weight, "contribution": _mean_contribution(records, i)}
+            {
+                "principles": list(members),
+                "weight": weight,
+                "contribution": fmean([record.contributions[i] for record in records] or [0.0]),
+            }
             for i, (members, weight) in enumerate(zip(branch_principles, weights, strict=True))
         ],
         "method": settings.method,
@@ -67,10 +71,6 @@ def principle_values(principle: Principle, *, with_text: bool) -> dict[str, Any]
         "relevance": principle.relevance,
         "layer": principle.layer,
     }
-
-
-def _mean_contribution(records: Sequence[TokenRecord], branch: int) -> float:
-    return fmean(record.contributions[branch] for record in records) if records else 0.0
 
 
 def _tokens(records: Sequence[TokenRecord], tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
+from string import Template
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,47 +63,20 @@ def page(
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'"
     policy += "; form-action 'none'"
     shown = [*spans(tokens)]
-    return f"""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
-<title>{escape(title)}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>{escape(title)}</h1>
-{_principles(report)}
-{_question(question)}<div id="answers">
-<section>
-<h2 id="answer-title">{"With the preferences" if report.principles else "Answer"}</h2>
-<div id="answer" role="listbox" tabindex="0" dir="auto" aria-labelledby="answer-title" aria-describedby="help">\
-{"".join(_span(number, text, members, tokens) for number, (text, members) in enumerate(shown))}</div>
-<aside id="panel" aria-live="polite" aria-label="The chosen word" hidden></aside>
-{_LEGEND}
-</section>
-{_unaligned(unaligned)}</div>
-{_most_moved(tokens)}
-<h2>Settings</h2>
-<dl>{_facts(report, model, date)}</dl>
-<noscript><p>Other words are shown by a script, which this browser does not run.</p></noscript>
-</main>
-<script type="application/json" id="data">{_json(report, shown)}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
-
-
-_LEGEND = """\
-<p class="legend"><span class="m1">Pale</span> to <span class="m8">deep</span>: the preferences made a word a little to
-much likelier, or unlikelier. <span class="changed">Underlined</span>: without them another word would stand there.</p>
-<p id="help">Point at a word, tap it, or use the arrow keys, to see what else could have been written.</p>"""
+    return Template(_asset("page.html")).substitute(
+        policy=policy,
+        title=escape(title),
+        style=style,
+        script=script,
+        principles=_principles(report),
+        question=_question(question),
+        heading="With the preferences" if report.principles else "Answer",
+        answer="".join(_span(number, text, members, tokens) for number, (text, members) in enumerate(shown)),
+        unaligned=_unaligned(unaligned),
+        most_moved=_most_moved(tokens),
+        facts=_facts(report, model, date),
+        data=_json(report, shown),
+    )
 
 
 def _question(question: str | None) -> str:

@@ -84,7 +84,7 @@ class TokenReport(_Values):
     def moved(self) -> float:
         """How far alignment moved this very token: `log(aligned / reference)` of its probabilities, nats.
 
-        Other than the divergence, which is the whole policy's before the support mask, it says nothing of the others.
+        The divergence, in contrast, is of the whole policy before the support mask.
         """
         chosen = self.chosen
         return math.log(max(chosen.aligned, _LEAST) / max(chosen.reference, _LEAST))

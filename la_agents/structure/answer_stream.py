@@ -35,8 +35,11 @@ class AnswerStream:
             return
         deltas = [chunk.text] if self._parser is None else self._parser.push(chunk.text)
         for delta in deltas:
-            self._text += [delta] if isinstance(delta, str) else []
-            yield _text_chunk(delta) if isinstance(delta, str) else _call_chunk(delta)
+            if isinstance(delta, str):
+                self._text.append(delta)
+                yield ChatGenerationChunk(message=AIMessageChunk(content=delta))
+            else:
+                yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[_as_chunk(delta)]))
 
     def finish(self, completion: Completion, metadata: dict[str, Any]) -> ChatGenerationChunk:
         """Text held back to the end, with usage and `metadata`, which is the answer's `response_metadata`."""
@@ -63,14 +66,6 @@ class AnswerStream:
         has_calls = self._parser is not None and self._parser.num_calls
         if structure is not None and structure.format and not has_calls and completion.finish_reason != "cancelled":
             structure.format.check("".join([*self._text, tail]))
-
-
-def _text_chunk(text: str) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=AIMessageChunk(content=text))
-
-
-def _call_chunk(delta: CallDelta) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[_as_chunk(delta)]))
 
 
 def _as_chunk(delta: CallDelta) -> ToolCallChunk:

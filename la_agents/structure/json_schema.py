@@ -20,6 +20,7 @@ from referencing.exceptions import Unresolvable
 from la_agents.errors import ConfigurationError
 from la_agents.structure.schema.narrower import SCHEMA_KEYWORDS, Narrower
 from la_agents.structure.schema.references import References
+from la_agents.structure.schema.writing import written
 
 __all__ = ["SCHEMA_KEYWORDS", "Narrowed", "narrowed", "without_titles"]
 
@@ -32,11 +33,13 @@ class Narrowed:
         given: As it came.
         schema: What is decoded.
         unkept: Keywords of the given one that the decoded one does not keep.
+        types: Of the values that are decoded.
     """
 
     given: Mapping[str, Any]
     schema: dict[str, Any]
     unkept: frozenset[str]
+    types: frozenset[str]
 
     @classmethod
     def of(cls, schema: Any) -> Narrowed:
@@ -84,7 +87,8 @@ def _invalid(schema: Mapping[str, Any]) -> str:
 def _narrowed(source: str) -> Narrowed:
     schema = json.loads(source)
     narrower = Narrower(schema)
-    return Narrowed(schema, narrower.document(), frozenset(narrower.unkept))
+    decoded = written(schema, narrower)
+    return Narrowed(schema, decoded, frozenset(narrower.unkept), frozenset(narrower.types((schema,))))
 
 
 def narrowed(schema: Any) -> dict[str, Any]:

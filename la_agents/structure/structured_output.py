@@ -26,7 +26,6 @@ from la_agents.requests.checks import check_choice
 from la_agents.requests.grammar import first_lines
 from la_agents.structure.json_schema import SCHEMA_KEYWORDS, Narrowed, without_titles
 from la_agents.structure.schema.readable import ReadableSchema, typed_dict_schema
-from la_agents.structure.schema.references import References
 from la_agents.structure.tool_calling import as_tool_dicts, is_tool
 
 __all__ = ["Method", "ResponseFormat", "schema_of", "structured"]
@@ -224,8 +223,7 @@ def _named(schema: Any, exact: dict[str, Any]) -> Any:
         name = (schema.get("json_schema") or schema).get("name", "answer")
         return {"name": name, "description": exact.get("description", ""), "parameters": exact}
     if _is_plain(schema):
-        types = References(exact).types(exact)
-        if types != {"object"}:
+        if Narrowed.of(exact).types != {"object"}:
             msg = f"Expected a class with fields for 'function_calling', got {_name_of(schema)}; use 'json_schema'."
             raise ConfigurationError(msg)
         return {"name": _name_of(schema), "parameters": exact}

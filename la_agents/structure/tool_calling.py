@@ -16,9 +16,8 @@ from la_agents.errors import ConfigurationError
 from la_agents.prompts.call_format import HERMES, CallFormat
 from la_agents.requests import Grammar
 from la_agents.requests.grammar import json_rule
-from la_agents.structure.json_schema import narrowed
+from la_agents.structure.json_schema import Narrowed
 from la_agents.structure.schema.readable import typed_dict_schema
-from la_agents.structure.schema.references import References
 
 __all__ = ["MAX_PARALLEL_CALLS", "ToolBox", "as_tool_dicts", "as_tool_name", "is_tool"]
 
@@ -191,11 +190,8 @@ def _checked(tool: Mapping[str, Any]) -> str:
 def _parameters(function: Mapping[str, Any]) -> dict[str, Any]:
     """The schema by which arguments are decoded; they are always an object."""
     given = function.get("parameters") or {"type": "object", "properties": {}}
-    if isinstance(given, Mapping):
-        types = References(given).types(given)
-        if "object" not in types:
-            msg = f"Expected parameters of type 'object', got a schema of {', '.join(sorted(types)) or 'nothing'}."
-            raise ConfigurationError(msg)
-        if types != {"object"} or "type" not in given:
-            given = {**given, "type": "object"}
-    return narrowed(given)
+    exact = Narrowed.of(given)
+    if "object" not in exact.types:
+        msg = f"Expected parameters of type 'object', got a schema of {', '.join(sorted(exact.types))}."
+        raise ConfigurationError(msg)
+    return exact.schema if exact.types == {"object"} else Narrowed.of({**given, "type": "object"}).schema

@@ -74,7 +74,9 @@ class Plan:
         """
         preference = record.preference
         found, waiting = self._related(record)
-        contradicted = found.contradicted + self._named(preference, found.contradicted)
+        named = self._named(preference)
+        contradicted = [each for each in found.contradicted if each[0].preference.id not in preference.supersedes]
+        contradicted += named
         if found.again is not None:
             old, why = found.again
             if old.preference.outranks(preference):
@@ -90,7 +92,7 @@ class Plan:
             return again.preference.id
         if any(old.preference.outranks(preference) for old, _ in contradicted):
             return self._propose(record, contradicted)
-        locked = next(((old, why) for old, why in contradicted if _keeps_its_place(old.preference, preference)), None)
+        locked = next((each for each in contradicted if _keeps_its_place(each, preference)), None)
         if locked is not None:
             old, why = locked
             self._put(superseded(record, old.preference, operation, f"{why}; against what is locked"))
@@ -106,7 +108,7 @@ class Plan:
         found, _ = self._related(record)
         if found.again is not None and found.again in found.said:
             return found.again[0].preference.id
-        self._named(record.preference, ())  # raises for what is not there
+        self._named(record.preference)  # raises for what is not there
         return self._propose(record, found.contradicted)
 
     def approve(self, record: StoredPreference, operation: Operation) -> str:
@@ -181,16 +183,15 @@ class Plan:
         pending = [(old, why) for old, why in pending if old.preference.state_at(self._at) == "pending"]
         self._supersede(known, pending, operation, is_agreed=True)
 
-    def _named(self, preference: Preference, contradicted: Sequence[_Related]) -> list[_Related]:
-        """Return the records in `supersedes` that are not among the contradicted ones."""
+    def _named(self, preference: Preference) -> list[_Related]:
+        """Return the records in `supersedes`."""
         found = []
         for id in preference.supersedes:
             record = self._alive(id)
             if record is None:
                 msg = f"supersedes: Expected ids of this user's preferences that apply, got {id!r}; see list(user)."
                 raise PreferenceNotFoundError(msg)
-            if all(old.preference.id != id for old, _ in contradicted):
-                found.append((record, _NAMED))
+            found.append((record, _NAMED))
         return found
 
     def _alive(self, id: str) -> StoredPreference | None:
@@ -200,7 +201,7 @@ class Plan:
     def _supersede(
         self, by: Preference, old: Sequence[_Related], operation: Operation, *, is_agreed: bool = False
     ) -> None:
-        """Supersede others by a preference, except locked and higher-ranked ones."""
+        """Supersede others by a preference, except higher-ranked ones, and locked ones that it does not name."""
         if not by.is_active(self._at):
             return
         for record, why in old:
@@ -208,7 +209,7 @@ class Plan:
             keeps = known.preference.outranks(by) and not is_agreed
             is_off = not by.weight and why != _NAMED  # what is switched off contradicts nothing
             is_done = by.id in (known.preference.id, known.preference.superseded_by)
-            if not (keeps or is_off or is_done or _keeps_its_place(known.preference, by)):
+            if not (keeps or is_off or is_done or _keeps_its_place((known, why), by)):
                 self._put(superseded(known, by, operation, why))
 
     def _is_replaced_by_stronger(self, old: Preference, again: Preference) -> bool:
@@ -216,5 +217,5 @@ class Plan:
         return by is not None and by.preference.outranks(again)
 
 
-def _keeps_its_place(old: Preference, new: Preference) -> bool:
-    return old.locked and not new.locked
+def _keeps_its_place(old: _Related, new: Preference) -> bool:
+    return old[0].preference.locked and not new.locked and old[1] != _NAMED

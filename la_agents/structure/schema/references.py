@@ -1,4 +1,4 @@
-"""References: what the `$ref`s of a JSON schema stand for in its document, and which types a schema allows."""
+"""References: what the `$ref`s of a JSON schema stand for in its document."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from referencing.exceptions import Unresolvable
 
 from la_agents.errors import ConfigurationError
 
-__all__ = ["ALL_TYPES", "MAX_LEVELS", "References", "type_of"]
+__all__ = ["MAX_LEVELS", "References", "as_list", "type_of"]
 
 MAX_LEVELS = 128
 """Dicts and lists inside each other, at most; a schema's own level takes two."""
 
-ALL_TYPES = frozenset({"null", "boolean", "integer", "fraction", "string", "array", "object"})
-"""JSON's types; a schema's "number" is "integer" or "fraction" here."""
-
 
 def type_of(value: Any) -> str:
-    """A JSON value's type; 1.0 is an integer."""
+    """A JSON value's type; an integer is a number."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, (int, float)):
-        return "integer" if value == value // 1 else "fraction"
+        return "number"
     return "string" if isinstance(value, str) else "array" if isinstance(value, (list, tuple)) else "object"
+
+
+_ONLY_A_REFERENCE = {"$ref", "title", "description", "default", "examples", "deprecated", "$comment"}
 
 
 class References:
@@ -69,40 +69,12 @@ class References:
 
     def resolved(self, schema: Any) -> Any:
         """The schema itself, or what it refers to if it is nothing but a reference."""
-        if isinstance(schema, Mapping) and "$ref" in schema and not _others(schema):
+        if isinstance(schema, Mapping) and "$ref" in schema and schema.keys() <= _ONLY_A_REFERENCE:
             return self.target(schema["$ref"])
         return schema
 
-    def parts(self, schema: Any, seen: tuple[int, ...] = ()) -> Iterator[Any]:
-        """Schemas that must all hold of the same value: the schema, what it refers to, and its `allOf`."""
-        if id(schema) in seen:
-            return
-        yield schema
-        if isinstance(schema, Mapping):
-            inner = [self.target(schema["$ref"])] if "$ref" in schema else []
-            for part in [*inner, *as_list(schema.get("allOf"))]:
-                yield from self.parts(part, (*seen, id(schema)))
-
-    def types(self, schema: Any, seen: tuple[int, ...] = ()) -> frozenset[str]:
-        """The types that a value of the schema may have, at most."""
-        if isinstance(schema, bool) or not isinstance(schema, Mapping) or id(schema) in seen:
-            return ALL_TYPES if schema is not False else frozenset()
-        out, seen = _declared(schema.get("type")), (*seen, id(schema))
-        if "const" in schema:
-            out &= {type_of(schema["const"])}
-        if isinstance(schema.get("enum"), (list, tuple)):
-            out &= {type_of(value) for value in schema["enum"]}
-        if "$ref" in schema:
-            out &= self.types(self.target(schema["$ref"]), seen)
-        for part in as_list(schema.get("allOf")):
-            out &= self.types(part, seen)
-        for key in ("anyOf", "oneOf"):
-            if as_list(schema.get(key)):
-                out &= frozenset().union(*(self.types(part, seen) for part in as_list(schema[key])))
-        return out
-
     def allows(self, schema: Any, value: Any) -> bool:
-        """Whether a value is of a schema in this document; yes if that cannot be told."""
+        """Whether a value is of a schema in this document; true if jsonschema cannot check it."""
         kind = validator_for(self._root, default=Draft202012Validator)
         definitions = {key: self._root[key] for key in ("$defs", "definitions", "components") if key in self._root}
         try:
@@ -134,20 +106,10 @@ def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else []
 
 
-def _others(schema: Mapping[str, Any]) -> set[str]:
-    """Keywords beside a reference that are about values, too."""
-    return schema.keys() - {"$ref", "title", "description", "default", "examples", "deprecated", "$comment"}
-
-
 def _child(at: Any, part: str) -> Any:
     if isinstance(at, Mapping):
         return at.get(part)
     return at[int(part)] if isinstance(at, (list, tuple)) and part.isdigit() and int(part) < len(at) else None
-
-
-def _declared(types: Any) -> frozenset[str]:
-    named = {types} if isinstance(types, str) else set(as_list(types)) if types is not None else {"number", *ALL_TYPES}
-    return frozenset(named - {"number"} | ({"integer", "fraction"} if "number" in named else set()))
 
 
 def _nodes(root: Any) -> Iterator[Mapping[str, Any]]:

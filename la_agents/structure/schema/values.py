@@ -12,9 +12,9 @@ from la_agents.errors import ConfigurationError
 from la_agents.requests.grammar import json_problem
 from la_agents.structure.schema.formats import FORMATS
 
-__all__ = ["NothingLeftError", "narrow_numbers", "narrow_strings", "writable"]
+__all__ = ["LIMIT", "NothingLeftError", "narrow_numbers", "narrow_strings", "writable"]
 
-_LIMIT = 2**53 - 1
+LIMIT = 2**53 - 1
 """The greatest bound: larger numbers are rounded by llguidance, and by other readers of JSON."""
 
 _COARSE = 10**9
@@ -32,6 +32,8 @@ _MORE = {"\\w": r"\x80-\U0010ffff", "\\d": r"\u0660-\u2fff\ua620-\U0010ffff", "\
 
 _LARGEST_FACTOR = 2**32 - 1
 _CHARACTER = r"(\[\^?(?:\\.|[^\]\\])+\]|\\[sdwSDW]|\\[^a-zA-Z0-9]|[^\\\[\](){}.*+?^$|])"
+_TOKEN = re.compile(r"\\.|\[\^?(?:\\.|[^\]\\])*\]|\(\?<?[=!]|.", re.DOTALL)
+"""A part of a pattern: an escape, a class, the beginning of a look-around, or a character."""
 _ONLY = re.compile(rf"\^?{_CHARACTER}([*+])\$")
 _ANYWHERE = re.compile(rf"\.\*\??{_CHARACTER}")
 _ONE = re.compile(_CHARACTER)
@@ -47,7 +49,7 @@ def writable(value: Any) -> bool:
         return all(map(writable, value.values()))
     if isinstance(value, (list, tuple)):
         return all(map(writable, value))
-    return not isinstance(value, (int, float)) or (math.isfinite(value) and abs(value) <= _LIMIT)
+    return not isinstance(value, (int, float)) or (math.isfinite(value) and abs(value) <= LIMIT)
 
 
 def narrow_numbers(schema: dict[str, Any], *, whole: bool) -> None:
@@ -80,8 +82,6 @@ def narrow_numbers(schema: dict[str, Any], *, whole: bool) -> None:
 def _bound(schema: dict[str, Any], inclusive: str, exclusive: str, sign: int) -> tuple[Fraction | None, bool]:
     """The tightest bound, and whether it is exclusive; `sign` is -1 for a lower one."""
     included, excluded = schema.pop(inclusive, None), schema.pop(exclusive, None)
-    if isinstance(excluded, bool):  # draft 4
-        included, excluded = (None, included) if excluded else (included, None)
     bounds = [
         (sign * _fraction(value), not out)
         for value, out in ((included, False), (excluded, True))
@@ -90,10 +90,10 @@ def _bound(schema: dict[str, Any], inclusive: str, exclusive: str, sign: int) ->
     if not bounds:
         return None, False
     bound, is_included = min(bounds)
-    if bound < -_LIMIT:
-        msg = f"Expected bounds up to {_LIMIT} in size, got one beyond; numbers there are not written exactly."
+    if bound < -LIMIT:
+        msg = f"Expected bounds up to {LIMIT} in size, got one beyond; numbers there are not written exactly."
         raise NothingLeftError(msg)
-    return (sign * bound, not is_included) if bound <= _LIMIT else (Fraction(sign * _LIMIT), False)
+    return (sign * bound, not is_included) if bound <= LIMIT else (Fraction(sign * LIMIT), False)
 
 
 def _fraction(value: Any) -> Fraction:
@@ -125,19 +125,17 @@ def _factor(multiple: Any, *, whole: bool) -> Fraction:
 
 
 def narrow_strings(schema: dict[str, Any]) -> tuple[list[str], bool]:
-    """Take `format` and `pattern` out of a schema: as patterns without look-around, and whether those are exact."""
-    given, patterns = schema.pop("pattern", None), []
-    if isinstance(given, str):
-        patterns = list(_without_look_around(_with_common_classes(given)))
-    kept = [pattern for pattern in patterns if pattern is not None and not _refused(pattern, given)]
-    format_ = schema.pop("format", None)
-    ways = FORMATS.get(format_, ()) if isinstance(format_, str) else ()
-    bounds: dict[str, Any] = {key: schema[key] for key in ("minLength", "maxLength") if key in schema}
-    fitting = [
-        way for way in ways[1:] if _impossible([ways[0], *kept], bounds) and not _impossible([way, *kept], bounds)
+    """Take formats and patterns out of joined keywords: patterns without look-around, and whether those are exact."""
+    read = [
+        (given, p) for given in schema.pop("pattern", ()) for p in _without_look_around(_with_common_classes(given))
     ]
-    own = [*fitting, *ways][:1]
-    return [*dict.fromkeys([*own, *kept])], len(kept) == len(patterns)
+    kept = [pattern for given, pattern in read if pattern is not None and not _refused(pattern, given)]
+    bounds: dict[str, Any] = {key: schema[key] for key in ("minLength", "maxLength") if key in schema}
+    own = []
+    for ways in (FORMATS[name] for name in schema.pop("format", ()) if isinstance(name, str) and name in FORMATS):
+        fitting = ways if len(ways) == 1 else [way for way in ways if not _impossible([way, *kept], bounds)]
+        own.append([*fitting, *ways][0])
+    return [*dict.fromkeys([*own, *kept])], len(kept) == len(read)
 
 
 def _impossible(patterns: list[str], bounds: Mapping[str, Any]) -> bool:
@@ -173,24 +171,16 @@ def _without_look_around(pattern: str) -> Iterator[str | None]:
 
 def _with_common_classes(pattern: str) -> str:
     """A pattern without the characters on whose class validators, or llguidance and JSON's escapes, disagree."""
-    out, at, start = "", 0, None
-    while at < len(pattern):
-        step = 2 if pattern[at] == "\\" else 1
-        part = pattern[at : at + step]
-        at += step
-        negated = start is not None and out[start : start + 2] == "[^"
-        if start is None and part == "[":
-            start = len(out)
-        elif start is not None and part == "]":
-            without = (r"\x00" if negated else r"&&[^\x00]") if _misread(out[start:] + "]") else ""
-            part = without + "]"
-            start = None
-        elif part in _OTHERS and not negated:
-            part = f"[{_OTHERS[part]}]" if start is None else _OTHERS[part]
-        elif part in _MORE and negated:
-            part += _MORE[part]
-        out += part
-    return out
+
+    def common(token: str) -> str:
+        if token[0] != "[" or len(token) < 2:
+            return f"[{_OTHERS[token]}]" if token in _OTHERS else token
+        negated = token[1] == "^"
+        also = (lambda e: e[0] + _MORE.get(e[0], "")) if negated else (lambda e: _OTHERS.get(e[0], e[0]))
+        inside = re.sub(r"\\.", also, token[:-1])
+        return inside + ((r"\x00" if negated else r"&&[^\x00]") if _misread(inside + "]") else "") + "]"
+
+    return _TOKEN.sub(lambda found: common(found[0]), pattern)
 
 
 def _misread(class_: str) -> bool:
@@ -204,16 +194,11 @@ def _misread(class_: str) -> bool:
 
 def _without_assertions(pattern: str) -> str:
     """A pattern without look-around and word boundaries; it matches at least what the pattern matches."""
-    out, at, in_class = "", 0, False
-    while at < len(pattern):
-        group = None if in_class else re.match(r"\(\?<?[=!]|\\[bB]", pattern[at:])
-        if group:
-            at = at + 2 if group[0][0] == "\\" else _end_of_group(pattern, at)
-            continue
-        step = 2 if pattern[at] == "\\" else 1
-        in_class = (in_class or pattern[at] == "[") and pattern[at] != "]"
-        out += pattern[at : at + step]
-        at += step
+    out, at = "", 0
+    while found := _TOKEN.match(pattern, at):
+        is_group = re.fullmatch(r"\(\?<?[=!]", found[0])
+        at = _end_of_group(pattern, at) if is_group else found.end()
+        out += "" if is_group or found[0] in ("\\b", "\\B") else found[0]
     return out
 
 
@@ -239,12 +224,9 @@ def _inverse(character: str) -> str:
 
 def _end_of_group(pattern: str, start: int) -> int:
     """Where the group that opens at `start` is over."""
-    depth, in_class, at = 0, False, start
-    while at < len(pattern):
-        character = pattern[at]
-        at += 2 if character == "\\" else 1
-        in_class = (in_class or character == "[") and character != "]"
-        depth += 0 if in_class else {"(": 1, ")": -1}.get(character, 0)
+    depth = 0
+    for found in _TOKEN.finditer(pattern, start):
+        depth += (found[0][0] == "(") - (found[0] == ")")
         if not depth:
-            break
-    return at
+            return found.end()
+    return len(pattern)

@@ -163,6 +163,16 @@ def test_a_score_out_of_range_changes_nothing(store: PreferenceStore, score: Any
     assert store.proposals.list("alice") == []
 
 
+@pytest.mark.parametrize("score", [2, -1.5, float("nan"), True, "1", None])
+def test_the_store_rates_within_limits_only(store: PreferenceStore, score: Any) -> None:
+    tea = store.add("alice", "I like tea.")
+    with pytest.raises(ConfigurationError, match="score"):
+        store.rate("alice", [tea.id], score, WeightRule())
+    with pytest.raises(ConfigurationError, match="list of ids"):
+        store.rate("alice", tea.id, 1, WeightRule())
+    assert store.list("alice") == [tea]
+
+
 def test_an_endless_comment_changes_nothing(store: PreferenceStore, llm: ChatLinearAlignment) -> None:
     used = store.add("alice", "Answer in French.", scope="always")
     with pytest.raises(InvalidPreferenceError):

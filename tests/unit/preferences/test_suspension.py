@@ -132,6 +132,14 @@ def test_a_layers_locked_one_gives_way_to_locked_ones_alone(store: PreferenceSto
     assert layer.get(locked.id).state == "superseded"
 
 
+@pytest.mark.parametrize("text", [GERMAN, "Write as you please."])
+def test_what_names_a_locked_one_takes_its_place(store: PreferenceStore, text: str) -> None:
+    layer = store.shared("acme")
+    locked = layer.add("Answer in English.", locked=True)
+    added = layer.add(text, supersedes=[locked.id])
+    assert (layer.list(), layer.get(locked.id).superseded_by) == ([added], added.id)
+
+
 def test_a_layers_known_one_can_be_locked(store: PreferenceStore) -> None:
     layer = store.shared("acme")
     brief = layer.add("Keep it brief.")

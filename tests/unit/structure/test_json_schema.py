@@ -51,6 +51,27 @@ def _has(*names: str) -> dict[str, None]:
             [{"a": 1, "r": 1}],
         ),
         ({"properties": {"a": {"type": "null"}}, "required": ["a", "z"]}, [{"a": None, "z": 5}], [{"a": None}, 7]),
+        # Inside each other, too.
+        (
+            {"allOf": [{"properties": {"o": A}}, {"properties": {"o": B}}], "type": "object", "required": ["o"]},
+            [{"o": {"a": 1}}, {"o": {"a": 1, "b": True}}],
+            [{}, {"o": {"b": True}}, {"o": {"a": 1, "c": 1}}],
+        ),
+        (
+            {"type": "array", "items": A, "allOf": [{"items": {"$ref": "#/$defs/B"}}]},
+            [[], [{"a": 1, "b": True}, {"a": 2}]],
+            [[{"b": True}], [{"a": 1, "c": 1}]],
+        ),
+        (
+            {"$defs": {"N": {"properties": {"n": {"$ref": "#/$defs/N"}}}}, "$ref": "#/$defs/N", "properties": {"n": A}},
+            [{}, {"n": {"a": 1}}, {"n": {"a": 1, "n": {}}}, {"n": {"a": 1, "n": {"n": {}}}}],
+            [{"n": {}}, {"n": {"a": 1, "n": {"a": 1}}}, 5],
+        ),
+        (
+            {"unevaluatedProperties": False, "anyOf": [A, B], "properties": {"x": {"type": "null"}}},
+            [{"x": None, "a": 1}, {"x": None, "b": True}, {"a": 2}],
+            [{"x": None, "c": 1}, {"a": "1"}],
+        ),
     ],
 )
 def test_objects_are_closed_as_a_whole(schema: dict[str, Any], allowed: list[Any], refused: list[Any]) -> None:
@@ -145,6 +166,8 @@ def test_what_is_dropped_is_noted(caplog: pytest.LogCaptureFixture) -> None:
         ({"type": "number", "exclusiveMinimum": 1e15, "exclusiveMaximum": 1e15 + 8}, [10**15 + 1], [10**15 + 8]),
         ({"type": "number", "minimum": 0, "exclusiveMinimum": True}, [1], [0]),
         ({"type": "integer", "multipleOf": 1.5, "maximum": 9, "minimum": 1}, [3, 9], [1, 2, 4.5]),
+        ({"type": "integer", "allOf": [{"multipleOf": 4}, {"multipleOf": 6}], "minimum": 1}, [12, 24], [4, 6, 18]),
+        ({"type": "number", "allOf": [{"multipleOf": 0.2}, {"multipleOf": 0.5}], "minimum": 0.5}, [1, 3], [0.5, 1.2]),
         ({"anyOf": [{"type": "integer", "minimum": 9, "maximum": 1}, {"type": "null"}]}, [None], [9, 1]),
         ({"type": "object", "properties": {"o": {"const": 2**60}, "p": {"const": 1}}}, [{"p": 1}, {}], [{"o": 2**60}]),
     ],
@@ -298,6 +321,9 @@ def test_a_pattern_holds_but_for_its_assertions(pattern: str, kept: str, left: s
         ({"oneOf": [{"type": "string"}, {"type": "string", "title": "T"}]}, "oneOf"),
         ({"$defs": DEFS, "oneOf": [{"$ref": "#/$defs/A"}, A]}, "oneOf"),
         ({"type": "number", "minimum": float("inf")}, "inf"),
+        ({"type": "object", "dependentRequired": {f"a{i}": [f"b{i}"] for i in range(20)}}, "alternatives"),
+        ({"allOf": [{"anyOf": [{"required": [f"{a}{b}"]} for b in range(20)]} for a in range(3)]}, "alternatives"),
+        ({"type": "anything"}, "anything"),
         ([], "dict"),
     ],
 )
