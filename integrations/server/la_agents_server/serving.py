@@ -25,10 +25,6 @@ from la_agents_server.settings import Settings
 __all__ = ["Address", "Server", "run"]
 
 
-_SWITCH_SECONDS = 0.0005
-"""How long the engine's thread may keep Python to itself while the event loop waits, which it does after each send."""
-
-
 class Address(NamedTuple):
     """Where a server is reached."""
 
@@ -87,7 +83,6 @@ def run(
     os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"  # what users say stays here
     for sig in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again once all answers have ended
         signal.signal(sig, _leave)
-    sys.setswitchinterval(_SWITCH_SECONDS)
     log_as_json(log_level)
     where = {"url": location} if location.startswith(("http://", "https://")) else {"path": location}
     with PreferenceStore(**where, layers=layers) as store:  # type: ignore[arg-type]
