@@ -178,6 +178,9 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all runs there.")] = None,
 ) -> None:
     """Run the tables and print them."""
+    if shapes not in SHAPES:
+        msg = f"Expected shapes to be one of {', '.join(SHAPES)}, got {shapes!r}."
+        raise typer.BadParameter(msg)
     numbers = [int(number) for number in users.split(",")]
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     loaded = random_model(shapes, device, dtype)

@@ -17,14 +17,13 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper
 from torch import Tensor, nn
 
+from la_agents.engine.families import window_of
 from la_agents.models.quantization import Int8Linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["MODEL_TYPES", "write_decoder"]
-
-MODEL_TYPES = ("llama", "mistral", "qwen2")
+__all__ = ["write_decoder"]
 
 _BLOCK = 64
 """Activations are rounded to 8 bits in blocks of this many along a row: the fastest of 32, 64 and 128."""
@@ -72,7 +71,7 @@ def _write_attention(graph: _Graph, i: int, attention: Any, model: PreTrainedMod
     pasts, presents = ([f"{when}_{what}.{i}" for what in ("key", "value")] for when in ("past", "present"))
     graph.inputs += pasts
     graph.outputs += presents
-    window = _window(attention, model)
+    window = window_of(attention, model.config)
     graph.node(
         "GroupQueryAttention",
         [qkv, "", "", *pasts, "last", "total", "cos", "sin"],
@@ -85,13 +84,6 @@ def _write_attention(graph: _Graph, i: int, attention: Any, model: PreTrainedMod
         local_window_size=-1 if window is None else window,
     )
     return graph.linear(f"o.{i}", [attention.o_proj], f"attended.{i}")
-
-
-def _window(attention: Any, model: PreTrainedModel) -> int | None:
-    """How many keys, its own included, a query of this layer sees; None for all."""
-    # Mistral's window is the model's, Qwen's that of each layer; Llama has none.
-    window: int | None = getattr(attention, "sliding_window", None)
-    return model.config.sliding_window if model.config.model_type == "mistral" else window
 
 
 def _write_feed_forward(graph: _Graph, i: int, mlp: Any, x: str) -> str:

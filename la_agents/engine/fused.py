@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from la_agents.engine.families import is_llama_like
 from la_agents.forks import owning_threads
 from la_agents.models.quantization import Int8Linear
 
@@ -24,26 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FusedDecoder", "can_fuse"]
 
-_ROPE_TYPES = ("default", "linear", "llama3")  # those whose angles do not depend on the length of the text
-_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
-
 
 def can_fuse(model: PreTrainedModel) -> bool:
     """Whether `FusedDecoder` computes what `model` does: a known family, quantised to int8, float32, on the CPU."""
     if importlib.util.find_spec("onnxruntime") is None or importlib.util.find_spec("onnx") is None:
         return False
-    from la_agents.engine.decoder_graph import MODEL_TYPES
-
-    config = model.config
-    linears = [module for name, module in model.named_modules() if name.rpartition(".")[2] in _LINEARS]
-    return (
-        config.model_type in MODEL_TYPES
-        and config.hidden_act == "silu"
-        and (config.rope_parameters or {}).get("rope_type", "default") in _ROPE_TYPES
-        and model.device.type == "cpu"
-        and model.dtype == torch.float32
-        and all(isinstance(module, Int8Linear) for module in linears)
-    )
+    is_known = is_llama_like(model, lambda linear: isinstance(linear, Int8Linear))
+    return is_known and model.device.type == "cpu" and model.dtype == torch.float32
 
 
 class FusedDecoder:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
 from la_agents.engine.attention import AttentionMetadata, slot_attention
+from la_agents.engine.families import is_llama_like, window_of
 from la_agents.engine.token_pool import TokenPool
 
 if TYPE_CHECKING:
@@ -27,21 +28,12 @@ __all__ = ["LlamaDecoder", "can_decode"]
 
 _log = logging.getLogger(__name__)
 
-_MODEL_TYPES = ("llama", "mistral", "qwen2")
-_ROPE_TYPES = ("default", "linear", "llama3")  # those whose angles do not depend on the length of the text
 _MERGED = (("self_attn", ("q_proj", "k_proj", "v_proj")), ("mlp", ("gate_proj", "up_proj")))
 
 
 def can_decode(model: PreTrainedModel) -> bool:
     """Whether `LlamaDecoder` computes what `model` does: a known family with plain linear layers."""
-    config = model.config
-    linears = [m for name, m in model.named_modules() if name.rpartition(".")[2].endswith(("_proj", "lm_head"))]
-    return (
-        config.model_type in _MODEL_TYPES
-        and config.hidden_act == "silu"
-        and (config.rope_parameters or {}).get("rope_type", "default") in _ROPE_TYPES
-        and all(type(module) is nn.Linear for module in linears)
-    )
+    return is_llama_like(model, lambda linear: type(linear) is nn.Linear)
 
 
 def add_and_norm(x: Tensor, residual: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -126,8 +118,9 @@ class LlamaDecoder:
         add_norm, gate, rotate = self._functions
         model = self._model.model
         slots = metadata.slots[:, 0]
-        total = model.embed_tokens(ids[:, 0])
-        cos, sin = (angle[:, 0:1] for angle in model.rotary_emb(total.unsqueeze(1), metadata.positions))
+        embedded = model.embed_tokens(ids)
+        cos, sin = model.rotary_emb(embedded, metadata.positions)
+        total = embedded[:, 0]
         first = model.layers[0].input_layernorm
         x, total = add_norm(torch.zeros_like(total), total, first.weight, first.variance_epsilon)
         for layer, (qkv, gate_up), next_norm, (keys, values) in zip(
@@ -143,7 +136,7 @@ class LlamaDecoder:
                 None,
                 attention.scaling,
                 metadata=metadata,
-                sliding_window=self._window(attention),
+                sliding_window=window_of(attention, self._config),
             )
             x = attention.o_proj(attended.flatten(1))
             x, total = add_norm(x, total, middle.weight, middle.variance_epsilon)
@@ -151,12 +144,6 @@ class LlamaDecoder:
             x, total = add_norm(x, total, next_norm.weight, next_norm.variance_epsilon)
         logits: Tensor = self._model.lm_head(x).float()
         return logits
-
-    def _window(self, attention: nn.Module) -> int | None:
-        """How many keys, its own included, a query of this layer sees; None for all."""
-        # Mistral's window is the model's, Qwen's that of each layer; Llama has none.
-        window: int | None = getattr(attention, "sliding_window", None)
-        return self._config.sliding_window if self._config.model_type == "mistral" else window
 
 
 def _merge(module: nn.Module, names: Sequence[str]) -> tuple[Tensor, Tensor | None]:

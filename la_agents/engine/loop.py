@@ -122,7 +122,7 @@ class Loop:
             # On a GPU the step above has only been started: meanwhile the tokens of the step before go out.
             held, self._held = self._held, []
             self._hand_out(held)
-            chosen = [(sequence, record) for sequence, record in finish() if sequence.status is not Status.FINISHED]
+            chosen = finish()
             if self.runner.is_asynchronous:
                 self._held = chosen
             else:
@@ -310,24 +310,28 @@ class Loop:
 
     def _hand_out_what_decides(self) -> None:
         """Hand out held tokens that the next step depends on: they end the answer, or a grammar follows them."""
-        limits = self._scheduler.limits
         deciding: _Chosen = []
         rest: _Chosen = []
         for sequence, record in self._held:
-            if sequence.status is Status.FINISHED:
-                continue
-            length = sequence.num_generated + 1
-            ends = (
-                record.token_id in self._loaded.eos_token_ids
-                or length >= sequence.request.sampling.max_tokens
-                or length + max(map(len, sequence.request.prompts)) >= limits.max_positions
+            decides = (
+                sequence.constraint is not None
+                or record.token_id in self._loaded.eos_token_ids
                 or math.isnan(record.divergence)
+                or self._is_full(sequence, sequence.num_generated + 1)
             )
-            (deciding if ends or sequence.constraint is not None else rest).append((sequence, record))
+            (deciding if decides else rest).append((sequence, record))
         self._held = rest
         self._hand_out(deciding)
 
+    def _is_full(self, sequence: Sequence, num_generated: int) -> bool:
+        """Whether an answer of so many tokens has no room for another."""
+        longest = max(map(len, sequence.request.prompts)) + num_generated
+        most = sequence.request.sampling.max_tokens
+        return num_generated >= most or longest >= self._scheduler.limits.max_positions
+
     def _hand_out(self, chosen: _Chosen) -> None:
+        # What was chosen for one that has failed or been cancelled since is nobody's.
+        chosen = [(sequence, record) for sequence, record in chosen if sequence.status is not Status.FINISHED]
         for sequence, record in chosen:
             if math.isnan(record.divergence):
                 # Before any row moves: slots that hold nan would reach the sequence that gets them next.
@@ -365,8 +369,7 @@ class Loop:
             return "stop"
         if constraint is not None and constraint.complete:
             return "length" if constraint.cut_short else "stop"
-        longest = max(map(len, request.prompts)) + sequence.num_generated
-        if sequence.num_generated >= request.sampling.max_tokens or longest >= self._scheduler.limits.max_positions:
+        if self._is_full(sequence, sequence.num_generated):
             return "length"
         if request.sampling.stop_repetition and constraint is None:
             return "repetition" if is_loop(sequence.records, self._loaded.tokenizer.decode) else None
