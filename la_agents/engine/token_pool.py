@@ -89,7 +89,11 @@ class TokenPool(Cache):
 
     @property
     def num_bytes(self) -> int:
-        return sum(x.nbytes for layer in self._layers if layer.is_initialized for x in (layer.keys, layer.values))
+        """Bytes of the stretches that are taken; the reservation is larger."""
+        taken = sum(end - start for start, end in self._stretches)
+        return sum(
+            x[:taken].nbytes for layer in self._layers if layer.is_initialized for x in (layer.keys, layer.values)
+        )
 
     def allocate(self, num_tokens: int) -> int | None:
         """Take a stretch; its first entry, or None where no gap is as long (`compact` makes one of all gaps)."""
