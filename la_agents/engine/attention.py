@@ -54,8 +54,10 @@ class AttentionMetadata:
 
     def gather(self, pool: Tensor) -> Tensor:
         """The rows' visible entries of `pool [tokens, kv_heads, dim]` side by side, [rows, kv_heads, num_keys, dim]."""
-        places = self.starts[:-1, None] + torch.arange(self.num_keys, device=pool.device)
-        return pool[places.clamp_max(len(pool) - 1)].transpose(1, 2)
+        # Beyond its end a row's last entry again: what is masked must be its own, for another's nan would still spread.
+        keys = torch.arange(self.num_keys, device=pool.device)
+        places = self.starts[:-1, None] + torch.minimum(keys, self.lengths[:, None] - 1)
+        return pool[places].transpose(1, 2)
 
     def mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
         """Additive mask [rows, 1, n, num_keys]; built once a forward for each window."""

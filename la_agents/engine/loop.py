@@ -120,8 +120,7 @@ class Loop:
             decoded, prefilled = self._decode(), self._prefill()
             finish = self._sample([*decoded, *prefilled], stays=not prefilled)
             # On a GPU the step above has only been started: meanwhile the tokens of the step before go out.
-            held, self._held = self._held, []
-            self._hand_out(held)
+            self._hand_out_held()
             chosen = finish()
             if self.runner.is_asynchronous:
                 self._held = chosen
@@ -253,6 +252,7 @@ class Loop:
                 return [(self.runner.decode(tokens), [(s, list(s.rows)) for s in self._running])]
             except Exception as error:  # noqa: BLE001  # as above
                 _log.debug("a decoding step failed, and is tried again a sequence at a time: %s", error)
+            self._hand_out_held()  # what came before a failure is its caller's
             return self._decode_apart()
 
     def _decode_apart(self) -> list[_Ready]:
@@ -307,6 +307,10 @@ class Loop:
         if sequence.status is not Status.FINISHED:
             self._fail(sequence, error)
         return []
+
+    def _hand_out_held(self) -> None:
+        held, self._held = self._held, []
+        self._hand_out(held)
 
     def _hand_out_what_decides(self) -> None:
         """Hand out held tokens that the next step depends on: they end the answer, or a grammar follows them."""

@@ -60,12 +60,13 @@ def outcome(generation: Generation) -> list[int] | LaAgentsError:
 # -- a failing request fails alone -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("static", [None, True])
 @pytest.mark.parametrize("how", ERRORS)
 @pytest.mark.parametrize("num_branches", [0, 2])
-def test_a_prompt_that_fails_fails_alone(loaded: LoadedModel, how: str, num_branches: int) -> None:
+def test_a_prompt_that_fails_fails_alone(loaded: LoadedModel, how: str, static: bool | None, num_branches: int) -> None:
     healthy, bad = healthy_requests(), random_request(99, num_branches=num_branches, length=20, poisoned=True)
     expected = expected_answers(healthy)
-    with Engine(loaded) as engine, failing_on(loaded, POISON, ERRORS[how]):
+    with Engine(loaded, static_shapes=static) as engine, failing_on(loaded, POISON, ERRORS[how]):
         alone = outcome(engine.submit(bad))
         beside = [outcome(engine.submit(request)) for request in (bad, *healthy)]
         crowd = [engine.submit(request) for request in (*healthy[:3], bad, *healthy[3:])]
@@ -83,14 +84,15 @@ def test_a_prompt_that_fails_fails_alone(loaded: LoadedModel, how: str, num_bran
             assert str(error.__cause__) == str(ERRORS[how])
 
 
+@pytest.mark.parametrize("static", [None, True])
 @pytest.mark.parametrize("how", ERRORS)
-def test_a_token_that_fails_fails_its_own_sequence_alone(loaded: LoadedModel, how: str) -> None:
+def test_a_token_that_fails_fails_its_own_sequence_alone(loaded: LoadedModel, how: str, static: bool | None) -> None:
     """The error comes while all decode together, and from a token in the middle of one answer."""
     healthy, bad = healthy_requests(), random_request(99, num_branches=1, max_tokens=12)
     expected, tokens = expected_answers(healthy), tokens_of(answer(loaded, bad))
     seen = {*chain(*expected), *chain(*(chain(*request.prompts) for request in (*healthy, bad)))}
     last = next(i for i, token in enumerate(tokens) if i >= 3 and token not in {*seen, *tokens[:i]})
-    with Engine(loaded) as engine, failing_on(loaded, tokens[last], ERRORS[how]):
+    with Engine(loaded, static_shapes=static) as engine, failing_on(loaded, tokens[last], ERRORS[how]):
         for _ in range(2):
             crowd = [engine.submit(request) for request in (*healthy[:3], bad, *healthy[3:])]
             read = (chunk.record.token_id for chunk in crowd[3])
