@@ -42,7 +42,7 @@ TokensOption = Annotated[int, typer.Option("--max-tokens", help="Longest answer,
 
 @command
 def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: TokensOption = 56) -> None:
-    """Ask one question for two users with opposite preferences, and show what alignment does."""
+    """Ask one question for two users with opposite preferences."""
     decoding = Decoding(strength=strength, max_tokens=max_tokens)
     loaded = answering.load(settings, decoding)
     answer(f"{_introduce(loaded)}\n\nEverybody asks: {QUESTION}\n")
