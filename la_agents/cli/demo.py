@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-QUESTION = "Tell me about the sea."
+QUESTION = "How do vaccines work?"
 PREFERENCES = {
-    "alice": "Use simple words for a small child.",
-    "bob": "Use the technical terms of an oceanographer.",
+    "alice": "One sentence is enough for me.",
+    "bob": "Explain it step by step.",
 }
 
 _CLOSING = """\
