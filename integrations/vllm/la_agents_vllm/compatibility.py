@@ -18,7 +18,6 @@ _HOOKS = {
     "update_from_output": ("self", "scheduler_output", "model_runner_output"),
     "_free_request": ("self", "request", "delay_free_blocks"),
     "_get_local_prefix_cache_hit": ("self", "request"),
-    "_handle_blocked_waiting_request": ("self", "request"),
     "_preempt_request": ("self", "request", "timestamp", "drop_stale_output"),
     "_reserve_prefill_lookahead": ("self", "request", "num_computed_tokens", "num_new_tokens"),
     "_update_after_schedule": ("self", "scheduler_output"),

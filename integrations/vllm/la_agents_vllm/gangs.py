@@ -22,7 +22,6 @@ class Gang:
         given: What its client asked for.
         is_past_trigger: Whether the answer holds the text from which on it is not aligned.
         num_cached_tokens: Tokens of prompts that the prefix cache held, over all rows.
-        num_splits: How often what some rows alone had computed was thrown away.
     """
 
     def __init__(self, rows: list[Request], given: Arguments) -> None:
@@ -31,7 +30,6 @@ class Gang:
         self.together = False
         self.is_past_trigger = False
         self.num_cached_tokens = 0
-        self.num_splits = 0
 
     @property
     def leader(self) -> Request:
@@ -47,11 +45,6 @@ class Gang:
             and not row.num_output_placeholders
             for row in self.rows
         )
-
-    @property
-    def out(self) -> list[Request]:
-        """Rows that hold no place in the running batch."""
-        return [row for row in self.rows if row.status != RequestStatus.RUNNING]
 
 
 def rows_of(request: Request, given: Arguments, most: int, prefix: str) -> list[Request]:

@@ -159,15 +159,6 @@ class _GangScheduling(_Base):
         if gangs:
             self._part(max(gangs, key=lambda gang: (gang.leader.priority, gang.leader.arrival_time)))
 
-    def _handle_blocked_waiting_request(self, request: Request) -> bool:
-        if not super()._handle_blocked_waiting_request(request):
-            return False
-        gang = self._gangs.get(request.request_id)
-        # A row enters when none of the others is blocked: they would hold room for nothing.
-        return gang is None or all(
-            super(_GangScheduling, self)._handle_blocked_waiting_request(row) for row in gang.out if row is not request
-        )
-
     def _get_local_prefix_cache_hit(self, request: Request) -> Any:
         blocks, num_tokens, *rest = super()._get_local_prefix_cache_hit(request)
         if num_tokens == request.num_tokens - 1 and request.request_id in self._gangs:
@@ -270,7 +261,6 @@ class _GangScheduling(_Base):
         scheduled = {id(gang): gang for name in given if (gang := self._gangs.get(name)) is not None}
         for gang in scheduled.values():
             if gang.together and not all(row.request_id in given for row in gang.rows):
-                gang.num_splits += 1
                 self._part(gang)
 
     # -- going: all rows or none -----------------------------------------------------------------------------------
@@ -313,11 +303,7 @@ class _GangScheduling(_Base):
         if gang is not None and output.prefill_stats is not None:
             gang.num_cached_tokens += output.prefill_stats.num_cached_tokens
         if is_last and gang is not None:
-            about: dict[str, Any] = {
-                "rows": len(gang.rows),
-                "cached": gang.num_cached_tokens,
-                "splits": gang.num_splits,
-            }
+            about: dict[str, Any] = {"rows": len(gang.rows), "cached": gang.num_cached_tokens}
             output.kv_transfer_params = {"la_agents": about | (self._about if gang.given.probe else {})}
             if gang.given.record:  # streams carry no transfer parameters
                 output.stop_reason = json.dumps({"la_agents": about})

@@ -256,6 +256,7 @@ def faulty(kind: type[Any], fault: float, rng: random.Random) -> type[Any]:
 
     class Faulty(kind):  # type: ignore[misc]
         num_splits = 0
+        num_parted = 0
         num_preemptions = 0
 
         def _reserve_prefill_lookahead(self, request: Any, num_computed_tokens: int, num_new_tokens: int) -> int:
@@ -271,19 +272,32 @@ def faulty(kind: type[Any], fault: float, rng: random.Random) -> type[Any]:
             type(self).num_preemptions += gang.together
             super()._scatter(gang)
 
+        def _part(self, gang: Any) -> None:
+            type(self).num_parted += gang.together and not any(row.is_finished() for row in gang.rows)
+            super()._part(gang)
+
     return Faulty
 
 
 def simulate(
-    folder: str, seed: int, *, is_second: bool, fault: float = 0.0, num_requests: int = 50, scheduling: Any = scheduling
+    folder: str,
+    seed: int,
+    *,
+    is_second: bool,
+    fault: float = 0.0,
+    is_alone: bool = False,
+    scheduling: Any = scheduling,
 ) -> Outcome:
     """A random load on a small cache: arrivals, aborts, stop strings, cache resets, forced splits.
 
     Args:
+        fault: How often a row is forced apart from its request's others, of the steps that they take together.
+        is_alone: One request after the other in the place of many at once; then nothing may part rows.
         scheduling: The module under test, or a mutant of it.
     """
     rng = random.Random(seed)
-    is_async, is_crowded, is_tight = rng.random() < 0.6, seed % 4 == 3, seed % 4 == 1
+    is_async = rng.random() < 0.6
+    is_crowded, is_tight = not is_alone and seed % 4 == 3, not is_alone and seed % 4 == 1
     depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
     if seed % 5 == 0 and (is_second or not is_async):  # a pipeline has many steps under way; the first runner's waits
         depth += 4
@@ -292,7 +306,9 @@ def simulate(
         num_blocks, policy = 28, "priority"
     if is_tight:  # many fit, until their answers grow
         num_blocks = 40
-    has_resets = not is_crowded and rng.random() < 0.5  # they set everything right that stands still
+    if is_alone:
+        num_blocks = 300
+    has_resets = not is_crowded and not is_alone and rng.random() < 0.5  # they set everything right that stands still
     limit = 160 if is_crowded or is_tight else rng.choice([48, 160, 160])
     config = EngineArgs(
         model=folder,
@@ -327,7 +343,7 @@ def simulate(
     scheduler.use_v2_model_runner = is_second  # the configuration refuses it without Triton
     worker = Worker(is_second=is_second, is_async=is_async)
     tails = (2, 3, 5) if is_tight else (2, 3, 5, 8, 20, 60)
-    asked = _crowd(rng, num_requests) if is_crowded else _requests(rng, num_requests, limit, tails)
+    asked = _crowd(rng, 16) if is_crowded else _requests(rng, 12 if is_alone else 50, limit, tails)
     pending, under_way, steps, num_idle, num_after = list(asked), deque(), 0, 0, 0
 
     def hand_out() -> None:
@@ -349,7 +365,7 @@ def simulate(
         if steps > MAX_STEPS:
             return Outcome(["it never ends"], 0, 0, 0)
         slow.step()
-        while pending and rng.random() < 0.4:
+        while pending and not (under_way or scheduler.has_requests()) if is_alone else pending and rng.random() < 0.4:
             name = pending.pop(0)
             request = _made(name, asked[name], hasher, rng.randrange(2) if policy == "priority" else 0)
             manager.grammar_init(request)
@@ -366,7 +382,7 @@ def simulate(
             scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
             asked[name].end = "aborted"
         branches = [(name, row) for name in alive for row in _branches(scheduler, name)]
-        if branches and rng.random() < 0.005:
+        if branches and not is_alone and rng.random() < 0.005:
             name, row = rng.choice(branches)
             asked[name].failed_at = steps
             scheduler.finish_requests(row.request_id, RequestStatus.FINISHED_ERROR)
@@ -386,8 +402,9 @@ def simulate(
                 continue
         if under_way:
             hand_out()
+    parted = [f"{kind.num_parted} steps were for nothing"] if is_alone and kind.num_parted else []
     return Outcome(
-        _problems(asked, limit) + _leaks(scheduler, num_blocks),
+        _problems(asked, limit) + _leaks(scheduler, num_blocks) + parted,
         sum(len(request.tokens) for request in asked.values()),
         kind.num_splits,
         kind.num_preemptions,
@@ -421,7 +438,7 @@ def _crowd(rng: random.Random, number: int) -> dict[str, Asked]:
     def prompt() -> list[int]:
         return [rng.randrange(10, VOCAB) for _ in range(rng.randint(70, 80))]
 
-    return {f"r{i}": Asked([prompt(), prompt()], rng.randint(1, 16)) for i in range(number // 3)}
+    return {f"r{i}": Asked([prompt(), prompt()], rng.randint(1, 16)) for i in range(number)}
 
 
 def _made(name: str, asked: Asked, hasher: Any, priority: int) -> Request:

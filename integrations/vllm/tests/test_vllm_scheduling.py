@@ -21,3 +21,9 @@ def test_every_answer_is_its_prompts_own(tiny_folder: str, seed: int, is_second:
     assert outcome.problems == []
     assert outcome.num_tokens > 0
     assert bool(outcome.num_splits) == (fault > 0)
+
+
+@pytest.mark.parametrize("is_second", [False, True], ids=["first runner", "second runner"])
+@pytest.mark.parametrize("seed", [10, 11])  # they end at the context's end, steps ahead
+def test_where_there_is_room_for_all_no_step_is_for_nothing(tiny_folder: str, seed: int, is_second: bool) -> None:
+    assert simulate(tiny_folder, seed, is_second=is_second, is_alone=True).problems == []
