@@ -21,7 +21,7 @@ or a temperature is a number or `[batch]`. All arithmetic is float32, whatever c
 "impossible"; 0 * -inf counts as 0, so that the ends of the line are the branches exactly.
 """
 
-from la_agents.alignment.budget import within_budget
+from la_agents.alignment.budget import affordable, within_budget
 from la_agents.alignment.choice import coupled, draw, likeliest, sampled_from
 from la_agents.alignment.effect import contributions, cost
 from la_agents.alignment.line import (
@@ -29,15 +29,17 @@ from la_agents.alignment.line import (
     distribution,
     divergence,
     line,
+    may_look,
     policy,
     probabilities,
     prompted,
     relative_entropy,
 )
 from la_agents.alignment.push import conflict, pushed, reach
-from la_agents.alignment.support import nucleus, nucleus_head, plausible, support
+from la_agents.alignment.support import nucleus, nucleus_head, plausible, plausible_head, support
 
 __all__ = [
+    "affordable",
     "conflict",
     "contributions",
     "cost",
@@ -48,9 +50,11 @@ __all__ = [
     "draw",
     "likeliest",
     "line",
+    "may_look",
     "nucleus",
     "nucleus_head",
     "plausible",
+    "plausible_head",
     "policy",
     "probabilities",
     "prompted",

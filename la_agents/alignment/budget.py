@@ -30,7 +30,7 @@ from la_agents.alignment.line import (
     relative_entropy,
 )
 
-__all__ = ["within_budget"]
+__all__ = ["affordable", "within_budget"]
 
 _MAX_ITERATIONS = 60
 _ITERATIONS_UNSEEN = 12
@@ -49,6 +49,7 @@ def within_budget(
     budget: float | Tensor,
     temperature: float | Tensor = 1.0,
     *,
+    log_pi_0: Tensor | None = None,
     tolerance: float = 1e-5,
 ) -> tuple[Tensor, Tensor]:
     """t [batch] and the logits that are decoded [batch, vocab], -inf outside the support, both float32.
@@ -59,19 +60,21 @@ def within_budget(
         allowed: V [batch, vocab], bool, never empty.
         budget: delta in nats per token, >= 0, a number or [batch]; inf switches the constraint off.
         temperature: T, at which the divergence is taken.
+        log_pi_0: `policy(reference, temperature)`, where it is known already. Where every support is affordable, all
+            may be for a part of the vocabulary that holds it.
         tolerance: How far below the budget the divergence may end, in nats.
     """
     f_0, delta = reference.float(), per_row(budget, reference).double()
-    log_pi_0 = policy(f_0, temperature)
-    cost = -log_pi_0.masked_fill(~allowed, NEG_INF).logsumexp(dim=-1).clamp_max(0.0).double()
-    affordable = (cost <= delta) & (delta > 0)  # a cost that float32 rounds to 0 is one
-    inside = allowed | ~affordable.unsqueeze(-1)
+    log_pi_0 = policy(f_0, temperature) if log_pi_0 is None else log_pi_0
+    cost = _cost(log_pi_0, allowed)
+    stays = affordable(log_pi_0, allowed, delta)
+    inside = allowed | ~stays.unsqueeze(-1)
     h = pushed - f_0
     possible = torch.isfinite(h)
     if not certainly(lambda: possible.all(), h):
         h = torch.where(possible, h, torch.where(torch.isneginf(f_0), 0.0, NEG_INF))
     base = torch.log_softmax(log_pi_0.masked_fill(~inside, NEG_INF), dim=-1)
-    t = _largest_fraction(base, h, delta - torch.where(affordable, cost, 0.0), temperature, tolerance).float()
+    t = _largest_fraction(base, h, delta - torch.where(stays, cost, 0.0), temperature, tolerance).float()
     t = torch.where(delta > 0, t, 0.0)  # exactly, though float32 may not see a small divergence
     moved = torch.where((t == 1).unsqueeze(-1), pushed, f_0 + t.unsqueeze(-1) * h)
     moved = torch.where((t == 0).unsqueeze(-1), f_0, moved)
@@ -82,6 +85,17 @@ def within_budget(
         t = torch.where(beyond, 0.0, t)
         moved = torch.where(beyond.unsqueeze(-1), f_0.masked_fill(~inside, NEG_INF), moved)
     return t, moved
+
+
+def affordable(log_pi_0: Tensor, allowed: Tensor, budget: float | Tensor) -> Tensor:
+    """Whether the support alone is within the budget, [batch], bool; the policy and V may be of a part that holds V."""
+    delta = per_row(budget, log_pi_0).double()
+    return (_cost(log_pi_0, allowed) <= delta) & (delta > 0)  # a cost that float32 rounds to 0 is one
+
+
+def _cost(log_pi_0: Tensor, allowed: Tensor) -> Tensor:
+    """`-log pi_0(V)` in nats, float64."""
+    return -log_pi_0.masked_fill(~allowed, NEG_INF).logsumexp(dim=-1).clamp_max(0.0).double()
 
 
 def _may_be_cold(temperature: float | Tensor, like: Tensor) -> bool:

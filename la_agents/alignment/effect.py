@@ -19,8 +19,7 @@ def contributions(
     tokens: Tensor,
     scale: Tensor,
     temperature: float | Tensor,
-    log_pi_0: Tensor,
-    pi_0: Tensor | None = None,
+    pi_0: Tensor,
 ) -> Tensor:
     """`s w_i (g_i[token] - E_pi_0[g_i]) / T`, [batch, k]: first-order change of log pi(token) by branch i.
 
@@ -29,10 +28,10 @@ def contributions(
     Args:
         tokens: The chosen ones, [batch].
         scale: The s at which each stands, [batch].
-        log_pi_0: `policy(reference, temperature)`; pi_0 its probabilities, where they are known already.
+        pi_0: The reference's probabilities at this temperature, [batch, vocab].
     """
     g = branches - reference.unsqueeze(1)
-    mean = (g * (probabilities(log_pi_0) if pi_0 is None else pi_0).unsqueeze(1)).sum(dim=-1)
+    mean = (g * pi_0.unsqueeze(1)).sum(dim=-1)
     at_token = g.gather(-1, tokens[:, None, None].expand(-1, g.shape[1], 1)).squeeze(-1)
     factor = (scale / temperature).unsqueeze(-1) * weights
     return factor * torch.where(torch.isfinite(at_token - mean), at_token - mean, 0.0)

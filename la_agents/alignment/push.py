@@ -35,6 +35,7 @@ def pushed(
     *,
     adaptive: bool | Tensor = False,
     log_p_0: Tensor | None = None,
+    log_p_1: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The pushed logits z [batch, vocab] and the gamma of the step [batch], both float32.
 
@@ -42,7 +43,8 @@ def pushed(
         scale: `s = 1 + gamma`, a number or [batch].
         taper: kappa >= 0, a number or [batch]; 0 moves every token alike.
         adaptive: Whether gamma follows the conflict of the step, a flag or [batch].
-        log_p_0: `policy(reference)`, where it is known already.
+        log_p_0: `policy(reference)`, where it is known already; log_p_1 is that of f(1). Where both are given, all may
+            be for a part of the vocabulary, unless gamma follows the conflict.
     """
     s, kappa = per_row(scale, reference).float(), per_row(taper, reference).float()
     adapts = per_row(adaptive, reference) != 0
@@ -51,7 +53,7 @@ def pushed(
     all_uniform = same and ((taper == 0 and not adaptive) or float(scale) <= 1)
     if all_uniform or certainly(lambda: uniform.all(), reference):
         return line(reference, branches, weights, s), s - 1
-    log_p_1 = torch.log_softmax(prompted(reference, branches, weights), dim=-1)
+    log_p_1 = torch.log_softmax(prompted(reference, branches, weights), dim=-1) if log_p_1 is None else log_p_1
     log_p_0 = torch.log_softmax(reference.float(), dim=-1) if log_p_0 is None else log_p_0
     gamma = s - 1
     if adaptive is not False and not certainly(lambda: ~adapts.any(), reference):

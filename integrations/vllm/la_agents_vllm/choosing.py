@@ -221,12 +221,10 @@ def _facts(tokens: Tensor, alone: Tensor, final: Tensor, reference: Tensor, step
     if step is not None:
         at = gangs.aligned
         temperature = gangs.temperature[at]
-        log_pi_0 = alignment.policy(step.f_0, temperature)
+        log_pi_0, pi_0 = alignment.distribution(step.f_0, temperature)
         divergence = alignment.relative_entropy(alignment.policy(step.final, temperature), log_pi_0)
         scale = step.fraction * alignment.reach(step.f_1, tokens[at], step.gamma, gangs.taper)
-        shares = alignment.contributions(
-            step.f_0, step.branches, gangs.weights, tokens[at], scale, temperature, log_pi_0
-        )
+        shares = alignment.contributions(step.f_0, step.branches, gangs.weights, tokens[at], scale, temperature, pi_0)
         absent = gangs.branches == gangs.reference[at].unsqueeze(1)
         columns = torch.stack([torch.zeros_like(scale), divergence, scale.nan_to_num(0.0)], dim=1)
         facts = facts.fill_(_NAN).index_copy(

@@ -64,13 +64,19 @@ def policy(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     return torch.log_softmax(tempered(logits, temperature), dim=-1)
 
 
-def distribution(logits: Tensor, temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
-    """`policy` and its probabilities, [batch, vocab] each, for one pass of exponentials."""
+def distribution(
+    logits: Tensor, temperature: float | Tensor = 1.0, tokens: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`policy` and its probabilities, [batch, vocab] each, for one pass of exponentials.
+
+    Args:
+        tokens: [batch, n], where the policy alone is wanted; then it is [batch, n].
+    """
     x = tempered(logits, temperature)
     pi = torch.softmax(x, dim=-1)
     # The likeliest token's probability tells the partition function.
     log_z = x.amax(dim=-1, keepdim=True) - pi.amax(dim=-1, keepdim=True).log()
-    return x - log_z, pi
+    return (x if tokens is None else x.gather(-1, tokens)) - log_z, pi
 
 
 def probabilities(log_pi: Tensor) -> Tensor:

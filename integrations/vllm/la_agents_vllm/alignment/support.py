@@ -14,9 +14,11 @@ from torch import Tensor
 
 from la_agents_vllm.alignment.line import certainly, may_look, per_row, prompted, tempered
 
-__all__ = ["nucleus", "nucleus_head", "plausible", "support"]
+__all__ = ["nucleus", "nucleus_head", "plausible", "plausible_head", "support"]
 
 _FIRST_TOP_K = 64
+_FIRST_PLAUSIBLE = 16
+"""Tokens looked at first; at most 10 have a tenth of the greatest probability each where that is near 1."""
 BLOCK = 64
 """Tokens that are looked at together: on a CPU a maximum or a sum costs a tenth of an argmax, a top-k or a cumsum."""
 
@@ -83,8 +85,24 @@ def plausible(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
         logits: f(1) [batch, vocab].
         log_alpha: `log alpha <= 0`; -inf keeps all that is possible.
     """
+    return logits >= _floor(logits, log_alpha)
+
+
+def plausible_head(logits: Tensor, log_alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+    """`plausible` as token ids and which of them are in it, each [batch, k]; for a CPU, where k may be looked for."""
+    floor, vocab, k = _floor(logits, log_alpha), logits.shape[-1], _FIRST_PLAUSIBLE
+    while True:
+        head, tokens = _largest(logits, min(k, vocab))
+        kept = head >= floor
+        if k >= vocab or not bool(kept[:, -1].any()):
+            return tokens, kept
+        k *= 8
+
+
+def _floor(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
+    """The least logit that is plausible, [batch, 1]."""
     floor = logits.amax(dim=-1) + per_row(log_alpha, logits).float()
-    return logits >= floor.clamp_min(torch.finfo(torch.float32).min).unsqueeze(-1)
+    return floor.clamp_min(torch.finfo(torch.float32).min).unsqueeze(-1)
 
 
 def support(

@@ -1,0 +1,133 @@
+"""Batch: which rows belong together and every sequence's settings, as tensors for the sampler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from la_agents.engine.sequence import Sequence
+
+__all__ = ["Batch", "Member", "all_are", "describe"]
+
+_GREEDY_MASK_TEMPERATURE = 0.5
+"""T_m under greedy decoding, where the authors' scripts sample at this temperature."""
+
+Member = tuple[Sequence, tuple[int, ...]]
+"""A sequence, and where in the logits its rows are: the reference first, then its branches."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Valid until a sequence joins or leaves.
+
+    S sequences, of which A are aligned, with at most K branches; absent branches point at the reference with weight 0.
+    """
+
+    members: list[Member]
+    rows: Tensor  # [R], all rows of the S sequences
+    owners: Tensor  # [R], which of the S each belongs to
+    reference: Tensor  # [S]
+    aligned: Tensor  # [A], places among the S
+    branches: Tensor  # [A, K]
+    weights: Tensor  # [A, K]
+    masked: Tensor  # [M], places among the A of those whose support is a nucleus
+    greedy: Tensor  # [S]
+    # One number where it is the same for all, which needs no look at a GPU, else a tensor.
+    temperature: float | Tensor  # [S], 1 where greedy
+    aligned_temperature: float | Tensor  # [A]
+    cap: float | Tensor  # [A], the s aimed at
+    taper: float | Tensor  # [A], kappa
+    adaptive: bool | Tensor  # [A], whether the push follows each step's conflict
+    budget: float | Tensor  # [A], inf for none
+    log_plausibility: float | Tensor  # [A], -inf for none
+    support_p: float | Tensor  # [M]
+    mask_temperature: float | Tensor  # [M]
+    top_p: float | Tensor  # [S]
+    explained: tuple[int, ...]  # places among the S of those whose candidates are listed
+    any_fluency: bool
+    single: bool  # whether each has one branch of weight 1, which then is f(1)
+    all_aligned: bool
+    all_greedy: bool
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)]
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """What is equal for batches that differ in what their tensors hold alone."""
+        rest = [getattr(self, field.name) for field in fields(self)[1:]]
+        return tuple(tuple(value.shape) if isinstance(value, Tensor) else value for value in rest)
+
+    def inputs(self) -> Tensor | None:
+        """What a step draws and what fluency is left, float64 [S, 3]; None if nobody draws or has a bound."""
+        if self.all_greedy and not self.any_fluency:
+            return None
+        rows = []
+        for sequence, _ in self.members:
+            draws = (0.0, 0.0) if self.all_greedy else (sequence.next_uniform(), sequence.next_uniform())
+            rows.append((*draws, math.inf if sequence.fluency is None else sequence.fluency.left))
+        return torch.tensor(rows, dtype=torch.float64)
+
+
+def describe(members: SequenceOf[Member], device: torch.device) -> Batch:
+    aligned = [(i, s, rows) for i, (s, rows) in enumerate(members) if len(rows) > 1]
+    k = max((len(rows) - 1 for _, _, rows in aligned), default=0)
+    samplings = [s.request.sampling for s, _ in members]
+    alignments = [s.request.alignment for _, s, _ in aligned]
+
+    def numbers(values: list[float]) -> float | Tensor:
+        if len(set(values)) == 1:
+            return values[0]
+        return torch.tensor(values, dtype=torch.float32, device=device)
+
+    def integers(values: list[int] | list[list[int]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=device)
+
+    masked = [i for i, a in enumerate(alignments) if a.support_p < 1]
+    temperatures = [s.temperature or 1.0 for s in samplings]
+    adaptive = [a.chosen_push == "adaptive" for a in alignments]
+    weights = [[*s.request.weights, *[0.0] * (k - len(s.request.weights))] for _, s, _ in aligned]
+    return Batch(
+        members=list(members),
+        rows=integers([row for _, rows in members for row in rows]),
+        owners=integers([i for i, (_, rows) in enumerate(members) for _ in rows]),
+        reference=integers([rows[0] for _, rows in members]),
+        aligned=integers([i for i, _, _ in aligned]),
+        branches=integers([[*rows[1:], *[rows[0]] * (k + 1 - len(rows))] for _, _, rows in aligned]),
+        weights=torch.tensor(weights, dtype=torch.float32, device=device),
+        masked=integers(masked),
+        greedy=torch.tensor([s.temperature == 0 for s in samplings], device=device),
+        temperature=numbers(temperatures),
+        aligned_temperature=numbers([temperatures[i] for i, _, _ in aligned]),
+        cap=numbers([a.scale for a in alignments]),
+        taper=numbers([a.kappa for a in alignments]),
+        adaptive=adaptive[0] if len(set(adaptive)) == 1 else torch.tensor(adaptive, dtype=torch.bool, device=device),
+        budget=numbers([math.inf if a.max_divergence is None else a.max_divergence for a in alignments]),
+        log_plausibility=numbers([a.log_plausibility for a in alignments]),
+        support_p=numbers([alignments[i].support_p for i in masked]),
+        mask_temperature=numbers([_mask_temperature(aligned[i][1]) for i in masked]),
+        top_p=numbers([s.top_p for s in samplings]),
+        explained=tuple(i for i, (s, _) in enumerate(members) if s.request.list_candidates),
+        any_fluency=any(s.fluency is not None for _, s, _ in aligned),
+        single=all(s.request.weights == (1.0,) for _, s, _ in aligned),
+        all_aligned=len(aligned) == len(members),
+        all_greedy=all(s.temperature == 0 for s in samplings),
+    )
+
+
+def _mask_temperature(sequence: Sequence) -> float:
+    explicit = sequence.request.alignment.mask_temperature
+    if explicit is not None:
+        return explicit
+    return sequence.request.sampling.temperature or _GREEDY_MASK_TEMPERATURE
+
+
+def all_are(value: float | Tensor, number: float) -> bool:
+    """Whether it is certain, without a look, that a value is this number for all sequences."""
+    return not isinstance(value, Tensor) and value == number
