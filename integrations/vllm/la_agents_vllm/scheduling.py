@@ -32,8 +32,6 @@ PROTOCOL = 1
 """Of what clients and this package say to each other."""
 _PATIENCE = 8
 """Steps without anything to compute, after which rows give way."""
-_TRIGGER_TOKENS = 64
-"""Latest tokens of an answer in which a trigger is looked for."""
 
 if TYPE_CHECKING:  # beside it in each class that is made of this
     from vllm.v1.core.sched.scheduler import Scheduler as _Base
@@ -195,7 +193,8 @@ class _GangScheduling(_Base):
     def _is_past_trigger(self, gang: Gang) -> bool:
         trigger = gang.given.trigger
         if trigger is not None and not gang.is_past_trigger:
-            latest = list(gang.leader.output_token_ids)[-_TRIGGER_TOKENS:]
+            most = len(trigger.encode()) + 1  # tokens that it can be spread over
+            latest = list(gang.leader.output_token_ids)[-most:]
             text = self.structured_output_manager.tokenizer.decode(latest, skip_special_tokens=False)
             gang.is_past_trigger = trigger in str(text)
         return bool(gang.is_past_trigger)
