@@ -107,7 +107,7 @@ class StandIn:
             reason = "stop" if token in ends else "length" if len(answer) == body["max_tokens"] else None
             choice = {"token_ids": [token], "logprobs": {"top_logprobs": [entries]}, "finish_reason": reason}
             if reason is not None:
-                choice["stop_reason"] = json.dumps({"la_agents": {"rows": row.size, "cached": 0}})
+                choice["stop_reason"] = json.dumps({"la_agents": {"cached": 0}})
             yield choice
             if reason is not None:
                 return

@@ -302,7 +302,7 @@ class _GangScheduling(_Base):
         if gang is not None and output.prefill_stats is not None:
             gang.num_cached_tokens += output.prefill_stats.num_cached_tokens
         if is_last and gang is not None:
-            about: dict[str, Any] = {"rows": len(gang.rows), "cached": gang.num_cached_tokens}
+            about: dict[str, Any] = {"cached": gang.num_cached_tokens}
             output.kv_transfer_params = {"la_agents": about | (self._about if gang.given.probe else {})}
             if gang.given.record:  # streams carry no transfer parameters
                 output.stop_reason = json.dumps({"la_agents": about})

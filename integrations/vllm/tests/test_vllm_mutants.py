@@ -70,6 +70,14 @@ MUTANTS = {
     ),
     "branches count after the trigger": ("output.grammar_bitmask[i] = 0", "pass"),
     "parted rows are not noticed": ("if gang.together and not all(row", "if False and not all(row"),
+    "a row that the loop is past is not taken out": ("self._late.append((row, drop))", "pass"),
+    "blocks past a shortened prefix hit are kept": (
+        "blocks = self.kv_cache_manager.truncate_computed_blocks(blocks, num_tokens)",
+        "pass",
+    ),
+    "clients hear of rows that they did not ask for": ("if not output.request_id.startswith(self._prefix)", ""),
+    "requests that ended are remembered": ("self._ended.clear()", "pass"),
+    "rows that ended keep their request": ("self._gangs.pop(row.request_id, None)", "pass"),
 }
 
 
