@@ -1,10 +1,14 @@
 """Evidence: checks that a proposed preference is supported by the user's own words.
 
-The words must occur in a human message, outside quotations, in a statement by the user about themselves, with the same
-polarity and the same topic as the preference. The checks are formal, for the languages of `languages.py`; in other
-languages only the presence of the words is checked. If words and preference are in different languages, the topic is
-not compared here (`Evidence.is_read` is False). Whether users mean what they say cannot be checked: the model that
-proposes and the user who approves decide that.
+The words must occur in a human message, outside quotations and pasted text, in a statement by the user about themselves
+or an order to the assistant, with the same polarity and the same topic as the preference. Who speaks is shown by what
+stands before the topic: nothing but words for the user, words without content, and words of the preference itself. So
+whoever else is named there owns the statement ("Max is allergic to nuts"), and so does whatever restricts it ("For this
+essay I prefer long answers"), unless the preference says so, too.
+
+The checks are formal, for the languages of `languages.py`; in others only the presence of the words is checked. There,
+and if words and preference are in different languages, the topic is not compared (`Evidence.is_read` is False). Whether
+users mean what they say cannot be checked: the model that proposes and the user who approves decide that.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from langchain_core.messages import BaseMessage
 
 from la_agents.learning.languages import LANGUAGES, Language, content_of, language_of, polarity_of, script_of, words_of
 from la_agents.learning.proposal import is_said
+from la_agents.learning.surroundings import LEAD, RETRACTION, TEXTUAL
 
 __all__ = ["Evidence", "find_evidence"]
 
@@ -29,10 +34,12 @@ _LEAST_SHARE = 0.6
 _MAX_PLACES = 20  # of the same words in one message
 _MAX_AROUND = 2_000  # characters before and after them, in which a quotation may begin or end
 _MIN_STEM = 4
+_MAX_DESCRIBING = 2
 _STEM_SHARE = 0.6
 
 _SHOWN = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|^[ \t]*>[^\n]*|\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|「[^」]*」|『[^』]*』|‘[^’]*’"
+    r"|‹[^›]*›|<(?P<tag>\w+)[^>]*>.*?</(?P=tag)>|^[ \t]*(?P<rule>---+|===+|\*\*\*+)[ \t]*$.*?^[ \t]*(?P=rule)[ \t]*$"
     r"|(?<!\w)'(?=\w)[^'\n]*(?:'\w[^'\n]*)*'(?!\w)",
     re.DOTALL | re.MULTILINE,
 )
@@ -44,7 +51,7 @@ _PERSON = (
 _CLAUSE = re.compile(
     r",?\s+(?:but|so|while|whereas|although|though|aber|sondern|während|mais|pero|sino|ma|mas|maar)\s+"
     rf"|,?\s+(?:and|und|et|y|e|en)\s+{_PERSON}|,\s+{_PERSON}|,\s+(?=(?:what|which|where|how|can|could|any)\b)"
-    r"|,\s*(?=[\u3040-\u9fff])|(?:但是|但|可是|不过)"
+    r"|,\s*(?=[\u3040-\u9fff])|(?:但是|但|可是|不过)|(?<=[!?;。])\s+|(?<=[^\W\d_]{3}\.)\s+|\n"
 )
 _COMPARING = re.compile(
     r"\b(?:prefer\w*|more|better|rather|lieber|mehr|bevorzug\w*|préfèr\w*|plus|mieux|prefier\w*|más|mejor|preferisc\w*|più|"
@@ -52,6 +59,9 @@ _COMPARING = re.compile(
     r"boven)\b",
     re.DOTALL,
 )
+_LETTER = re.compile(r"^(?:dear|liebe[rs]?|chère?|estimad[oa]|car[oa]|subject|betreff|objet)\b[^\n]*$", re.MULTILINE)
+_DENYING = re.compile(r"\s*no (?!wait\b)")
+_ADVERB = re.compile(r"\w{3,}(?:ly|mente|ment)")
 _ASKED_TO = re.compile(r"\s*(?:can|could|would|will) you (?:please )?(?:always|never)\b")
 
 
@@ -70,8 +80,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class _Clause:
+    """A clause of the user's, with what leads to it, up to a comma: "In general, I prefer tea"."""
+
     text: str
     is_asked: bool
+    lead: str = ""
 
 
 def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> Evidence | None:
@@ -110,14 +123,16 @@ def _is_read(text: str, wanted: str, said: str, before: str) -> bool | None:
         begin, stop = _sentence_around(message, start, end)
         if _is_shown(message, start) or _is_material(message[:begin], message[stop:]):
             continue
+        if RETRACTION.match(message[stop:]) and not _DENYING.match(message[stop:]):
+            continue
         language = language_of(message[begin:stop], message)
-        if language is not None and language.supposed & {*words_of(message[begin:stop], language)}:
+        if language is not None and not _is_meant({*words_of(message[begin:stop], language)}, language, text):
             continue
         clauses = _clauses_around(message, start, end, begin, stop)
         if _is_foreign(clauses, language, text):
             if _is_stated(clauses, language, text):
                 return False
-        elif _says(clauses, language, text) and not _is_turned(clauses, language, text):
+        elif language is not None and _says(clauses, language, text) and not _is_turned(clauses, language, text):
             return True
         elif language is None and _shared(content_of(text, None), words_of(message[begin:stop], None)):
             return False  # a language that is not read at all
@@ -126,18 +141,36 @@ def _is_read(text: str, wanted: str, said: str, before: str) -> bool | None:
     return None
 
 
+def _is_meant(words: set[str], language: Language, text: str) -> bool:
+    """Whether a sentence supposes nothing, and gives no task that the preference does not speak of."""
+    return not language.supposed & words and not language.tasks & words - {*words_of(text, language)}
+
+
 def _is_shown(message: str, start: int) -> bool:
     """Whether this place is quoted, code, or introduced by a colon: "Translate into Italian: ..."."""
     if any(found.start() < start < found.end() for found in _SHOWN.finditer(message)):
         return True
     before = message[:start]
+    if before.rpartition("\n")[2].count('"') % 2:  # a quotation that is not closed
+        return True
     return bool(re.search(r":(?:\s|$)", before.rpartition("\n\n")[2])) or before.rstrip().endswith(":")
 
 
 def _is_material(before: str, after: str) -> bool:
-    """Whether another line gives a task for the text: "Translate into Italian."."""
-    lines = before.rpartition("\n")[0], after.partition("\n")[2]
-    return any(each.tasks & {*words_of(line, each)} for line in lines for each in LANGUAGES.values())
+    """Whether the text is pasted: another line gives a task for it, speaks of a text or begins a letter, or another
+    sentence of its line gives a task that points at it ("Translate that")."""
+    above, same_before = before.rpartition("\n")[::2]
+    same_after, below = after.partition("\n")[::2]
+    lines = [line for line in (*above.splitlines(), *below.splitlines()) if line.strip()]
+    if any(_LETTER.match(line) or TEXTUAL.search(line) for line in lines):
+        return True
+    for each in LANGUAGES.values():
+        beside = [{*words_of(part, each)} for part in (same_before, same_after)]
+        if any(not each.tasks.isdisjoint(words_of(line, each)) for line in lines):
+            return True
+        if any(each.tasks & words and each.pointing & words for words in beside):
+            return True
+    return False
 
 
 def _sentence_around(message: str, start: int, end: int) -> tuple[int, int]:
@@ -149,51 +182,58 @@ def _sentence_around(message: str, start: int, end: int) -> tuple[int, int]:
 
 def _clauses_around(message: str, start: int, end: int, begin: int, stop: int) -> list[_Clause]:
     """The clauses of a sentence that the words touch."""
-    clauses, position = [], begin
+    clauses, position, lead = [], begin, ""
     for joint in [*_CLAUSE.finditer(message, begin, stop), None]:
         until = joint.start() if joint else stop
+        clause = message[position:until]
         if position < end and start < until:
-            clause = message[position:until]
-            clauses.append(_Clause(clause, clause.rstrip().endswith("?") and not _ASKED_TO.match(clause)))
+            clauses.append(_Clause(clause, clause.rstrip().endswith("?") and not _ASKED_TO.match(clause), lead))
         position = joint.end() if joint else until
+        lead = clause if joint and joint[0].strip() == "," else ""
     return clauses
 
 
-def _stated(clauses: Sequence[_Clause]) -> list[str]:
-    return [clause.text for clause in clauses if not clause.is_asked]
+def _stated(clauses: Sequence[_Clause]) -> list[_Clause]:
+    return [clause for clause in clauses if not clause.is_asked]
+
+
+def _text_of(clauses: Sequence[_Clause]) -> str:
+    return ", ".join(clause.text for clause in _stated(clauses))
 
 
 def _is_foreign(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
     """Whether the statement is in another language than the preference."""
     own = language_of(text)
     is_other = theirs is not None and own is not None and theirs is not own
-    return is_other or script_of(text) != script_of(" ".join(_stated(clauses)))
+    return is_other or script_of(text) != script_of(_text_of(clauses))
 
 
 def _is_stated(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
     """Whether the user states something, with the polarity of the preference in the other language."""
     own = language_of(text)
-    return any(_is_own(clause, theirs) and _agree(clause, theirs, text, own) for clause in _stated(clauses))
+    return any(_is_own(clause, theirs) and _agree(clause.text, theirs, text, own) for clause in _stated(clauses))
 
 
-def _says(clauses: Sequence[_Clause], theirs: Language | None, text: str) -> bool:
-    own, stated = language_of(text), _stated(clauses)
-    content, said = content_of(text, own), ", ".join(stated)
+def _says(clauses: Sequence[_Clause], theirs: Language, text: str) -> bool:
+    own, told = language_of(text), words_of(text, language_of(text))
+    content = content_of(text, own) or theirs.others & {*told}  # "My pronouns are she/her"
+    about = _shared(content, words_of(_text_of(clauses), theirs))
+    owned = [clause for clause in _stated(clauses) if _is_own(clause, theirs, about, told)]
+    owned = [each for each in owned if _is_most(_shared(content, words_of(each.text, theirs)), content)] or owned
+    said = _text_of(owned)
     shared = _shared(content, words_of(said, theirs))
-    if not _is_most(shared, content):
-        return False
-    about = [clause for clause in stated if _shared(shared, words_of(clause, theirs))]
-    if not all(_is_own(clause, theirs, shared) for clause in about):
+    if not _is_most(shared, content) or any(word.isdecimal() for word in content - shared):
         return False
     everything = content_of(said, theirs)
-    if _is_most(_shared(everything, words_of(text, own)), everything):
+    if _is_most(_shared(everything, told), everything):
         return _agree(said, theirs, text, own)
-    return all(_agree(clause, theirs, text, own) for clause in about)
+    on_topic = [clause.text for clause in owned if _shared(shared, words_of(clause.text, theirs))]
+    return all(_agree(each, theirs, text, own) for each in on_topic)
 
 
 def _is_turned(clauses: Sequence[_Clause], language: Language | None, text: str) -> bool:
     """Whether the comparison is reversed: "I prefer dogs to cats", "Likes cats more than dogs"."""
-    said = _compared(", ".join(_stated(clauses)), language)
+    said = _compared(_text_of(clauses), language)
     told = _compared(text, language_of(text))
     return all(_shared(said[side], [*told[1 - side]]) for side in (0, 1))
 
@@ -220,26 +260,55 @@ def _answers(clauses: Sequence[_Clause], language: Language | None, text: str, b
     content = content_of(text, own)
     if not content or _shared(content, [*words, *answer]) != content:
         return False
+    if content_of(question, language) - _shared(content_of(question, language), [*content, "anything"]):
+        return False  # it asks about somebody else
     return polarity_of(question, language) * polarity_of(said, language) == polarity_of(text, own)
 
 
-def _is_own(clause: str, language: Language | None, about: frozenset[str] = frozenset()) -> bool:
-    """Whether the clause is about its author: nobody but the author is named before the topic."""
+def _is_own(
+    clause: _Clause, language: Language | None, about: frozenset[str] = frozenset(), told: Sequence[str] = ()
+) -> bool:
+    """Whether the clause is its author's: before its topic, or before the author, nothing and nobody else is named.
+
+    Up to two words may describe the topic: "I love old maps".
+
+    Args:
+        clause: The clause.
+        language: Its language; None if it is not known, and then every clause is.
+        about: Its topic, if that is known.
+        told: The words of the preference, which may stand there.
+    """
     if language is None:
         return True
-    words = words_of(clause, language)
-    place = _first(words, about) if about else None
-    before = words if place is None else words[:place]
-    if before and before[-1] in language.mine and place is not None:
-        before = before[:-1]  # "I love my garden"
-    foreign = language.others | language.mine
-    owned = [word for word in before if word in language.own or word in foreign]
-    if any(before[n] in language.mine and before[n + 1] in language.own for n in range(len(before) - 1)):
-        owned = [word for word in owned if word not in language.mine]  # "my favourite ..."
-    if owned:
-        return not any(word in foreign for word in owned)
-    said = language.own if language.is_spaced else language.own | language.denials | language.aversions
-    return bool(said & {*words})
+    own = language.own if language.is_spaced else language.own | language.denials | language.aversions
+
+    def is_plain(word: str) -> bool:
+        known = word in language.known - language.others or _ADVERB.fullmatch(word)
+        return bool(known) or _first(told, {word}) is not None
+
+    lead, words = words_of(_without_lead(f"{clause.lead}, "), language), words_of(_without_lead(clause.text), language)
+    if not all(map(is_plain, lead[: _first(lead, own)])):
+        return False
+    place = _first(words, about or own)
+    if place is None or (not about and not language.others.isdisjoint(words)):
+        return False
+    before, after = words[:place], words[place:]
+    if language.others & {*re.findall(r", (\w+)", clause.text)} & {*after}:  # "I hate cruises, says Tom"
+        return False
+    if own.isdisjoint(before):
+        return not own.isdisjoint(after) and all(map(is_plain, words if about else before))
+    for _ in range(_MAX_DESCRIBING if language.is_spaced else 0):
+        if before and not is_plain(before[-1]):
+            before = before[:-1]
+    return all(map(is_plain, before)) and language.others.isdisjoint(words[:place])
+
+
+def _without_lead(clause: str) -> str:
+    """An English clause without "by the way", "remember that" and the like."""
+    clause = clause.lstrip()
+    while lead := LEAD.match(clause):
+        clause = clause[lead.end() :]
+    return clause
 
 
 def _agree(clause: str, theirs: Language | None, text: str, own: Language | None) -> bool:
@@ -263,7 +332,7 @@ def _first(words: Sequence[str], about: Collection[str]) -> int | None:
 
 def _alike(one: str, other: str) -> bool:
     """Whether two words share a stem, judged by their letters: "allergic" and "allergy", "cats" and "cat"."""
-    if one == other or one + "s" == other or other + "s" == one:
+    if one == other or any(one + end == other or other + end == one for end in ("s", "ing")):
         return True
     common = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     return common >= _MIN_STEM and common >= _STEM_SHARE * max(len(one), len(other))

@@ -1,7 +1,7 @@
-"""Function words of nine languages, by which evidence is checked: who speaks, about whom, and with which polarity.
+"""Function words of sixteen languages, by which evidence is checked: who speaks, and with which polarity.
 
-They are listed in `languages.json`: closed classes only, such as pronouns and particles, and the most common words for
-disliking and for relatives. Any other word counts as content, which must come from the user.
+They are listed in `languages.json`: closed classes only, such as pronouns and particles, the most common words for
+liking, disliking and relatives, and verbs in the first person where these need no pronoun. Any other word is content.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ class Language:
     Attributes:
         own: Users refer to themselves or to the assistant with these.
         mine: Possessives, which make the next word somebody or something of the user's.
-        others: People other than the user.
+        others: People other than the user, and verbs that report what these say.
         denials: One or more of them negate.
         aversions: Each of them inverts the meaning.
         supposed: Mark a supposition rather than a statement.
         answers: Begin the answer to a question.
         tasks: Introduce a text to work on.
         small: Further words without content.
+        pointing: Point at something that lies there, such as a text: "this", "the following".
         known: All of them.
+        script: As `script_of` names it.
         is_spaced: Whether words are separated by spaces.
     """
 
@@ -43,7 +45,9 @@ class Language:
     answers: frozenset[str]
     tasks: frozenset[str]
     small: frozenset[str]
+    pointing: frozenset[str]
     known: frozenset[str]
+    script: str = "LATIN"
     is_spaced: bool = True
 
 
@@ -51,9 +55,10 @@ def _read() -> dict[str, Language]:
     listed = json.loads((files(__package__) / "languages.json").read_text(encoding="utf-8"))
     languages = {}
     for name, words in listed.items():
-        is_spaced = words.pop("is_spaced", True)
-        kinds = {kind: frozenset(listing.split()) for kind, listing in words.items()}
-        languages[name] = Language(**kinds, known=frozenset().union(*kinds.values()), is_spaced=is_spaced)
+        script, is_spaced = words.pop("script", "LATIN"), words.pop("is_spaced", True)
+        kinds = {kind: frozenset(unicodedata.normalize("NFKC", listing).split()) for kind, listing in words.items()}
+        known = frozenset().union(*kinds.values())
+        languages[name] = Language(**kinds, known=known, script=script, is_spaced=is_spaced)
     return languages
 
 
@@ -65,9 +70,14 @@ _SAYING = frozenset[str]().union(*(each.own | each.mine | each.denials | each.av
 _LEAST_KNOWN = 0.3
 _FRAGMENT = re.compile(r"(?:^|[.!?])\s*[^\s.!?][^.!?]{0,30}(?:[.!]|$)")
 
-_WORD = re.compile(r"[^\W\d_]+n't|[^\W\d_]+|\d+")
+_MARKS = (
+    "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0980-\u0983"
+    "\u09bc-\u09d7\u0a01-\u0a51\u0b3c-\u0b57\u0bbe-\u0bd7\u0c3e-\u0c56\u0cbc-\u0cd6\u0d3e-\u0d57\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
+)
+_LETTERS = rf"(?:[^\W\d_][{_MARKS}]*)+"
+_WORD = re.compile(rf"{_LETTERS}n't|{_LETTERS}|\d+")
 _UNSPACED = {
-    name: re.compile("|".join(sorted(map(re.escape, language.known), key=len, reverse=True)) + r"|\w")
+    name: re.compile("|".join(sorted(map(re.escape, language.known), key=len, reverse=True)) + rf"|\w[{_MARKS}]*")
     for name, language in LANGUAGES.items()
     if not language.is_spaced
 }
@@ -109,16 +119,17 @@ def language_of(text: str, context: str = "") -> Language | None:
 
     None if it is another language or cannot be determined.
     """
-    if script_of(text) == "CJK":
+    script = script_of(text)
+    if script == "CJK":
         return LANGUAGES["ja" if re.search(r"[\u3040-\u30ff]", text) else "zh"]
     words, around = _WORD.findall(text), _WORD.findall(context)
     hits = {
         name: (sum(word in each.known for word in words), sum(word in each.known for word in around))
         for name, each in LANGUAGES.items()
-        if each.is_spaced
+        if each.script == script
     }
-    best = max(hits, key=lambda name: hits[name])  # the first of equals: English
-    return LANGUAGES[best] if any(hits[best]) else None
+    best = max(hits, key=lambda name: hits[name], default="")  # the first of equals: English
+    return LANGUAGES[best] if best and (any(hits[best]) or not LANGUAGES[best].is_spaced) else None
 
 
 def may_state(text: str) -> bool:

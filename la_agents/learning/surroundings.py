@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from la_agents.learning.phrases import LANGUAGE, one_of, pattern, stems
 
-__all__ = ["AWAITING", "COURTESY", "FOLLOWING", "JOINT", "LEAD", "QUESTION", "REQUEST", "RETRACTION", "TAIL"]
+__all__ = ["AWAITING", "COURTESY", "FOLLOWING", "JOINT", "LEAD", "QUESTION", "REQUEST", "RETRACTION", "TAIL", "TEXTUAL"]
 
 _LEADING = one_of(
     """oh, ah, well, also, and, but, so, actually, honestly, frankly, personally, hi, hello, hey, thanks, thank you,
@@ -45,6 +45,9 @@ _OF_TEXTS = stems(
     document, call"""
 )
 _TEXTUAL = rf"(?:{_POINTING}|{_OF_TEXTS}|{LANGUAGE})"
+TEXTUAL = pattern(rf"\b(?:{_OF_TEXTS}|article|review|tag|rate|shorter|in this\b|of this\b)")
+"""In another line of a message: it speaks of a text, so this one may be that text."""
+
 _WORD = rf"(?: (?!{_TEXTUAL})[\w'-]+)"
 _OWN_VERB = (
     rf"(?!{_TEXTUAL}|{one_of('put, parse, interpret, fix, improve, ask, tell, take, make, know, understand')})\w+"

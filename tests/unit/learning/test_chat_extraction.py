@@ -218,7 +218,7 @@ def test_words_and_summary_may_be_in_two_languages(text: str, said: str) -> None
             "I prefer quiet music",
             "I used to love techno, but now I prefer quiet music.",
         ),
-        ("El usuario prefiere el tren.", "prefiero el tren", "Para viajar prefiero el tren."),
+        ("El usuario prefiere el tren para viajar.", "prefiero el tren", "Para viajar prefiero el tren."),
         ("用户对花生过敏。", "我对花生过敏", "我对花生过敏，有什么推荐？"),
         ("The user hates Mondays.", "I hate Mondays", "i HATE  mondays!!!"),
         ("Can't live without jazz", "I can't live without jazz", "I can't live without jazz!"),
