@@ -6,8 +6,9 @@ python -m benchmarks.summary        writes the README's part anew; `make results
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
+
+from la_agents.calibration import shipped_calibration
 
 __all__ = ["main", "summary", "with_summary"]
 
@@ -29,11 +30,12 @@ def with_summary(page: str) -> str:
 
 
 def summary(results: str) -> str:
-    """A row and a paragraph for each model of the results page."""
+    """A row and an item of a list for each model of the results page."""
     models = [_Model(*re.split(r"\n", part, maxsplit=1)) for part in re.split(r"^## ", results, flags=re.M)[1:]]
     head = ["| model | without the preference | best prompting | la_agents |", "|---|---|---|---|"]
     table = "\n".join([*head, *(model.row() for model in models)])
-    return "\n\n".join([table, *("\n".join(model.sentences()) for model in models)])
+    sentences = "\n".join(model.sentence() for model in models)
+    return "\n\n".join([table, "la_agents compared with the best prompting:", sentences])
 
 
 class _Model:
@@ -48,16 +50,14 @@ class _Model:
         base, best, default = (self._found(rf"^\| {name} \| ([^|]+) \|") for name in ("base", self.best, "calibrated"))
         return f"| {self.name} | {base} | {best} | **{default}** |"
 
-    def sentences(self) -> Iterator[str]:
+    def sentence(self) -> str:
         """What is better, what is worse, and what it costs."""
         better = self._found(r"The default \(`calibrated`\) helps with: (.*)\.$", "no principle")
         worse = self._found(r"^Further than 0.05 below the best prompting: (.*)\.$")
         costs = self._found(r"^From the best prompting to the default: (.*)\.$")
-        yield f"**{self.name}**, compared with the best prompting:"
-        yield ""
-        yield f"- clearly better with {better};"
-        yield f"- worse by more than 0.05 with {worse};"
-        yield f"- cost: {costs}."
+        note = "" if shipped_calibration(self.name).measured else " (no calibration comes with the library)"
+        verdicts = f"Clearly better: {better}. Worse by more than 0.05: {worse}."
+        return f"- **{self.name}**{note}. {verdicts} Cost: {costs}.".replace(": no principle.", ": none.")
 
     def _found(self, pattern: str, otherwise: str | None = None) -> str:
         found = re.search(pattern, self._text, re.M)

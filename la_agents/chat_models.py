@@ -51,7 +51,7 @@ class ChatLinearAlignment(Face[AIMessage, AIMessageChunk], BaseChatModel):
     constructor. Answers carry `usage_metadata` and, in `response_metadata`, `finish_reason`, `model_name` and the
     `alignment` report. The engine and its batch belong to this process; another process loads its own model.
 
-    Example:
+    Examples:
         >>> llm = ChatLinearAlignment(principles=["Talk like a pirate."], strength=1.0)
         >>> llm.invoke("What is the capital of France?")  # doctest: +SKIP
     """

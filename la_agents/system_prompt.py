@@ -36,7 +36,7 @@ def preferences_prompt(
     Raises:
         UserNotSpecifiedError: no user is named.
 
-    Example:
+    Examples:
         >>> from la_agents import PreferenceStore
         >>> store = PreferenceStore("memory")
         >>> _ = store.add("alice", "Answer in French.", scope="always")

@@ -23,8 +23,8 @@ _COSINE_FLOOR = 0.25
 """Lets about as many own preferences through as the store's threshold does, so that the wrong ones can be compared."""
 
 _LEGEND = """\
-@k: the own preference is among the first k. found: it is among 5 and above the threshold. Where it is not stored:
-alarm: anything is returned; wrong: something of another topic is."""
+@k: the right preference is among the first k. found: it is among the first 5 and above the threshold.
+When the right preference is absent: alarm, something is returned; wrong, it is off-topic."""
 
 MultilingualOption = Annotated[
     bool, typer.Option("--multilingual", help="Measure MultilingualEmbeddings instead of the bundled ones.")
@@ -61,17 +61,18 @@ def consolidation(
     pairs: Annotated[Path, typer.Argument(help="JSON Lines with old, new, label and split.", dir_okay=False)],
     as_json: JsonOption = False,
 ) -> None:
-    """How often what is said again, restated or contradicted is recognised, and what is independent left alone."""
-    from benchmarks.research.consolidation import judge_pairs, read_pairs
+    """How often repetitions, restatements and contradictions are recognised, and independent preferences left alone."""
+    from benchmarks.research.consolidation import PairScores, judge_pairs, read_pairs
     from la_agents.preferences.consolidation.judging import CoreConsolidator
     from la_agents.preferences.embedding.bundled import BundledEmbeddings
 
     read = read_pairs(pairs)
-    reports = {}
+    scores = {}
     for split in dict.fromkeys(pair.split for pair in read):
         own = [pair for pair in read if pair.split == split]
-        reports[split] = judge_pairs(own, CoreConsolidator(), BundledEmbeddings()).report()
-    _print_reports(reports, as_json)
+        scores[split] = judge_pairs(own, CoreConsolidator(), BundledEmbeddings())
+    whole = sum(scores.values(), PairScores())
+    _print_reports({name: each.report() for name, each in [*scores.items(), ("all", whole)]}, as_json)
 
 
 @app.command()

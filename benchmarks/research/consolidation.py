@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from la_agents.errors import ConfigurationError
+from la_agents.preferences.consolidation.conflicts import LEAST_SIMILARITY
 from la_agents.preferences.consolidation.judging import Consolidator, KnownPreference, Relation
 
 if TYPE_CHECKING:
@@ -35,9 +36,15 @@ class PairScores:
 
     Attributes:
         counts: Pairs by (label, judged).
+        listed: Pairs by label that are similar enough to be listed as possible conflicts.
     """
 
-    counts: Counter[tuple[str, str]]
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    listed: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: PairScores) -> PairScores:
+        """Those of both."""
+        return PairScores(self.counts + other.counts, self.listed + other.listed)
 
     def precision(self, relation: str) -> float:
         """Share of what was judged so that is so; `same` and `restated` count as one, as both merge."""
@@ -50,7 +57,7 @@ class PairScores:
     @property
     def wrongly_replaced(self) -> float:
         """Share of the independent pairs that were merged or superseded."""
-        total = sum(n for (label, _), n in self.counts.items() if label == "independent")
+        total = self._num("independent")
         kept = self.counts["independent", "independent"]
         return (total - kept) / total if total else 0.0
 
@@ -58,12 +65,17 @@ class PairScores:
         """All figures by name."""
         return {
             "num_pairs": self.counts.total(),
+            **{f"num_{label}": self._num(label) for label in get_args(Relation)},
             "merge_precision": self.precision("restated"),
             "merge_recall": self.recall("restated"),
             "contradiction_precision": self.precision("contradicts"),
             "contradiction_recall": self.recall("contradicts"),
             "wrongly_replaced": self.wrongly_replaced,
+            **{f"listed_{label}": self.listed[label] / max(self._num(label), 1) for label in get_args(Relation)},
         }
+
+    def _num(self, label: str) -> int:
+        return sum(n for (labelled, _), n in self.counts.items() if labelled == label)
 
     def _share(self, relation: str, side: int) -> float:
         kinds = ("same", "restated") if relation in ("same", "restated") else (relation,)
@@ -99,4 +111,7 @@ def judge_pairs(pairs: list[LabelledPair], consolidator: Consolidator, embedding
     for pair, similarity in zip(pairs, similarities, strict=True):
         judged = consolidator.judge(pair.new, [KnownPreference("old", pair.old, float(similarity))])
         counts[pair.label, judged[0].relation if judged else "independent"] += 1
-    return PairScores(counts)
+    listed = Counter(
+        pair.label for pair, similarity in zip(pairs, similarities, strict=True) if similarity >= LEAST_SIMILARITY
+    )
+    return PairScores(counts, listed)

@@ -12,9 +12,9 @@ ICML 2024, arXiv 2401.11458. At one decoding step, after the same tokens:
     s = 1          what prompting alone gives (k = 1, w = 1)
     s = 1 + gamma  Linear Alignment: f_1 + gamma (f_1 - f_0), the closed form; gamma is called `strength`
 
-Six rooms: `line` the policies, `push` how far each token is moved along the direction, `support` which tokens may be
+Seven rooms: `line` the policies, `push` how far each token is moved along the direction, `support` which tokens may be
 chosen, `budget` how far the result may depart from the unaligned model, `choice` one token of a policy, `effect` what
-became of it.
+became of it, `step` all of them in their order, as engines take them.
 
 Shapes, everywhere: `reference [batch, vocab]`, `branches [batch, k, vocab]`, `weights [batch, k]`; a scale, a budget
 or a temperature is a number or `[batch]`. All arithmetic is float32, whatever comes in. A logit of -inf means
@@ -25,21 +25,25 @@ from la_agents.alignment.budget import affordable, within_budget
 from la_agents.alignment.choice import coupled, draw, likeliest, sampled_from
 from la_agents.alignment.effect import contributions, cost
 from la_agents.alignment.line import (
+    all_are,
     direction,
     distribution,
     divergence,
     line,
-    may_look,
     policy,
     probabilities,
     prompted,
     relative_entropy,
 )
 from la_agents.alignment.push import conflict, pushed, reach
+from la_agents.alignment.step import Step, align
 from la_agents.alignment.support import nucleus, nucleus_head, plausible, plausible_head, support
 
 __all__ = [
+    "Step",
     "affordable",
+    "align",
+    "all_are",
     "conflict",
     "contributions",
     "cost",
@@ -50,7 +54,6 @@ __all__ = [
     "draw",
     "likeliest",
     "line",
-    "may_look",
     "nucleus",
     "nucleus_head",
     "plausible",

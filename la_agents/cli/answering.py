@@ -104,7 +104,7 @@ def as_object(message: AIMessage, user: str) -> dict[str, Any]:
 def summary(report: Mapping[str, Any]) -> str:
     """The alignment report in one line: principles, strength, divergence, tokens changed."""
     if not report["principles"]:
-        return "No principle applied: the model as it is."
+        return "No preference applied: this is the unaligned answer."
     texts = "; ".join(principle["text"] for principle in report["principles"])
     return f"Aligned with: {texts}\n{effect(report)}"
 

@@ -27,7 +27,7 @@ def calibrate(
     ] = 0.08,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how your model follows each principle best, and write calibration.json for the chat model."""
+    """Find the best settings for your model. Writes calibration.json for the chat model."""
     from la_agents.evaluation import calibration
 
     done = measuring.run(settings, calibration.calibration_suite(rate), chosen, limit)

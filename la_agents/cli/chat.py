@@ -32,7 +32,7 @@ _HELP = """\
 
 @command
 def chat(user: UserOption, decoding: DecodingOptions, settings: AllSettings) -> None:
-    """Talk with the model, aligned with what the user prefers; /help lists the commands."""
+    """Talk with the model, aligned with what the user prefers. /help lists the commands."""
     with settings.open_store(reading=True) as store:
         conversation = _Conversation(settings, store, decoding, user)
         settings.note_missing()

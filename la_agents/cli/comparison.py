@@ -93,4 +93,4 @@ def _title(compared: Comparison) -> str:
 
 def _effect(message: AIMessage) -> str:
     report = message.response_metadata["alignment"]
-    return answering.effect(report) if report["principles"] else "the model as it is"
+    return answering.effect(report) if report["principles"] else "unaligned"

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-QUESTION = "Tell me about the sea."
+QUESTION = "How do vaccines work?"
 PREFERENCES = {
-    "alice": "Use simple words for a small child.",
-    "bob": "Use the technical terms of an oceanographer.",
+    "alice": "One sentence is enough for me.",
+    "bob": "Explain it step by step.",
 }
 
 _CLOSING = """\
@@ -42,7 +42,7 @@ TokensOption = Annotated[int, typer.Option("--max-tokens", help="Longest answer,
 
 @command
 def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: TokensOption = 56) -> None:
-    """Ask one question for two users with opposite preferences, and show what alignment does."""
+    """Ask one question for two users with opposite preferences."""
     decoding = Decoding(strength=strength, max_tokens=max_tokens)
     loaded = answering.load(settings, decoding)
     answer(f"{_introduce(loaded)}\n\nEverybody asks: {QUESTION}\n")

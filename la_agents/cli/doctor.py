@@ -42,7 +42,7 @@ def doctor(
     settings: PlacesSettings,
     time: Annotated[bool, typer.Option("--time", help="Also measure start-up to first token.")] = False,
 ) -> None:
-    """Say what is installed and what would be used; exit status 1 if something is missing."""
+    """Check packages, models and store. Exit status 1 if something is missing."""
     findings = [*_packages(), _model(settings), _embeddings(), _store(settings)]
     for finding in findings:
         answer(clean(f"{finding.subject:<16} {finding.detail}"))
@@ -59,15 +59,15 @@ def _packages() -> Iterator[Finding]:
     """This library, Python, and every package that the library or its extra `local` requires."""
     yield Finding("la-agents", metadata.version("la-agents"))
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    remedies: dict[str, str | None] = {}  # by name: several extras require the same package
     for requirement in metadata.requires("la-agents") or []:
         name, *_ = re.split(r"[^\w.-]", requirement, maxsplit=1)
-        if "extra ==" not in requirement:
-            yield _package(name)
-        elif name in PACKAGES:
-            yield _package(name, REMEDY)
+        if "extra ==" not in requirement or name in PACKAGES:
+            remedies.setdefault(name, REMEDY if name in PACKAGES else None)
+    yield from map(_package, remedies, remedies.values())
 
 
-def _package(name: str, remedy: str | None = None) -> Finding:
+def _package(name: str, remedy: str | None) -> Finding:
     try:
         return Finding(name, metadata.version(name))
     except metadata.PackageNotFoundError:

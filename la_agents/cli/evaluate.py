@@ -27,10 +27,6 @@ def _add(name: str, summary: str, *but: str) -> None:
     app.command(name, help=summary)(command(partial(_evaluate, name), chosen=Options.of(Chosen, but=but)))
 
 
-_add("steerability", "How far answers to open questions follow principles that need no judge, and what that costs.")
-_add(
-    "prefeval-mcq",
-    "PrefEval's classification task: is the answer that follows the preference chosen among four?",
-    "principles",
-)
-_add("personal-preference", "Four people ask one question: is the answer meant for each chosen?", "principles")
+_add("steerability", "How well answers follow principles, and at what cost. Scored without a judge.")
+_add("prefeval-mcq", "PrefEval's task: choose the fitting answer of four.", "principles")
+_add("personal-preference", "Choose each person's answer to one question.", "principles")

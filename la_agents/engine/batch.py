@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from la_agents import alignment
+from la_agents.engine.masks import Masks
 from la_agents.engine.sequence import Sequence
 
-__all__ = ["Batch", "Member", "all_are", "describe"]
+__all__ = ["Batch", "Member", "describe"]
 
 _GREEDY_MASK_TEMPERATURE = 0.5
 """T_m under greedy decoding, where the authors' scripts sample at this temperature."""
@@ -63,6 +65,36 @@ class Batch:
         """What is equal for batches that differ in what their tensors hold alone."""
         rest = [getattr(self, field.name) for field in fields(self)[1:]]
         return tuple(tuple(value.shape) if isinstance(value, Tensor) else value for value in rest)
+
+    def align(self, logits: Tensor, reference: Tensor, masks: Masks | None, inputs: Tensor | None) -> alignment.Step:
+        """One step of the aligned sequences.
+
+        Args:
+            logits: [rows, vocab].
+            reference: Those of the S references, [S, vocab].
+            inputs: See `inputs`.
+        """
+        branches = logits.index_select(0, self.branches.flatten()).view(*self.branches.shape, -1)
+        log_plausibility = self.log_plausibility
+        if self.any_fluency and inputs is not None:  # no token costs more than is left
+            left = inputs[:, 2].index_select(0, self.aligned).float()
+            log_plausibility = (-left).clamp_min(log_plausibility)
+        return alignment.align(
+            reference if self.all_aligned else reference.index_select(0, self.aligned),
+            branches,
+            self.weights,
+            scale=self.cap,
+            taper=self.taper,
+            adaptive=self.adaptive,
+            log_plausibility=log_plausibility,
+            masked=self.masked,
+            support_p=self.support_p,
+            mask_temperature=self.mask_temperature,
+            budget=self.budget,
+            temperature=self.aligned_temperature,
+            single=self.single,
+            grammar=None if masks is None else (masks.forbidden.index_select(0, self.aligned), masks.unaligned),
+        )
 
     def inputs(self) -> Tensor | None:
         """What a step draws and what fluency is left, float64 [S, 3]; None if nobody draws or has a bound."""
@@ -126,8 +158,3 @@ def _mask_temperature(sequence: Sequence) -> float:
     if explicit is not None:
         return explicit
     return sequence.request.sampling.temperature or _GREEDY_MASK_TEMPERATURE
-
-
-def all_are(value: float | Tensor, number: float) -> bool:
-    """Whether it is certain, without a look, that a value is this number for all sequences."""
-    return not isinstance(value, Tensor) and value == number

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from la_agents import alignment
-from la_agents.engine.aligned_step import AlignedStep, align
-from la_agents.engine.batch import Batch, Member, all_are, describe
+from la_agents.engine.batch import Batch, Member, describe
 from la_agents.engine.candidates import candidates
 from la_agents.engine.masks import Masks, grammar_masks
 from la_agents.engine.sequence import Sequence
@@ -142,13 +141,11 @@ def _compute(logits: Tensor, batch: Batch, masks: Masks | None, inputs: Tensor |
         allowed = reference.masked_fill(masks.forbidden, float("-inf"))
     step, facts = None, logits.new_zeros((len(batch.members), 3))
     if batch.aligned.numel():
-        branches = logits.index_select(0, batch.branches.flatten()).view(*batch.branches.shape, -1)
-        f_0 = reference if batch.all_aligned else reference.index_select(0, batch.aligned)
-        step = align(f_0, branches, batch, masks, inputs)
+        step = batch.align(logits, reference, masks, inputs)
     final = _final(step, allowed, batch)
     tokens, reference_tokens = _choose(step, final, allowed, batch, inputs)
     if step is not None:
-        facts = step.facts(tokens.index_select(0, batch.aligned), batch)
+        facts = _facts(step, tokens.index_select(0, batch.aligned), batch)
         facts = logits.new_zeros((len(batch.members), facts.shape[1])).index_copy(0, batch.aligned, facts)
     # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
     peaks = logits.amax(dim=-1).index_select(0, batch.rows)
@@ -158,7 +155,15 @@ def _compute(logits: Tensor, batch: Batch, masks: Masks | None, inputs: Tensor |
     return _Step(table, final, allowed)
 
 
-def _final(step: AlignedStep | None, reference: Tensor, batch: Batch) -> Tensor | None:
+def _facts(step: alignment.Step, tokens: Tensor, batch: Batch) -> Tensor:
+    """For each aligned sequence the divergence, and of its token [A] scale, cost and contributions: [A, 3 + K]."""
+    scale = step.scale(tokens)
+    cost = step.cost(tokens, batch.greedy[batch.aligned]) if batch.any_fluency else torch.zeros_like(scale)
+    columns = torch.stack([step.divergence(), scale, cost], dim=1)
+    return torch.cat([columns, step.contributions(batch.weights, tokens, scale)], dim=1)
+
+
+def _final(step: alignment.Step | None, reference: Tensor, batch: Batch) -> Tensor | None:
     """What is decoded, [S, vocab]; None where the likeliest tokens say all that is asked."""
     if batch.all_greedy and not batch.explained:
         return None
@@ -168,7 +173,7 @@ def _final(step: AlignedStep | None, reference: Tensor, batch: Batch) -> Tensor 
 
 
 def _choose(
-    step: AlignedStep | None, final: Tensor | None, reference: Tensor, batch: Batch, inputs: Tensor | None
+    step: alignment.Step | None, final: Tensor | None, reference: Tensor, batch: Batch, inputs: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """The chosen tokens [S], and what the reference alone would have chosen with the same randomness [S]."""
     alone = alignment.likeliest(reference)
@@ -176,7 +181,7 @@ def _choose(
     if batch.all_greedy or inputs is None or final is None:
         return tokens, alone
     first, second = inputs[:, 0], inputs[:, 1]
-    top_p = None if all_are(batch.top_p, 1.0) else batch.top_p
+    top_p = None if alignment.all_are(batch.top_p, 1.0) else batch.top_p
     pi = alignment.sampled_from(final, top_p, batch.temperature)
     if step is None:
         tokens = torch.where(batch.greedy, tokens, alignment.draw(pi, first))

@@ -100,7 +100,7 @@ def _span(number: int, text: str, members: Sequence[int], tokens: Sequence[Token
 
 def _principles(report: ReportValues) -> str:
     if not report.principles:
-        return "<h2>Preferences</h2>\n<p>None applied: the model as it is.</p>"
+        return "<h2>Preferences</h2>\n<p>None applied: this is the unaligned answer.</p>"
     rows = "".join(
         f'<li class="text" dir="auto">{escape(_named(each))}{_origin(each)}</li>' for each in report.principles
     )

@@ -40,7 +40,7 @@ class AlignmentReport(ReportValues):
         tokens: Every token, for an answer that was asked for with `explain=True`; else None.
         scope: What alignment shaped: the "answer", its "text" (all but tool calls), or "nothing" (structured output).
 
-    Example:
+    Examples:
         >>> message = llm.invoke("Tell me about the sea.", explain=True)  # doctest: +SKIP
         >>> Path("page.html").write_text(AlignmentReport.from_message(message).to_html())  # doctest: +SKIP
     """

@@ -1,8 +1,8 @@
 """Choosing: logits of all rows in, one token a request out, and forced upon all its rows; vectorised over the batch.
 
-The arithmetic is that of `la_agents.engine.sampler`. What a grammar forbids has a logit of -inf in every row when it
-comes here; where the grammar's answer is not aligned (`Arguments.trigger`), the scheduler forbids the branches' rows
-every token.
+The arithmetic is that of la_agents' own engine. What a grammar forbids has a logit of -inf in every row when it comes
+here; where the grammar's answer is not aligned (`Arguments.trigger`), the scheduler forbids the branches' rows every
+token.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ __all__ = ["FORCED", "Gangs", "choose", "describe"]
 
 FORCED = 1e30
 """The logit that leaves vLLM's sampler no choice."""
-_IMPOSSIBLE = -1e9
-"""The logit of what a grammar forbids, while policies are compared: finite, and no probability in float32."""
 _NEG_INF = float("-inf")
 _NAN = float("nan")
 
@@ -54,6 +52,7 @@ class Gangs:
     greedy: Tensor  # [S]
     recorded: Tensor  # [P], places among the S
     unlisted: Tensor  # [P], whether candidates are left out
+    any_adaptive: bool
     any_budget: bool
     any_plausible: bool
     any_fluency: bool
@@ -108,6 +107,7 @@ def describe(gangs: Sequence[tuple[Sequence[int], Row]], buckets: Buckets, devic
         greedy=flags([row.temperature == 0 for row in settings]),
         recorded=integers(recorded),
         unlisted=flags([settings[i].record < 2 for i in recorded]),
+        any_adaptive=any(row.adaptive for row in steered),
         any_budget=any(row.max_divergence < math.inf for row in steered),
         any_plausible=any(row.plausibility > 0 for row in steered),
         any_fluency=any(row.fluency is not None for row in steered),
@@ -127,86 +127,74 @@ def choose(logits: Tensor, gangs: Gangs, uniforms: Tensor, places: Tensor, bucke
         places: Tokens that each answer holds so far, [S].
     """
     reference = logits.index_select(0, gangs.reference)
-    final, step = reference, None
-    if len(gangs.aligned):
-        step = _align(logits, reference.index_select(0, gangs.aligned), gangs, places, buckets)
-        final = reference.index_copy(0, gangs.aligned, step.final)
-    tokens, reference_tokens = _choose(final, reference, gangs, uniforms)
+    step = (
+        _align(logits, reference.index_select(0, gangs.aligned), gangs, places, buckets) if len(gangs.aligned) else None
+    )
+    final = _final(step, reference, gangs)
+    tokens, reference_tokens = _choose(step, final, reference, gangs, uniforms)
     if step is not None and gangs.any_fluency:
         at = gangs.aligned
-        cost = alignment.cost(step.f_1, tokens[at], gangs.temperature[at], gangs.greedy[at])
-        buckets.spend(gangs.buckets, places[at], cost, gangs.rates)
-    facts = _facts(tokens, reference_tokens, final, reference, step, gangs) if gangs.any_recorded else None
+        buckets.spend(gangs.buckets, places[at], step.cost(tokens[at], gangs.greedy[at]), gangs.rates)
+    facts = None
+    if gangs.any_recorded and final is not None:
+        facts = _facts(tokens, reference_tokens, final, reference, step, gangs)
     logits[gangs.rows, tokens[gangs.owners]] = FORCED
     if facts is not None:
         write(logits, gangs.reference[gangs.recorded], tokens[gangs.recorded], facts)
     return tokens
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One aligned step of A requests."""
-
-    f_0: Tensor  # [A, vocab]
-    f_1: Tensor  # [A, vocab]
-    branches: Tensor  # [A, K, vocab]
-    final: Tensor  # [A, vocab], what is decoded, -inf outside the support
-    fraction: Tensor  # [A], the part of the way that the budget allows
-    gamma: Tensor  # [A], of this step
-
-
-def _align(logits: Tensor, f_0: Tensor, gangs: Gangs, places: Tensor, buckets: Buckets) -> _Step:
+def _align(logits: Tensor, reference: Tensor, gangs: Gangs, places: Tensor, buckets: Buckets) -> alignment.Step:
+    """One step of the A aligned requests."""
+    f_0 = reference if len(gangs.aligned) == len(reference) else reference.index_select(0, gangs.aligned)
     branches = logits.index_select(0, gangs.branches.flatten()).view(*gangs.branches.shape, -1)
-    scale, forbidden, unaligned = gangs.scale, None, None
-    if not bool(torch.isfinite(f_0.sum())):
-        forbidden = torch.isneginf(f_0)
-        unaligned = torch.isneginf(branches[:, 0].amax(dim=-1))
-        # First the grammar: support, push and budget are about the policies of what it allows.
-        f_0 = f_0.masked_fill(forbidden, _IMPOSSIBLE)
-        branches = branches.masked_fill(forbidden.unsqueeze(1), _IMPOSSIBLE)
-        branches = torch.where(unaligned[:, None, None], f_0.unsqueeze(1), branches)
-        scale = scale.masked_fill(unaligned, 0.0)
-    f_1 = branches[:, 0] if gangs.single else alignment.line(f_0, branches, gangs.weights, 1.0)
-    z, gamma = alignment.pushed(f_0, branches, gangs.weights, scale, gangs.taper, adaptive=gangs.adaptive)
-    allowed = _support(f_1, gangs, places, buckets)
-    if forbidden is not None and unaligned is not None:
-        f_1 = torch.where(unaligned.unsqueeze(1), f_0, f_1)
-        allowed = (allowed | unaligned.unsqueeze(1)) & ~forbidden
-    if gangs.any_budget:
-        temperature = gangs.temperature[gangs.aligned]
-        fraction, final = alignment.within_budget(f_0, z, allowed, gangs.budget, temperature)
-        final = final if forbidden is None else final.masked_fill(forbidden, _NEG_INF)
-    else:
-        fraction, final = torch.ones_like(gamma), z.masked_fill(~allowed, _NEG_INF)
-    return _Step(f_0, f_1, branches, final, fraction, gamma)
-
-
-def _support(f_1: Tensor, gangs: Gangs, places: Tensor, buckets: Buckets) -> Tensor:
-    """Which tokens may be chosen, [A, vocab], bool, never none."""
-    log_plausibility = gangs.log_plausibility
+    log_plausibility: float | Tensor = gangs.log_plausibility if gangs.any_plausible else _NEG_INF
     if gangs.any_fluency:
         left = buckets.left(gangs.buckets, places[gangs.aligned]).masked_fill(torch.isinf(gangs.rates), math.inf)
-        log_plausibility = torch.maximum(log_plausibility, -left)
-    if gangs.any_plausible or gangs.any_fluency:
-        allowed = alignment.plausible(f_1, log_plausibility)
-    else:
-        allowed = torch.ones_like(f_1, dtype=torch.bool)
-    if not len(gangs.masked):
-        return allowed
-    nucleus = alignment.nucleus(f_1.index_select(0, gangs.masked), gangs.support_p, gangs.mask_temperature)
-    return allowed.index_copy(0, gangs.masked, allowed.index_select(0, gangs.masked) & nucleus)
+        log_plausibility = torch.maximum(gangs.log_plausibility, -left)
+    grammar = None
+    if not bool(torch.isfinite(f_0.sum())):
+        grammar = torch.isneginf(f_0), torch.isneginf(branches[:, 0].amax(dim=-1))
+    return alignment.align(
+        f_0,
+        branches,
+        gangs.weights,
+        scale=gangs.scale,
+        taper=gangs.taper,
+        adaptive=gangs.adaptive if gangs.any_adaptive else False,
+        log_plausibility=log_plausibility,
+        masked=gangs.masked,
+        support_p=gangs.support_p,
+        mask_temperature=gangs.mask_temperature,
+        budget=gangs.budget if gangs.any_budget else math.inf,
+        temperature=1.0 if gangs.all_greedy else gangs.temperature[gangs.aligned],
+        single=gangs.single,
+        grammar=grammar,
+    )
 
 
-def _choose(final: Tensor, reference: Tensor, gangs: Gangs, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def _final(step: alignment.Step | None, reference: Tensor, gangs: Gangs) -> Tensor | None:
+    """What is decoded, [S, vocab]; None where the likeliest tokens say all that is asked."""
+    if gangs.all_greedy and not gangs.any_recorded:
+        return None
+    return reference if step is None else reference.index_copy(0, gangs.aligned, step.whole())
+
+
+def _choose(
+    step: alignment.Step | None, final: Tensor | None, reference: Tensor, gangs: Gangs, uniforms: Tensor
+) -> tuple[Tensor, Tensor]:
     """The chosen tokens [S], and, for records, what the reference alone would have chosen [S]."""
-    tokens = alignment.likeliest(final)
-    alone = tokens if final is reference or not gangs.any_recorded else alignment.likeliest(reference)
-    if gangs.all_greedy:
+    if step is not None and len(gangs.aligned) == len(reference) and not gangs.any_recorded:
+        alone = tokens = step.likeliest()
+    else:
+        alone = alignment.likeliest(reference)
+        tokens = alone if step is None else alone.index_copy(0, gangs.aligned, step.likeliest())
+    if gangs.all_greedy or final is None:
         return tokens, alone
     first, second = uniforms.unbind(dim=0)
     top_p = gangs.top_p if gangs.any_top_p else None
     pi = alignment.sampled_from(final, top_p, gangs.temperature)
-    if alone is tokens:
+    if step is None or not gangs.any_recorded:
         tokens = torch.where(gangs.greedy, tokens, alignment.draw(pi, first))
         return tokens, tokens
     pi_0 = alignment.sampled_from(reference, top_p, gangs.temperature)
@@ -214,19 +202,18 @@ def _choose(final: Tensor, reference: Tensor, gangs: Gangs, uniforms: Tensor) ->
     return torch.where(gangs.greedy, tokens, drawn), torch.where(gangs.greedy, alone, other)
 
 
-def _facts(tokens: Tensor, alone: Tensor, final: Tensor, reference: Tensor, step: _Step | None, gangs: Gangs) -> Tensor:
+def _facts(
+    tokens: Tensor, alone: Tensor, final: Tensor, reference: Tensor, step: alignment.Step | None, gangs: Gangs
+) -> Tensor:
     """What `records` says of each token, [P, facts], padded with nan."""
     k = gangs.branches.shape[1] if step is not None else 0
     facts = reference.new_zeros((len(tokens), 3 + k))
     if step is not None:
         at = gangs.aligned
-        temperature = gangs.temperature[at]
-        log_pi_0, pi_0 = alignment.distribution(step.f_0, temperature)
-        divergence = alignment.relative_entropy(alignment.policy(step.final, temperature), log_pi_0)
-        scale = step.fraction * alignment.reach(step.f_1, tokens[at], step.gamma, gangs.taper)
-        shares = alignment.contributions(step.f_0, step.branches, gangs.weights, tokens[at], scale, temperature, pi_0)
+        scale = step.scale(tokens[at])
+        shares = step.contributions(gangs.weights, tokens[at], scale)
         absent = gangs.branches == gangs.reference[at].unsqueeze(1)
-        columns = torch.stack([torch.zeros_like(scale), divergence, scale.nan_to_num(0.0)], dim=1)
+        columns = torch.stack([torch.zeros_like(scale), step.divergence(), scale.nan_to_num(0.0)], dim=1)
         facts = facts.fill_(_NAN).index_copy(
             0, at, torch.cat([columns, shares.nan_to_num(0.0).masked_fill(absent, _NAN)], dim=1)
         )

@@ -22,7 +22,8 @@ def run(*arguments: str) -> str:
 
 def test_consolidation_reports_each_split() -> None:
     report = json.loads(run("consolidation", str(PAIRS), "--json"))
-    assert set(report) == {"tuning", "held-out"}
+    assert set(report) == {"tuning", "held-out", "all"}
+    assert report["all"]["num_independent"] == sum(report[split]["num_independent"] for split in ("tuning", "held-out"))
     assert report["held-out"]["wrongly_replaced"] < 0.02
     assert "contradiction_recall" in run("consolidation", str(PAIRS))
 

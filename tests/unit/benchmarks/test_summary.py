@@ -31,10 +31,10 @@ def test_each_model_has_a_row_and_its_verdicts() -> None:
     text = summary(f"# Results\n\n{MODEL}\n{other}")
     assert "| one-model | 0.11 [0.10, 0.12] | 0.45 [0.40, 0.50] | **0.55 [0.50, 0.60]** |" in text
     one, another = text.split("**one-model**")[1].split("**another**")
-    assert "clearly better with pirate +0.62, formal +0.36;" in one
-    assert "worse by more than 0.05 with dogs -0.10;" in one
+    assert "Clearly better: pirate +0.62, formal +0.36." in one
+    assert "Worse by more than 0.05: dogs -0.10." in one
     assert "repetition 0.16 to 0.18" in one
-    assert "clearly better with no principle;" in another
+    assert "Clearly better: none." in another
 
 
 def test_a_page_that_does_not_say_it_is_refused() -> None:

@@ -194,6 +194,8 @@ def test_doctor_names_versions_model_and_store_without_making_one(store: Path) -
     for package, version in versions.items():
         assert f"{package} " in result.stdout
         assert version in result.stdout
+    listed = [line.split()[0] for line in result.stdout.splitlines()]
+    assert len(listed) == len({*listed})
     assert "smollm2-135m-instruct" in result.stdout
     assert str(store) in result.stdout.replace("\n", "")
     assert not store.exists()

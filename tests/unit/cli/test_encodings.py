@@ -105,4 +105,4 @@ def test_chat_leaves_a_bad_line_out_and_goes_on(tmp_path: Path, model: Path) -> 
     result = run(tmp_path, "chat", "-u", "alice", "--model", str(model), "--max-tokens", "4", input=lines)
     assert result.exit_code == 0, result.output
     assert result.stderr.count("Error: Expected a line in utf-8, got other bytes; it was left out.") == 2
-    assert result.stderr.count("No principle applied") == 2
+    assert result.stderr.count("No preference applied") == 2

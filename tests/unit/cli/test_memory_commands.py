@@ -49,6 +49,16 @@ def test_adding_says_that_it_added(store: Path) -> None:
     assert (added.stdout, added.stderr) == (f"{added.stdout.strip()}\n", "Added.\n")
 
 
+def test_what_ends_says_until_when_where_it_is_added_and_listed(store: Path) -> None:
+    add(store, "I ski.")
+    assert "until" not in run(store, "prefs", "list", "-u", "alice").stdout
+    added = add(store, "I am in Rome.", "--expires", "2999-01-31")
+    assert added.stderr == "Added; it applies until 2999-01-31 00:00.\n"
+    heading, *rows = run(store, "prefs", "list", "-u", "alice").stdout.splitlines()
+    assert "until" in heading
+    assert [row.endswith("I am in Rome.") for row in rows] == ["2999-01-31 00:00" in row for row in rows]
+
+
 @pytest.mark.parametrize(
     ("before", "now"),
     [("I ski.", "i ski"), ("Answer in French.", "  answer in FRENCH!"), ("J'aime le thé.", "j'aime le thé")],
@@ -302,6 +312,12 @@ def test_the_version_is_told(arguments: list[str]) -> None:
 
     done = CliRunner().invoke(app, arguments)
     assert (done.exit_code, done.stdout) == (0, f"la-agents {version('la-agents')}\n")
+
+
+@pytest.mark.parametrize("group", [[], ["prefs"], ["layers"], ["evaluate"]])
+def test_each_command_of_a_list_is_told_whole_in_80_columns(group: list[str]) -> None:
+    _, listed = CliRunner().invoke(app, [*group, "--help"], terminal_width=80).stdout.split("Commands:\n")
+    assert [line for line in listed.splitlines() if not line.rstrip().endswith(".") or "..." in line] == []
 
 
 @pytest.mark.parametrize("group", [[], ["prefs"], ["prefs", "add"], ["layers", "import"], ["ask"], ["calibrate"]])

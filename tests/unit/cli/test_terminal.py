@@ -96,7 +96,7 @@ def test_chat_on_a_terminal_edits_lines_shows_progress_and_has_commands(model: s
     chat.wait_for("Strength: 3")
     chat.type("Hello there\r")
     chat.wait_for("Answering")
-    chat.wait_for("No principle applied")
+    chat.wait_for("No preference applied")
     chat.type("\x1b[A\x1b[A\r")  # the line before the last, again
     chat.wait_for("Strength: 3")
     chat.type("/quit\r")

@@ -246,7 +246,7 @@ def test_the_page_shows_both_answers_and_what_they_are_from(message: AIMessage) 
 
 def test_an_answer_without_preferences_has_a_page_too() -> None:
     parsed = Page(AlignmentReport.from_message(ask(principles=[])).to_html())
-    assert "None applied: the model as it is." in parsed.texts("p")
+    assert "None applied: this is the unaligned answer." in parsed.texts("p")
     assert parsed.texts("h2") == ["Preferences", "Answer", "Settings"]
 
 

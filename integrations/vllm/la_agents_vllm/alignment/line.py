@@ -112,6 +112,13 @@ def certainly(condition: Callable[[], Tensor], like: Tensor) -> bool:
     return may_look(like) and bool(condition())
 
 
+def all_are(value: float | Tensor, number: float) -> bool:
+    """Whether it is certain that a value is this number for all rows."""
+    if isinstance(value, Tensor):
+        return certainly(lambda: (value == number).all(), value)
+    return value == number
+
+
 def may_look(x: Tensor) -> bool:
     """Whether the host may look at what is in x."""
     return not x.is_cuda

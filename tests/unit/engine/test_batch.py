@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from la_agents.engine.aligned_step import align
 from la_agents.engine.batch import Batch, describe
 from la_agents.engine.masks import Masks
 from la_agents.engine.sequence import Sequence
@@ -63,15 +62,15 @@ def logits_of(num_sequences: int, num_branches: int, seed: int) -> Tensor:
 
 
 def compare(batch: Batch, logits: Tensor) -> None:
-    f_0, branches = logits[:, 0], logits[:, 1:]
     inputs = batch.inputs()
     # A grammar that forbids nothing: with one, the whole vocabulary is looked at.
-    free = Masks(torch.zeros(len(f_0), VOCAB, dtype=torch.bool), torch.zeros(len(f_0), dtype=torch.bool))
-    few, all_ = align(f_0, branches, batch, None, inputs), align(f_0, branches, batch, free, inputs)
+    free = Masks(torch.zeros(len(logits), VOCAB, dtype=torch.bool), torch.zeros(len(logits), dtype=torch.bool))
+    few, all_ = (batch.align(logits.flatten(0, 1), logits[:, 0], masks, inputs) for masks in (None, free))
     assert all_.ids is None
     tokens = all_.likeliest()
     torch.testing.assert_close(few.whole(), all_.whole(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(few.facts(tokens, batch), all_.facts(tokens, batch), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(few.divergence(), all_.divergence(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(few.scale(tokens), all_.scale(tokens), rtol=1e-4, atol=1e-4)
     chosen = few.likeliest().unsqueeze(1)  # where two are as likely but for rounding, either
     torch.testing.assert_close(all_.whole().gather(1, chosen), all_.whole().amax(dim=1, keepdim=True))
 
@@ -96,7 +95,7 @@ def test_what_few_tokens_hold_is_computed_for_few() -> None:
     logits = logits_of(2, 1, 0)
     for kind in ("default", "budget", "linear", "fluency"):
         batch = batch_of([KINDS[kind]] * 2, 0.0, (1.0,))
-        step = align(logits[:, 0], logits[:, 1:], batch, None, batch.inputs())
+        step = batch.align(logits.flatten(0, 1), logits[:, 0], None, batch.inputs())
         assert step.ids is not None, kind
         assert step.final.shape[1] < VOCAB / 4, kind
 
@@ -105,7 +104,7 @@ def test_of_equally_likely_tokens_the_first_is_taken() -> None:
     logits = torch.full((1, 2, VOCAB), -20.0)
     logits[..., [700, 30, 31, 512]] = 5.0
     batch = batch_of([{}], 0.0, (1.0,))
-    step = align(logits[:, 0], logits[:, 1:], batch, None, batch.inputs())
+    step = batch.align(logits.flatten(0, 1), logits[:, 0], None, batch.inputs())
     assert step.ids is not None
     assert step.likeliest().tolist() == [30]
 
@@ -117,10 +116,10 @@ def test_impossible_tokens_stay_impossible_and_nan_shows() -> None:
     logits[0, 0, best] = -math.inf  # the reference rules out what the principles want most
     logits[1, :, 500:] = -math.inf
     logits[2, 1, 3] = math.nan
-    step = align(logits[:, 0], logits[:, 1:], batch, None, batch.inputs())
+    step = batch.align(logits.flatten(0, 1), logits[:, 0], None, batch.inputs())
     tokens = step.likeliest()
     assert tokens[0] != best
     assert tokens[1] < 500
-    facts = step.facts(tokens, batch)
-    assert torch.isfinite(facts[:2]).all()
-    assert math.isnan(facts[2, 0])
+    divergence = step.divergence()
+    assert torch.isfinite(divergence[:2]).all()
+    assert math.isnan(divergence[2])
