@@ -163,6 +163,13 @@ class OwnedPreferences:
         """Remove all of the user's preferences, in any state, with their histories, and return their number."""
         return writing.erase(self._ledger, owner_of(user))
 
+    def is_erased_since(self, user: object, moment: float) -> bool:
+        """Whether this store object erased the user after that moment, by `time.monotonic()`.
+
+        Whoever stores later what was said before, as learning in the background does, asks first.
+        """
+        return writing.is_erased_since(self._ledger, owner_of(user), moment)
+
     # Reading
 
     def get(self, user: object, id: str) -> Preference:
