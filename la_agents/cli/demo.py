@@ -50,8 +50,14 @@ def demo(settings: ModelSettings, strength: StrengthOption = None, max_tokens: T
         compared = _compare(loaded, decoding)
     for one in compared:
         comparison.show(one)
-    # In a checkout the command is in an environment that need not be activated.
-    answer(_CLOSING.format(program="la-agents" if shutil.which("la-agents") else sys.argv[0]))
+    answer(_CLOSING.format(program=_program()))
+
+
+def _program() -> str:
+    """How to run this command again; in a checkout it is in an environment that need not be activated."""
+    if shutil.which("la-agents"):
+        return "la-agents"
+    return "python -m la_agents.cli" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
 
 
 def _introduce(loaded: LoadedModel) -> str:
