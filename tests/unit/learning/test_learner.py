@@ -254,3 +254,20 @@ def test_all_turns_of_a_batch_fail_together(store: PreferenceStore) -> None:
     background.close()
     assert [type(future.exception()) for future in futures] == [GenerationError, GenerationError]
     assert background.num_failed == 2
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_what_waits_is_not_learned_after_its_user_was_erased(store: PreferenceStore, is_asked: bool) -> None:
+    """Neither what waits for the pause, nor what the extractor is reading."""
+    extractor = Blocked()
+    background = BackgroundLearner(PreferenceLearner(store, extractor), pause=0.0 if is_asked else 600)
+    erased = background.submit([HumanMessage("I love tea.")], user_id="alice")
+    store.erase("alice")
+    again = background.submit([HumanMessage("I love jazz.")], user_id="alice")
+    other = background.submit([HumanMessage("I love tea.")], user_id="bob")
+    extractor.go.set()
+    background.close()
+    assert [len(each.result()) for each in (again, other)] == [1, 1]
+    assert [p.text for p in store.proposals.list("alice")] == ["I love jazz."]
+    assert [p.text for p in store.proposals.list("bob")] == ["I love tea."]
+    assert erased.done()
