@@ -88,8 +88,8 @@ bench-server: $(READY)  ## the server beside calls in the process, and under loa
 	$(OFFLINE) $(BIN)/python integrations/server/bench.py
 
 bench-vllm: $(READY) $(VLLM)/.ready  ## aligned decoding inside vLLM beside plain, and beside the local engine (half an hour on two idle cores)
-	$(OFFLINE) VLLM_NO_USAGE_STATS=1 $(VLLM)/bin/python integrations/vllm/bench.py vllm "$(BUNDLED)"
-	$(OFFLINE) $(BIN)/python integrations/vllm/bench.py local "$(BUNDLED)"
+	$(OFFLINE) VLLM_NO_USAGE_STATS=1 $(VLLM)/bin/python integrations/vllm/bench.py vllm "$(BUNDLED)" $(BENCH_VLLM)
+	$(OFFLINE) $(BIN)/python integrations/vllm/bench.py local "$(BUNDLED)" $(BENCH_LOCAL)
 
 # MODEL=x.gguf measures another model. RESULTS=--quick takes minutes and writes to results/quick; --page-only writes the
 # page from the rows that are there.

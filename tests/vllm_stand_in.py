@@ -34,17 +34,22 @@ class StandIn:
     """A server on a port of its own.
 
     Attributes:
-        answers: What comes next in the place of an answer, one a request: a status, "cut" (a connection that ends), or
-            "cut late" (one that ends after a token).
+        answers: What comes next in the place of an answer, one a request: a status, "cut" (a connection that ends),
+            "empty" (a stream of nothing), "cut late" (one that ends after a token), or "abort" (an answer that the
+            server ends after a token).
         num_under_way: Requests being answered.
         bodies: What was posted.
         about: What the plugin says of itself; None as a server without it.
+        instead: By path, what is answered in the place of what a vLLM server says.
     """
 
-    def __init__(self, loaded: LoadedModel, folder: Path, *, context: int = 512, api_key: str | None = None) -> None:
+    def __init__(
+        self, loaded: LoadedModel, folder: Path, *, context: int = 512, api_key: str | None = None, port: int = 0
+    ) -> None:
         self.loaded, self.folder, self.context, self.api_key = loaded, folder, context, api_key
         self.answers: list[int | str] = []
         self.bodies: list[dict[str, Any]] = []
+        self.instead: dict[str, Any] = {}
         self.num_under_way = 0
         self.pause = 0.0
         vocab_size = int(loaded.model.config.vocab_size)
@@ -59,9 +64,10 @@ class StandIn:
         }
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"stand_in": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> StandIn:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -101,7 +107,7 @@ class StandIn:
             reason = "stop" if token in ends else "length" if len(answer) == body["max_tokens"] else None
             choice = {"token_ids": [token], "logprobs": {"top_logprobs": [entries]}, "finish_reason": reason}
             if reason is not None:
-                choice["stop_reason"] = json.dumps({"la_agents": {"rows": row.size, "cached": 0}})
+                choice["stop_reason"] = json.dumps({"la_agents": {"cached": 0}})
             yield choice
             if reason is not None:
                 return
@@ -134,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._is_refused():
             return
         card = {"id": NAME, "root": str(self.stand_in.folder), "max_model_len": self.stand_in.context}
-        self._answer(200, {"data": [card]})
+        self._answer(200, self.stand_in.instead.get(self.path, {"data": [card]}))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -142,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.path == "/tokenize":
             ids = self.stand_in.loaded.tokenizer.encode(body["prompt"], add_special_tokens=False)
-            self._answer(200, {"tokens": ids})
+            self._answer(200, self.stand_in.instead.get(self.path, {"tokens": ids}))
             return
         assert self.path == "/v1/completions"
         if body["vllm_xargs"].get("la_probe"):
@@ -157,21 +163,24 @@ class _Handler(BaseHTTPRequestHandler):
             if isinstance(instead, int):
                 self._answer(instead, {"error": {"message": "the prompt was: I am HIV positive", "code": instead}})
             elif instead != "cut":
-                self._stream(body, is_cut=instead == "cut late")
+                self._stream(body, instead)
         except (BrokenPipeError, ConnectionResetError):
             pass
         finally:
             with self.stand_in.lock:
                 self.stand_in.num_under_way -= 1
 
-    def _stream(self, body: dict[str, Any], *, is_cut: bool) -> None:
+    def _stream(self, body: dict[str, Any], instead: str | None) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
+        if instead == "empty":
+            return
         for choice in self.stand_in.tokens(body):
+            choice |= {"finish_reason": "abort"} if instead == "abort" else {}
             self.wfile.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
             self.wfile.flush()
-            if is_cut:
+            if instead == "cut late":
                 return
             time.sleep(self.stand_in.pause)
         self.wfile.write(b"data: [DONE]\n\n")
@@ -183,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(401, {"error": {"message": "Unauthorized"}})
         return True
 
-    def _answer(self, status: int, found: dict[str, Any]) -> None:
+    def _answer(self, status: int, found: Any) -> None:
         text = json.dumps(found).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))

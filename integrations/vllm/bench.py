@@ -1,9 +1,8 @@
 """Aligned decoding inside vLLM beside plain decoding there, and beside the local engine: `make bench-vllm`.
 
-Each part prints lines of its own; the machine should be idle, for both run on the same cores.
+Each part prints lines of its own; the machine should be idle, for both run on the same cores. In ten minutes:
 
-    .venv-vllm/bin/python integrations/vllm/bench.py vllm MODEL_FOLDER
-    .venv/bin/python integrations/vllm/bench.py local MODEL_FOLDER
+    make bench-vllm BENCH_VLLM="--kinds plain aligned --tokens 32" BENCH_LOCAL="--users 16 --tokens 32"
 """
 
 from __future__ import annotations
@@ -129,11 +128,10 @@ def measure_vllm(options: argparse.Namespace) -> None:
         return sum(len(one.outputs[0].token_ids) for one in found) / seconds
 
     for users in options.users:
-        speeds = medians(list(KINDS), options.rounds, lambda kind: run(kind, users))  # noqa: B023  # called at once
+        speeds = medians(options.kinds, options.rounds, lambda kind: run(kind, users))  # noqa: B023  # called at once
         for kind, speed in speeds.items():
-            print(
-                f"vllm, {users} users, {kind}: {speed:.0f} tokens/s, {speed / speeds['plain']:.2f} of plain", flush=True
-            )
+            of_plain = f", {speed / speeds['plain']:.2f} of plain" if "plain" in speeds else ""
+            print(f"vllm, {users} users, {kind}: {speed:.0f} tokens/s{of_plain}", flush=True)
             if kind == "plain":
                 continue
             # Steps of the last round that decode one token of every row.
@@ -177,7 +175,8 @@ def measure_local(options: argparse.Namespace) -> None:
         for users in options.users:
             speeds = medians(["plain", "aligned"], options.rounds, lambda kind: run(kind, users))  # noqa: B023
             for kind, speed in speeds.items():
-                print(f"local, {users} users, {kind}: {speed:.0f} tokens/s, {speed / speeds['plain']:.2f} of plain")
+                ratio = speed / speeds["plain"]
+                print(f"local, {users} users, {kind}: {speed:.0f} tokens/s, {ratio:.2f} of plain", flush=True)
 
 
 if __name__ == "__main__":
@@ -188,6 +187,7 @@ if __name__ == "__main__":
     parser.add_argument("--tokens", type=int, default=64, help="of each answer")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of requests, in vLLM")
     chosen = parser.parse_args()
     print("load", *(f"{one:.1f}" for one in os.getloadavg()))
     (measure_vllm if chosen.engine == "vllm" else measure_local)(chosen)

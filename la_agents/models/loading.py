@@ -123,7 +123,7 @@ def load_model(
             )
             raise ConfigurationError(msg)
         return model
-    ends = None if end_token_ids is None else _checked_ends(end_token_ids)
+    ends = None if end_token_ids is None else checked_ends(end_token_ids)
     target = _resolve_device(device)
     precision = _resolve_dtype(dtype, target)
     if quantize == "auto":
@@ -168,7 +168,7 @@ def load_tokenizer(
     return tokenizer, _eos_token_ids(config, generation, tokenizer)
 
 
-def _checked_ends(ids: Collection[int]) -> frozenset[int]:
+def checked_ends(ids: Collection[int]) -> frozenset[int]:
     if (
         isinstance(ids, (str, bytes))
         or not isinstance(ids, Collection)

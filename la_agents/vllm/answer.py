@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from la_agents.engine.detokenizer import Detokenizer
+from la_agents.engine.repetition import is_loop
 from la_agents.requests import Chunk, Completion, Generation, Request, TokenRecord
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Answer:
         self.generation = generation
         self.records: list[TokenRecord] = []
         self._ends = server.eos_token_ids
+        self._decode = server.tokenizer.decode
         self._constraint = constraint
         self._max_tokens = max_tokens
         # A grammar lets no special tokens through but those that it asks for: what tool calls are marked with.
@@ -73,7 +75,11 @@ class Answer:
             return "stop"
         if constraint is not None and constraint.complete:
             return "length" if constraint.cut_short else "stop"
-        return "length" if len(self.records) >= self._max_tokens else None
+        if len(self.records) >= self._max_tokens:
+            return "length"
+        if constraint is None and self.request.sampling.stop_repetition and is_loop(self.records, self._decode):
+            return "repetition"
+        return None
 
     def completion(self, reason: str) -> Completion:
         """The finished answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
@@ -24,9 +25,11 @@ from la_agents.errors import (
     RequestTooLargeError,
 )
 from la_agents.forks import renew_in_child
+from la_agents.models.loading import checked_ends
 from la_agents.requests import Generation, Request
+from la_agents.requests.checks import check_integer
 from la_agents.vllm.answer import Answer
-from la_agents.vllm.server import Server, refusal, unreachable
+from la_agents.vllm.server import Server, address_of, checked_name, refusal, unreachable
 from la_agents.vllm.wire import body_of, branches_of, num_facts, records_of
 
 if TYPE_CHECKING:
@@ -59,6 +62,9 @@ class VllmEngine:
         tokenizer: Where the model's tokenizer is, as for `load_model`; by default what the server was started with.
         end_token_ids: The ids that end an answer; None joins those that the model's files and its template name.
         max_under_way: Requests at once, above which `EngineBusyError` is raised.
+
+    Raises:
+        ConfigurationError: one of these is of another kind.
     """
 
     def __init__(
@@ -72,11 +78,12 @@ class VllmEngine:
         max_under_way: int = 1024,
     ) -> None:
         _require_httpx()
-        self._url = base_url.rstrip("/").removesuffix("/v1") + "/v1/"
-        self._model = model
-        self._api_key = api_key
+        check_integer("max_under_way", max_under_way, low=1)
+        self._url = address_of(base_url)
+        self._model = checked_name(model)
+        self._api_key = None if api_key is None else _checked_key(api_key)
         self._tokenizer = tokenizer
-        self._ends = None if end_token_ids is None else frozenset(end_token_ids)
+        self._ends = None if end_token_ids is None else checked_ends(end_token_ids)
         self._max_under_way = max_under_way
         self._closed = False
         self._server: Server | None = None
@@ -136,6 +143,7 @@ class VllmEngine:
             EngineBusyError: too many requests are under way.
             EngineClosedError: this engine was closed.
         """
+        self._check_open()
         server = self.server
         room = _room(request, server)
         max_tokens = min(request.sampling.max_tokens, room)
@@ -144,14 +152,17 @@ class VllmEngine:
         generation = Generation(lambda: None)
         answer = Answer(request, generation, server, constraint, max_tokens)
         with self._lock:
-            if self._closed:
-                msg = "Expected a running engine, got one that was closed; create a new one."
-                raise EngineClosedError(msg)
+            self._check_open()
             if self._line is None:
-                self._line = _Line(self._url, self._headers)
+                self._line = _Line(self._url, self._headers, self._max_under_way)
                 weakref.finalize(self, self._line.close)
-            self._line.begin(answer, body, self._max_under_way)
+            self._line.begin(answer, body)
         return generation
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = "Expected a running engine, got one that was closed; create a new one."
+            raise EngineClosedError(msg)
 
     def _constraint(self, request: Request, server: Server, max_tokens: int) -> Constraint | None:
         if request.grammar is None:
@@ -203,23 +214,30 @@ renew_in_child(_renew_all)
 class _Line:
     """A thread with an event loop, in which all requests of an engine are under way."""
 
-    def __init__(self, url: str, headers: dict[str, str]) -> None:
-        self._url, self._headers = url, headers
+    def __init__(self, url: str, headers: dict[str, str], most: int) -> None:
+        self._url, self._headers, self._most = url, headers, most
+        self._places = threading.Semaphore(most)
         self._loop = asyncio.new_event_loop()
         self._tasks: dict[asyncio.Task[str], Answer] = {}
-        self._num = 0
         self._pid = os.getpid()
         self._is_closed = False
         self._client: httpx.AsyncClient | None = None
-        self._thread = threading.Thread(target=self._loop.run_forever, name="la_agents-vllm", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="la_agents-vllm", daemon=True)
         self._thread.start()
 
-    def begin(self, answer: Answer, body: dict[str, Any], most: int) -> None:
+    def _run_loop(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    def begin(self, answer: Answer, body: dict[str, Any]) -> None:
         """Send a request."""
-        if self._num >= most:
-            msg = f"Expected at most {most} requests at once, got another; ask again later, or raise max_under_way."
+        if not self._places.acquire(blocking=False):
+            msg = (
+                f"Expected at most {self._most} requests at once, got another; ask again later, or raise max_under_way."
+            )
             raise EngineBusyError(msg)
-        self._num += 1
         tasks: list[asyncio.Task[str]] = []
 
         def start() -> None:
@@ -232,8 +250,9 @@ class _Line:
         self._call(start)
 
     def _call(self, function: Any) -> None:
-        if self._pid == os.getpid() and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function)
+        if self._pid == os.getpid():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: all that was under way has ended
+                self._loop.call_soon_threadsafe(function)
 
     async def _run(self, answer: Answer, body: dict[str, Any]) -> str:
         timeout = answer.request.timeout
@@ -258,10 +277,10 @@ class _Line:
                         for record in records_of(choice, answer.request):
                             if (reason := answer.extend(record)) is not None:
                                 return reason
-                        if choice.get("finish_reason") is not None:
-                            return str(choice["finish_reason"])
-                msg = "Expected an answer to its end, got a stream that ended before; ask again."
-                raise GenerationError(msg)
+                        if (reason := choice.get("finish_reason")) is not None:
+                            return _ending(reason)
+                msg = "the stream ended before the answer"
+                raise httpx.RemoteProtocolError(msg)
             except (httpx.TransportError, EngineBusyError) as error:
                 if answer.records or not tries_left:
                     raise (error if isinstance(error, LaAgentsError) else unreachable(self._url, error)) from None
@@ -281,17 +300,18 @@ class _Line:
             if not response.is_success:
                 raise refusal(response.status_code, (await response.aread()).decode(errors="replace"))
             async for line in response.aiter_lines():
-                if not line.startswith("data: {"):
+                data = line.removeprefix("data:").strip()
+                if data == line or not data.startswith("{"):
                     continue
-                event = json.loads(line.removeprefix("data: "))
+                event = json.loads(data)
                 if "error" in event:
-                    raise refusal(int(event["error"].get("code") or 500), line.removeprefix("data: "))
+                    raise refusal(int(event["error"].get("code") or 500), data)
                 for choice in event.get("choices", ()):
                     yield choice
 
     def _end(self, task: asyncio.Task[str]) -> None:
         answer = self._tasks.pop(task)
-        self._num -= 1
+        self._places.release()
         if task.cancelled() and self._is_closed:
             answer.generation.post(EngineClosedError("Expected an answer, and the engine was closed; ask another."))
         elif task.cancelled():
@@ -330,6 +350,22 @@ def _about(choice: dict[str, Any]) -> dict[str, Any]:
     except (TypeError, json.JSONDecodeError):
         return {}
     return dict(found.get("la_agents") or {}) if isinstance(found, dict) else {}
+
+
+def _ending(reason: str) -> str:
+    """Why the server says that an answer ended; an abort is no end that a caller could take for the answer's own."""
+    if reason not in ("stop", "length"):
+        msg = f"Expected an answer to its end, got one that the vLLM server ended ({reason!r:.20}); ask again."
+        raise GenerationError(msg)
+    return reason
+
+
+def _checked_key(key: str) -> str:
+    """It goes into a header as it is, where a line's end or an accent would fail each request."""
+    if not isinstance(key, str) or not key.isascii() or not key.isprintable():
+        msg = "Expected api_key to be a text of printable ASCII, got another; strip its line's end, if it has one."
+        raise ConfigurationError(msg)
+    return key
 
 
 def _room(request: Request, server: Server) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import httpx
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["BUSY", "PROTOCOL", "Server", "refusal", "unreachable"]
+__all__ = ["BUSY", "PROTOCOL", "Server", "address_of", "checked_name", "refusal", "unreachable"]
 
 PROTOCOL = 1
 """Of the plugin that this client talks to."""
@@ -65,21 +65,25 @@ class Server:
             ModelNotFoundError: the model's tokenizer is not to be found here.
             GenerationError: it does not answer.
         """
-        if not model.endswith(_SUFFIX):
-            msg = f"Expected a model whose name ends in {_SUFFIX!r}, as it is served aligned, got {model!r}."
-            raise ConfigurationError(msg)
-        card = _card(_get(client, "GET", "models"), model)
-        about = _about(client, model)
+        try:
+            card = _card(_get(client, "GET", "models"), model)
+            about = _about(client, model)
+            context = int(card["max_model_len"])
+            numbers = {name: int(about[name]) for name in ("vocab_size", "max_branches", "num_facts")}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            msg = (
+                f"Expected what vLLM says of itself at {client.base_url.host}, got another form "
+                f"({type(error).__name__}: {error!s:.40}); name the server, or a router that passes its answers on."
+            )
+            raise ConfigurationError(msg) from None
         found, own_ends = load_tokenizer(tokenizer or str(card.get("root") or model))
         _check_tokenizer(client, model, found)
         return cls(
             tokenizer=found,
             eos_token_ids=own_ends if ends is None else ends,
-            context=int(card["max_model_len"]),
-            vocab_size=int(about["vocab_size"]),
-            max_branches=int(about["max_branches"]),
-            num_facts=int(about["num_facts"]),
-            has_grammars=bool(about["grammars"]),
+            context=context,
+            has_grammars=bool(about.get("grammars")),
+            **numbers,
         )
 
 
@@ -111,9 +115,14 @@ def _about(client: httpx.Client, model: str) -> Mapping[str, Any]:
 
 def _check_tokenizer(client: httpx.Client, model: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """Compare with the server's, where it tells; a router may not know the way."""
+    import httpx
+
     body = {"model": model, "prompt": _SAMPLE, "add_special_tokens": False}
-    response = client.post("../tokenize", json=body)
-    if response.is_success and response.json().get("tokens") != tokenizer.encode(_SAMPLE, add_special_tokens=False):
+    try:
+        ids = client.post("../tokenize", json=body).raise_for_status().json()["tokens"]
+    except (httpx.HTTPError, KeyError, TypeError, ValueError):
+        return
+    if isinstance(ids, list) and ids != tokenizer.encode(_SAMPLE, add_special_tokens=False):
         msg = f"Expected the tokenizer that the server has for {model!r}, got another; name it with tokenizer=."
         raise ConfigurationError(msg)
 
@@ -129,14 +138,47 @@ def _get(client: httpx.Client, method: str, path: str, **arguments: Any) -> Mapp
     except httpx.HTTPError as error:
         raise unreachable(str(client.base_url), error) from None
     except json.JSONDecodeError:
-        msg = f"Expected a vLLM server at {client.base_url}, got an answer that is not JSON."
+        msg = f"Expected a vLLM server at {client.base_url.host}, got an answer that is not JSON."
         raise ConfigurationError(msg) from None
     return found
 
 
+def checked_name(model: str) -> str:
+    """A model's name, which says that it is served aligned.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    if not isinstance(model, str) or not model.endswith(_SUFFIX):
+        msg = f"Expected a model whose name ends in {_SUFFIX!r}, as it is served aligned, got {model!r}."
+        raise ConfigurationError(msg)
+    return model
+
+
+def address_of(base_url: str) -> str:
+    """Where a server's API is.
+
+    Raises:
+        ConfigurationError: it is no address.
+    """
+    import httpx
+
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, TypeError):
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        msg = 'Expected base_url to be an address such as "http://gpu:8000", got another text.'
+        raise ConfigurationError(msg)
+    return str(url).rstrip("/").removesuffix("/v1") + "/v1/"
+
+
 def unreachable(url: str, error: Exception) -> GenerationError:
-    """No answer, or half of one."""
-    return GenerationError(f"Expected an answer of the vLLM server at {url}, got {type(error).__name__}; is it up?")
+    """No answer, or half of one. An address may hold a password, which is not repeated."""
+    import httpx
+
+    host = httpx.URL(url).netloc.decode()
+    return GenerationError(f"Expected an answer of the vLLM server at {host}, got {type(error).__name__}; is it up?")
 
 
 def refusal(status: int, text: str) -> LaAgentsError:

@@ -188,6 +188,8 @@ def becomes_idle(http: httpx.Client) -> bool:
         ({"vllm_xargs": {**ALIGNED, "la_row": ["x", 1, 3]}}, "la_row"),
         ({"vllm_xargs": {**ALIGNED, "la_strength": 2}}, "la_strength"),
         ({"vllm_xargs": {**ALIGNED, "la_scale": -1}}, "la_scale"),
+        ({"vllm_xargs": {**ALIGNED, "la_max_divergence": 10**400}}, "la_max_divergence"),
+        ({"vllm_xargs": {**ALIGNED, "la_trigger": "<call>"}}, "la_trigger"),
         ({"vllm_xargs": {**ALIGNED, "la_lengths": [50]}, "presence_penalty": 1.0}, "presence_penalty"),
         ({"vllm_xargs": {**ALIGNED, "la_lengths": [20]}}, "la_lengths"),
         ({"vllm_xargs": {"la_branches": [1, 2] * 17, "la_lengths": [2] * 17, "la_scale": 1}}, "branches"),
@@ -256,6 +258,10 @@ def test_what_requests_ask_for_beside_their_alignment(http: httpx.Client) -> Non
     assert len(tokens) >= 9
     (greedy,) = answers(http)
     assert answers(http, stop_token_ids=[greedy[3]]) == [greedy[: greedy.index(greedy[3]) + 1]]
+    allowed = set(range(300, 340))
+    assert allowed.issuperset(*answers(http, allowed_token_ids=sorted(allowed)))
+    word = http.post("../detokenize", json={"model": NAME, "tokens": greedy[:1]}).json()["prompt"]
+    assert greedy[0] not in answers(http, bad_words=[word])[0]
     for seed in range(3):
         asked = {
             "structured_outputs": {"json": SCHEMA},

@@ -141,8 +141,11 @@ def _natural(values: Any) -> bool:
 
 
 def _check(name: str, value: Any, allowed: _Number) -> None:
-    is_number = type(value) in (int, float)
-    if not is_number or not allowed.low <= value <= allowed.high or (allowed.above and value == allowed.low):
+    try:
+        number = float(value) if type(value) in (int, float) else math.nan
+    except OverflowError:  # an integer that no float can hold
+        number = math.nan
+    if not allowed.low <= number <= allowed.high or (allowed.above and number == allowed.low):
         bounds = f"{'above' if allowed.above else 'from'} {allowed.low:g} to {allowed.high:g}"
         msg = f"Expected {name} to be a number {bounds}, got {value!r:.40}."
         raise ValueError(msg)
@@ -219,7 +222,7 @@ class Row:
         return list(astuple(self))
 
 
-def check_parameters(params: Any) -> None:
+def check_parameters(params: Any, given: Arguments) -> None:
     """Refuse by name what an aligned request cannot have.
 
     Raises:
@@ -238,4 +241,7 @@ def check_parameters(params: Any) -> None:
     }
     if refused := [name for name, is_used in used.items() if is_used]:
         msg = f"Expected an aligned request without {', '.join(refused)}; leave it out."
+        raise ValueError(msg)
+    if given.trigger is not None and params.structured_outputs is None:
+        msg = "Expected la_trigger beside structured_outputs, got it without; leave it out, or give the grammar."
         raise ValueError(msg)

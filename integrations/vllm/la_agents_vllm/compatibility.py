@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from vllm import __version__ as vllm_version
 from vllm.v1.core.sched.scheduler import Scheduler
 
 __all__ = ["MODEL_SUFFIX", "check_configuration", "check_hooks"]
@@ -18,7 +19,6 @@ _HOOKS = {
     "update_from_output": ("self", "scheduler_output", "model_runner_output"),
     "_free_request": ("self", "request", "delay_free_blocks"),
     "_get_local_prefix_cache_hit": ("self", "request"),
-    "_handle_blocked_waiting_request": ("self", "request"),
     "_preempt_request": ("self", "request", "timestamp", "drop_stale_output"),
     "_reserve_prefill_lookahead": ("self", "request", "num_computed_tokens", "num_new_tokens"),
     "_update_after_schedule": ("self", "scheduler_output"),
@@ -37,15 +37,9 @@ def check_hooks(scheduler: type[Any] = Scheduler) -> None:
         if found != parameters:
             msg = (
                 f"Expected vLLM's Scheduler.{name}({', '.join(parameters)}), got {', '.join(found) or 'none'} in vLLM "
-                f"{_vllm_version()}; install vLLM 0.31 or 0.32, or a newer la-agents-vllm."
+                f"{vllm_version}; install vLLM 0.31 or 0.32, or a newer la-agents-vllm."
             )
             raise RuntimeError(msg)
-
-
-def _vllm_version() -> str:
-    import vllm
-
-    return str(vllm.__version__)
 
 
 def check_configuration(config: Any, scheduler: Any) -> None:

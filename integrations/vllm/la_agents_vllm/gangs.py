@@ -22,7 +22,6 @@ class Gang:
         given: What its client asked for.
         is_past_trigger: Whether the answer holds the text from which on it is not aligned.
         num_cached_tokens: Tokens of prompts that the prefix cache held, over all rows.
-        num_splits: How often what some rows alone had computed was thrown away.
     """
 
     def __init__(self, rows: list[Request], given: Arguments) -> None:
@@ -31,7 +30,6 @@ class Gang:
         self.together = False
         self.is_past_trigger = False
         self.num_cached_tokens = 0
-        self.num_splits = 0
 
     @property
     def leader(self) -> Request:
@@ -48,11 +46,6 @@ class Gang:
             for row in self.rows
         )
 
-    @property
-    def out(self) -> list[Request]:
-        """Rows that hold no place in the running batch."""
-        return [row for row in self.rows if row.status != RequestStatus.RUNNING]
-
 
 def rows_of(request: Request, given: Arguments, most: int, prefix: str) -> list[Request]:
     """The request itself, and one more a branch.
@@ -61,7 +54,9 @@ def rows_of(request: Request, given: Arguments, most: int, prefix: str) -> list[
         most: Tokens that all rows have room for.
         prefix: Of the other rows' ids.
     """
-    params = request.sampling_params
+    params = copy.copy(request.sampling_params)  # children of one request may share theirs
+    # The branches' prompts may be long, and are copied to no row.
+    params.extra_args = {k: v for k, v in (params.extra_args or {}).items() if not k.startswith(PREFIX)}
     name = uuid.uuid4().hex
     seed = secrets.randbits(63) if params.seed is None else params.seed
     first = Row.first(name, given, seed, params.temperature, params.top_p)
@@ -70,8 +65,7 @@ def rows_of(request: Request, given: Arguments, most: int, prefix: str) -> list[
         own = copy.deepcopy(params)
         # The processor draws the token; for vLLM's own sampler there is one choice.
         own.max_tokens, own.temperature, own.top_p, own.seed = most, 0.0, 1.0, None
-        extra = {name: value for name, value in (own.extra_args or {}).items() if not name.startswith(PREFIX)}
-        own.extra_args = {**extra, ROW: Row(**{**vars(first), "role": role}).wire}
+        own.extra_args |= {ROW: Row(**{**vars(first), "role": role}).wire}
         if role == 0:
             request.max_tokens, request.sampling_params = most, own
             rows.append(request)

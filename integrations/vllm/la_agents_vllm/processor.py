@@ -45,8 +45,9 @@ class AlignmentProcessor(FirstInterface, SecondInterface):
         if ROW in extra:
             msg = f"Expected no {ROW}: it is the scheduler's own."
             raise ValueError(msg)
-        if Arguments.of(extra) is not None:
-            check_parameters(params)
+        given = Arguments.of(extra)
+        if given is not None:
+            check_parameters(params, given)
 
     def __init__(self, vllm_config: Any, *args: Any) -> None:
         _check_scheduler(vllm_config)

@@ -32,8 +32,6 @@ PROTOCOL = 1
 """Of what clients and this package say to each other."""
 _PATIENCE = 8
 """Steps without anything to compute, after which rows give way."""
-_TRIGGER_TOKENS = 64
-"""Latest tokens of an answer in which a trigger is looked for."""
 
 if TYPE_CHECKING:  # beside it in each class that is made of this
     from vllm.v1.core.sched.scheduler import Scheduler as _Base
@@ -159,15 +157,6 @@ class _GangScheduling(_Base):
         if gangs:
             self._part(max(gangs, key=lambda gang: (gang.leader.priority, gang.leader.arrival_time)))
 
-    def _handle_blocked_waiting_request(self, request: Request) -> bool:
-        if not super()._handle_blocked_waiting_request(request):
-            return False
-        gang = self._gangs.get(request.request_id)
-        # A row enters when none of the others is blocked: they would hold room for nothing.
-        return gang is None or all(
-            super(_GangScheduling, self)._handle_blocked_waiting_request(row) for row in gang.out if row is not request
-        )
-
     def _get_local_prefix_cache_hit(self, request: Request) -> Any:
         blocks, num_tokens, *rest = super()._get_local_prefix_cache_hit(request)
         if num_tokens == request.num_tokens - 1 and request.request_id in self._gangs:
@@ -204,7 +193,8 @@ class _GangScheduling(_Base):
     def _is_past_trigger(self, gang: Gang) -> bool:
         trigger = gang.given.trigger
         if trigger is not None and not gang.is_past_trigger:
-            latest = list(gang.leader.output_token_ids)[-_TRIGGER_TOKENS:]
+            most = len(trigger.encode()) + 1  # tokens that it can be spread over
+            latest = list(gang.leader.output_token_ids)[-most:]
             text = self.structured_output_manager.tokenizer.decode(latest, skip_special_tokens=False)
             gang.is_past_trigger = trigger in str(text)
         return bool(gang.is_past_trigger)
@@ -270,7 +260,6 @@ class _GangScheduling(_Base):
         scheduled = {id(gang): gang for name in given if (gang := self._gangs.get(name)) is not None}
         for gang in scheduled.values():
             if gang.together and not all(row.request_id in given for row in gang.rows):
-                gang.num_splits += 1
                 self._part(gang)
 
     # -- going: all rows or none -----------------------------------------------------------------------------------
@@ -313,11 +302,7 @@ class _GangScheduling(_Base):
         if gang is not None and output.prefill_stats is not None:
             gang.num_cached_tokens += output.prefill_stats.num_cached_tokens
         if is_last and gang is not None:
-            about: dict[str, Any] = {
-                "rows": len(gang.rows),
-                "cached": gang.num_cached_tokens,
-                "splits": gang.num_splits,
-            }
+            about: dict[str, Any] = {"cached": gang.num_cached_tokens}
             output.kv_transfer_params = {"la_agents": about | (self._about if gang.given.probe else {})}
             if gang.given.record:  # streams carry no transfer parameters
                 output.stop_reason = json.dumps({"la_agents": about})

@@ -1,222 +1,31 @@
-"""The scheduler with a worker that keeps hashes in the place of keys and values.
+"""The scheduler under random loads, with a worker that keeps hashes in the place of keys and values.
 
-A slot's hash is made of the one before it and the token: a row that reads a slot which was not written, or goes on from
-a token that another row of its request did not get, ends up with another answer. So does a request that is given
-tokens twice, or none. Answers are compared with what the tokens alone say they must be.
+Answers are compared with what the tokens alone say they must be: one that is given tokens twice, or none, or another
+row's, is wrong.
 """
 
 from __future__ import annotations
 
 import random
-import zlib
 from collections import deque
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from hash_worker import BLOCK, END, VOCAB, Backend, Slow, Words, Worker, chosen, folded
 from vllm import SamplingParams
 from vllm.engine.arg_utils import EngineArgs
 from vllm.sampling_params import StructuredOutputsParams
 from vllm.utils.hashing import get_hash_fn_by_name
 from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
-from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
 from la_agents_vllm import scheduling
-from la_agents_vllm.arguments import Row
 
-VOCAB, END, BLOCK = 211, 7, 8
 MAX_STEPS, MAX_IDLE, MAX_WAIT = 20_000, 20, 60
-
-
-def digest(*parts: Any) -> int:
-    return zlib.crc32(repr(parts).encode())
-
-
-def folded(tokens: list[int]) -> int:
-    """What the last slot of these tokens holds."""
-    x = 1
-    for place, token in enumerate(tokens):
-        x = digest(x, token, place)
-    return x
-
-
-def is_allowed(token: int, num_accepted: int) -> bool:
-    """The one grammar there is."""
-    return token == END or (token + num_accepted) % 3 != 0
-
-
-def chosen(states: list[int], num_accepted: int | None = None) -> int:
-    """The token that these rows' last slots say."""
-    token = digest("token", *states) % VOCAB
-    while num_accepted is not None and not is_allowed(token, num_accepted):
-        token = (token + 1) % VOCAB
-    return token
-
-
-class Grammar:
-    """A grammar's state, as vLLM's manager knows it."""
-
-    def __init__(self) -> None:
-        self.num_accepted = 0
-
-    def accept_tokens(self, request_id: str, tokens: list[int]) -> bool:
-        for token in tokens:
-            if not is_allowed(token, self.num_accepted):
-                return False
-            self.num_accepted += 1
-        return True
-
-    def fill_bitmask(self, bitmask: torch.Tensor, index: int) -> None:
-        flags = np.array([is_allowed(token, self.num_accepted) for token in range(VOCAB)] + [False] * (-VOCAB % 32))
-        bitmask[index] = torch.from_numpy(np.packbits(flags, bitorder="little").view(np.int32))
-
-    def is_terminated(self) -> bool:
-        return False
-
-
-class Backend:
-    """Compiles to the one grammar there is."""
-
-    def compile_grammar(self, *_: Any, **__: Any) -> Grammar:
-        return Grammar()
-
-    def allocate_token_bitmask(self, size: int) -> torch.Tensor:
-        return torch.zeros((size, -(-VOCAB // 32)), dtype=torch.int32)
-
-
-class Slow:
-    """An executor whose work is done some steps later."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._open: list[tuple[int, Future[Any], Any]] = []
-        self._now = 0
-
-    def submit(self, work: Any, *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self._open.append((self._now + self._rng.randrange(6), future, lambda: work(*arguments)))
-        return future
-
-    def step(self) -> None:
-        self._now += 1
-        for entry in [entry for entry in self._open if entry[0] <= self._now]:
-            self._open.remove(entry)
-            entry[1].set_result(entry[2]())
-
-
-class Words:
-    """A tokenizer, as far as triggers need one."""
-
-    def decode(self, tokens: list[int], **_: Any) -> str:
-        return "".join(f"<{token}>" for token in tokens)
-
-
-class Worker:
-    """Sequences as vLLM's runners keep them, the first's way or the second's."""
-
-    def __init__(self, *, is_second: bool, is_async: bool) -> None:
-        self._is_second, self._is_async = is_second, is_async
-        self._slots: dict[tuple[int, int], Any] = {}
-        self._requests: dict[str, dict[str, Any]] = {}
-        self._last: set[str] = set()
-        self._rng = random.Random(0)
-
-    def execute(self, out: Any, masks: dict[str, Any]) -> ModelRunnerOutput:
-        gone = set(out.finished_req_ids) | (set(out.preempted_req_ids or ()) if self._is_second else set())
-        for name in gone:
-            self._requests.pop(name, None)
-        for new in out.scheduled_new_reqs:
-            tokens = list(new.prefill_token_ids if self._is_second else new.prompt_token_ids)
-            assert not self._is_second or new.req_id not in self._requests, "a request has two slots"
-            self._requests[new.req_id] = {
-                "tokens": tokens,
-                "prompt": len(new.prompt_token_ids),
-                "blocks": list(new.block_ids[0]),
-                "computed": new.num_computed_tokens,
-                "row": Row.of(new.sampling_params.extra_args),
-            }
-        self._update_cached(out.scheduled_cached_reqs)
-        self._last = set(out.num_scheduled_tokens)
-        work = []
-        for name, n in out.num_scheduled_tokens.items():
-            request = self._requests[name]
-            assert request["computed"] + n <= len(request["tokens"]), "tokens are scheduled that are not there"
-            work.append((name, request, request["computed"], n))
-        for _ in range(4):  # rows read what others write in this very step, as attention does layer by layer
-            for _, request, done, n in work:
-                for place in range(done, done + n):
-                    before = 1 if place == 0 else self._read(request, place - 1)
-                    slot = request["blocks"][place // BLOCK], place % BLOCK
-                    self._slots[slot] = digest(before, request["tokens"][place], place)
-        states = {
-            name: self._read(request, done + n - 1)
-            for name, request, done, n in work
-            if done + n == len(request["tokens"])
-        }
-        tokens = self._sample(states, masks)
-        for name, token in tokens.items():
-            self._requests[name]["tokens"].append(token)
-        names = list(out.num_scheduled_tokens)
-        return ModelRunnerOutput(
-            req_ids=names,
-            req_id_to_index={name: i for i, name in enumerate(names)},
-            sampled_token_ids=[[tokens[name]] if name in tokens else [] for name in names],
-        )
-
-    def _update_cached(self, cached: Any) -> None:
-        for i, name in enumerate(cached.req_ids):
-            request = self._requests[name]
-            request["computed"] = cached.num_computed_tokens[i]
-            new_blocks, num_output = cached.new_block_ids[i], cached.num_output_tokens[i]
-            if self._is_second:
-                assert name not in cached.resumed_req_ids
-                request["blocks"] += new_blocks[0] if new_blocks else []
-                continue
-            if num_output < len(request["tokens"]) - request["prompt"]:
-                del request["tokens"][request["prompt"] + num_output :]
-            if name in cached.resumed_req_ids:
-                request["blocks"] = list(new_blocks[0])
-            elif new_blocks:
-                request["blocks"] += new_blocks[0]
-            is_fresh = name in cached.resumed_req_ids or name not in self._last
-            if self._is_async and is_fresh and num_output > 0:
-                output = list(cached.all_token_ids[name][-num_output:])
-                request["tokens"] = request["tokens"][: request["prompt"]] + output
-
-    def _read(self, request: dict[str, Any], place: int) -> Any:
-        return self._slots.get((request["blocks"][place // BLOCK], place % BLOCK), ("never written", place))
-
-    def _sample(self, states: dict[str, Any], masks: dict[str, Any]) -> dict[str, int]:
-        gangs: dict[str, dict[int, str]] = {}
-        for name in states:
-            if (row := self._requests[name]["row"]) is not None:
-                gangs.setdefault(row.gang, {})[row.role] = name
-        tokens = {}
-        for name, state in states.items():
-            row = self._requests[name]["row"]
-            if row is None:
-                tokens[name] = self._masked([state], masks.get(name))
-                continue
-            rows = gangs[row.gang]
-            if len(rows) < row.size:
-                tokens[name] = self._rng.randrange(VOCAB)  # has to be thrown away
-                continue
-            is_aligned = all(masks.get(rows[role]) is None or masks[rows[role]].any() for role in range(1, row.size))
-            counted = range(row.size) if is_aligned else (0,)
-            tokens[name] = self._masked([states[rows[role]] for role in counted], masks.get(rows[0]))
-        return tokens
-
-    @staticmethod
-    def _masked(states: list[Any], mask: Any) -> int:
-        token = chosen(states)
-        while mask is not None and not mask[token]:
-            token = (token + 1) % VOCAB
-        return token
 
 
 @dataclass
@@ -256,6 +65,7 @@ def faulty(kind: type[Any], fault: float, rng: random.Random) -> type[Any]:
 
     class Faulty(kind):  # type: ignore[misc]
         num_splits = 0
+        num_parted = 0
         num_preemptions = 0
 
         def _reserve_prefill_lookahead(self, request: Any, num_computed_tokens: int, num_new_tokens: int) -> int:
@@ -267,23 +77,41 @@ def faulty(kind: type[Any], fault: float, rng: random.Random) -> type[Any]:
             type(self).num_splits += 1
             return 0
 
+        def _get_local_prefix_cache_hit(self, request: Any) -> Any:
+            blocks, num_tokens, *rest = super()._get_local_prefix_cache_hit(request)
+            assert len(blocks.blocks[0]) * BLOCK == num_tokens, "a row would write to blocks that others read"
+            return blocks, num_tokens, *rest
+
         def _scatter(self, gang: Any) -> None:
             type(self).num_preemptions += gang.together
             super()._scatter(gang)
+
+        def _part(self, gang: Any) -> None:
+            type(self).num_parted += gang.together and not any(row.is_finished() for row in gang.rows)
+            super()._part(gang)
 
     return Faulty
 
 
 def simulate(
-    folder: str, seed: int, *, is_second: bool, fault: float = 0.0, num_requests: int = 50, scheduling: Any = scheduling
+    folder: str,
+    seed: int,
+    *,
+    is_second: bool,
+    fault: float = 0.0,
+    is_alone: bool = False,
+    scheduling: Any = scheduling,
 ) -> Outcome:
     """A random load on a small cache: arrivals, aborts, stop strings, cache resets, forced splits.
 
     Args:
+        fault: How often a row is forced apart from its request's others, of the steps that they take together.
+        is_alone: One request after the other in the place of many at once; then nothing may part rows.
         scheduling: The module under test, or a mutant of it.
     """
     rng = random.Random(seed)
-    is_async, is_crowded, is_tight = rng.random() < 0.6, seed % 4 == 3, seed % 4 == 1
+    is_async = rng.random() < 0.6
+    is_crowded, is_tight = not is_alone and seed % 4 == 3, not is_alone and seed % 4 == 1
     depth = (rng.choice([2, 3]) if is_second else 2) if is_async else 1
     if seed % 5 == 0 and (is_second or not is_async):  # a pipeline has many steps under way; the first runner's waits
         depth += 4
@@ -292,7 +120,9 @@ def simulate(
         num_blocks, policy = 28, "priority"
     if is_tight:  # many fit, until their answers grow
         num_blocks = 40
-    has_resets = not is_crowded and rng.random() < 0.5  # they set everything right that stands still
+    if is_alone:
+        num_blocks = 300
+    has_resets = not is_crowded and not is_alone and rng.random() < 0.5  # they set everything right that stands still
     limit = 160 if is_crowded or is_tight else rng.choice([48, 160, 160])
     config = EngineArgs(
         model=folder,
@@ -327,7 +157,7 @@ def simulate(
     scheduler.use_v2_model_runner = is_second  # the configuration refuses it without Triton
     worker = Worker(is_second=is_second, is_async=is_async)
     tails = (2, 3, 5) if is_tight else (2, 3, 5, 8, 20, 60)
-    asked = _crowd(rng, num_requests) if is_crowded else _requests(rng, num_requests, limit, tails)
+    asked = _crowd(rng, 16) if is_crowded else _requests(rng, 12 if is_alone else 50, limit, tails)
     pending, under_way, steps, num_idle, num_after = list(asked), deque(), 0, 0, 0
 
     def hand_out() -> None:
@@ -349,7 +179,7 @@ def simulate(
         if steps > MAX_STEPS:
             return Outcome(["it never ends"], 0, 0, 0)
         slow.step()
-        while pending and rng.random() < 0.4:
+        while pending and not (under_way or scheduler.has_requests()) if is_alone else pending and rng.random() < 0.4:
             name = pending.pop(0)
             request = _made(name, asked[name], hasher, rng.randrange(2) if policy == "priority" else 0)
             manager.grammar_init(request)
@@ -366,7 +196,7 @@ def simulate(
             scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
             asked[name].end = "aborted"
         branches = [(name, row) for name in alive for row in _branches(scheduler, name)]
-        if branches and rng.random() < 0.005:
+        if branches and not is_alone and rng.random() < 0.005:
             name, row = rng.choice(branches)
             asked[name].failed_at = steps
             scheduler.finish_requests(row.request_id, RequestStatus.FINISHED_ERROR)
@@ -386,8 +216,9 @@ def simulate(
                 continue
         if under_way:
             hand_out()
+    parted = [f"{kind.num_parted} steps were for nothing"] if is_alone and kind.num_parted else []
     return Outcome(
-        _problems(asked, limit) + _leaks(scheduler, num_blocks),
+        _problems(asked, limit) + _leaks(scheduler, num_blocks) + parted,
         sum(len(request.tokens) for request in asked.values()),
         kind.num_splits,
         kind.num_preemptions,
@@ -421,7 +252,7 @@ def _crowd(rng: random.Random, number: int) -> dict[str, Asked]:
     def prompt() -> list[int]:
         return [rng.randrange(10, VOCAB) for _ in range(rng.randint(70, 80))]
 
-    return {f"r{i}": Asked([prompt(), prompt()], rng.randint(1, 16)) for i in range(number // 3)}
+    return {f"r{i}": Asked([prompt(), prompt()], rng.randint(1, 16)) for i in range(number)}
 
 
 def _made(name: str, asked: Asked, hasher: Any, priority: int) -> Request:

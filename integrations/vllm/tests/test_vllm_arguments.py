@@ -54,6 +54,9 @@ def test_a_request_of_somebody_else_is_none_of_ours(extra: dict[str, Any] | None
         {"la_fluency": -0.1},
         {"la_max_divergence": -1},
         {"la_max_divergence": float("nan")},
+        {"la_max_divergence": 10**400},
+        {"la_weights": [1.0, 10**400]},
+        {"la_scale": 10**400},
         {"la_trigger": 3},
         {"la_trigger": ""},
         {"la_record": 3},
@@ -109,9 +112,19 @@ PLAIN: dict[str, Any] = {
     ],
 )
 def test_what_an_aligned_request_cannot_have_is_refused_by_name(name: str, value: Any) -> None:
-    check_parameters(SimpleNamespace(**PLAIN))
+    given = Arguments.of(ALIGNED)
+    assert given is not None
+    check_parameters(SimpleNamespace(**PLAIN), given)
     with pytest.raises(ValueError, match=name):
-        check_parameters(SimpleNamespace(**{**PLAIN, name: value}))
+        check_parameters(SimpleNamespace(**{**PLAIN, name: value}), given)
+
+
+def test_a_trigger_is_refused_where_no_grammar_looks_for_it() -> None:
+    given = Arguments.of({**ALIGNED, "la_trigger": "<call>"})
+    assert given is not None
+    check_parameters(SimpleNamespace(**PLAIN, structured_outputs=object()), given)
+    with pytest.raises(ValueError, match="la_trigger beside structured_outputs"):
+        check_parameters(SimpleNamespace(**PLAIN, structured_outputs=None), given)
 
 
 def test_random_numbers_depend_on_seed_and_place_alone() -> None:

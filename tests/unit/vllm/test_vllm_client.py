@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from la_agents import ChatLinearAlignment
 from la_agents.engine.engine import Engine
+from la_agents.engine.repetition import is_loop
 from la_agents.engine_tests import EngineTests, read, tokens
 from la_agents.errors import (
     ConfigurationError,
@@ -24,8 +25,9 @@ from la_agents.errors import (
     IncompleteAnswerError,
     LaAgentsError,
 )
-from la_agents.requests import Alignment, Grammar, Request
+from la_agents.requests import Alignment, Generation, Grammar, Request, TokenRecord
 from la_agents.vllm import VllmEngine
+from la_agents.vllm.answer import Answer
 from tests.tiny import pristine_model, save_tiny_model, tiny_model
 from tests.vllm_stand_in import NAME, StandIn
 
@@ -45,6 +47,7 @@ def server(folder: Path) -> Iterator[StandIn]:
 def _fresh(server: StandIn) -> None:
     server.answers.clear()
     server.bodies.clear()
+    server.instead.clear()
     server.pause = 0.0
 
 
@@ -157,7 +160,7 @@ def test_what_is_not_aligned_decodes_one_row(client: VllmEngine, server: StandIn
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("failures", [[503], ["cut"], [429, 502], ["cut", 503]], ids=str)
+@pytest.mark.parametrize("failures", [[503], ["cut"], ["empty"], [429, 502], ["cut", 503], ["empty", "cut"]], ids=str)
 def test_before_its_first_token_a_request_is_sent_again(
     client: VllmEngine, server: StandIn, failures: list[int | str]
 ) -> None:
@@ -167,8 +170,9 @@ def test_before_its_first_token_a_request_is_sent_again(
     assert read(client.submit(request)) == expected
 
 
-def test_after_its_first_token_it_is_not(client: VllmEngine, server: StandIn) -> None:
-    server.answers[:] = ["cut late"]
+@pytest.mark.parametrize("failure", ["cut late", "abort"])
+def test_after_its_first_token_it_is_not(client: VllmEngine, server: StandIn, failure: str) -> None:
+    server.answers[:] = [failure]
     generation = client.submit(EngineTests.request(client))
     with pytest.raises(GenerationError):
         read(generation)
@@ -217,11 +221,11 @@ def test_what_nobody_waits_for_closes_its_connection(client: VllmEngine, server:
             generation.cancel()
         with pytest.raises(LaAgentsError) if ending == "timeout" else _nothing():
             read(generation)
-    for _ in range(500):
-        if not server.num_under_way:
-            break
-        time.sleep(0.01)
-    assert server.num_under_way == 0
+    _until(lambda: server.num_under_way == 0)
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    assert any(is_so() or time.sleep(0.01) for _ in range(500))
 
 
 def _nothing() -> Any:
@@ -241,6 +245,43 @@ def test_too_many_at_once_are_refused(server: StandIn) -> None:
             generation.cancel()
             assert generation.completion.finish_reason in ("cancelled", "stop", "length")
         assert engine.submit(replace(request, timeout=30)).completion.records
+
+
+def test_a_batch_of_more_than_may_be_under_way_waits_for_room(server: StandIn) -> None:
+    with VllmEngine(server.url, NAME, max_under_way=2) as engine:
+        llm = ChatLinearAlignment(engine=engine, principles=["Be brief."], max_tokens=3)
+        (expected,) = {answer.content for answer in llm.batch(["Hello?"] * 9)}
+        assert llm.invoke("Hello?").content == expected
+
+
+def test_what_ended_leaves_its_place(server: StandIn) -> None:
+    with VllmEngine(server.url, NAME, max_under_way=1) as engine:
+        request = EngineTests.request(engine, max_tokens=2)
+        for failure in (400, 500, "cut late", "abort", None):
+            server.answers[:] = [] if failure is None else [failure]
+            with _nothing() if failure is None else pytest.raises(LaAgentsError):
+                read(engine.submit(request))
+            _until(lambda: server.num_under_way == 0)
+
+
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_an_answer_that_only_repeats_itself_ends_where_its_loop_is_seen(client: VllmEngine, is_guarded: bool) -> None:
+    request = EngineTests.request(client, max_tokens=400, stop_repetition=is_guarded)
+    answer = Answer(request, Generation(lambda: None), client.server, None, 400)
+    loop = client.tokenizer.encode("the sea, ", add_special_tokens=False)
+    reason = None
+    while reason is None:
+        reason = answer.extend(TokenRecord(loop[len(answer.records) % len(loop)], 0, 0.0, 0.0, ()))
+    assert reason == ("repetition" if is_guarded else "length")
+    assert is_loop(answer.records, client.tokenizer.decode)
+    assert is_loop(answer.records[:-1], client.tokenizer.decode) != is_guarded
+
+
+def test_a_closed_engine_says_so_and_asks_nobody() -> None:
+    engine = VllmEngine("http://127.0.0.1:9", NAME)
+    engine.close()
+    with pytest.raises(EngineClosedError):
+        engine.submit(Request(reference=(1, 2)))
 
 
 @pytest.mark.parametrize("what", ["short prompt", "branches"])
@@ -299,11 +340,63 @@ def test_another_model_or_key_or_tokenizer_is_named(folder: Path, tmp_path: Path
             assert engine.submit(EngineTests.request(engine)).completion.records
 
 
-def test_nobody_there_is_one_error(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/v1/models", []),
+        ("/v1/models", {"data": None}),
+        ("/v1/models", {"data": [{"name": NAME}]}),
+        ("/v1/models", {"data": [{"id": NAME}]}),
+        ("/v1/models", {"data": [{"id": NAME, "max_model_len": None}]}),
+    ],
+)
+def test_what_another_kind_of_server_says_is_one_error(server: StandIn, path: str, answer: Any) -> None:
+    server.instead[path] = answer
+    with VllmEngine(server.url, NAME) as engine, pytest.raises(ConfigurationError, match="another form"):
+        _ = engine.context
+
+
+@pytest.mark.parametrize("answer", [[], {}, {"tokens": None}, "no"])
+def test_a_router_need_not_tell_the_tokenizer(server: StandIn, answer: Any) -> None:
+    server.instead["/tokenize"] = answer
+    with VllmEngine(server.url, NAME) as engine:
+        assert engine.context == server.context
+
+
+def test_nobody_there_is_one_error_that_repeats_no_password(folder: Path) -> None:
     with StandIn(pristine_model("qwen2"), folder) as other:
-        url = other.url
-    with pytest.raises(GenerationError, match="is it up"):
+        url = other.url.replace("//", "//alice:secret@")
+    with pytest.raises(GenerationError, match="is it up") as error:
         _ = VllmEngine(url, NAME).context
+    assert "secret" not in str(error.value)
+
+
+def test_a_server_that_comes_back_is_used_again(folder: Path) -> None:
+    with StandIn(pristine_model("qwen2"), folder) as first, VllmEngine(first.url, NAME) as engine:
+        request = EngineTests.request(engine, num_branches=1)
+        expected = read(engine.submit(request))
+        first.__exit__(None, None, None)
+        with pytest.raises(GenerationError, match="is it up"):
+            read(engine.submit(request))
+        with StandIn(pristine_model("qwen2"), folder, port=first.port):
+            assert read(engine.submit(request)) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"base_url": url} for url in ("", "gpu:8000", "vllm+http://gpu:8000", "http://", "http://gpu:port", None, 8)),
+        *({"model": model} for model in ("", "tiny", None, 3)),
+        *({"api_key": key} for key in ("secret\n", "clé", b"secret", 5)),
+        *({"max_under_way": most} for most in (0, -1, True, 2.5, "8", None)),
+        *({"end_token_ids": ends} for ends in ("7", [-1], [1.0], 7, ["7"])),
+    ],
+    ids=str,
+)
+def test_what_is_no_server_is_refused_when_it_is_named(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"^Expected ") as refused:
+        VllmEngine(**{"base_url": "http://gpu:8000", "model": NAME, **arguments})
+    assert "secret" not in str(refused.value)
 
 
 def test_making_one_asks_nothing_and_it_can_be_sent_elsewhere(client: VllmEngine) -> None:
