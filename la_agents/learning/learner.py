@@ -66,6 +66,7 @@ class PreferenceLearner:
 
         Args:
             messages: What was said, the oldest first; best the latest turn only, so that nothing counts as said twice.
+                Where several speak as humans, those of another name are not the user.
             user_id: Whose words they are; by default the user of the config.
             config: The run's.
             extractor: Who proposes if the learner was made without one.
@@ -78,6 +79,7 @@ class PreferenceLearner:
             GenerationError: the extractor's model failed.
         """
         user = resolve_user(user_id, config)
+        messages = _own(messages, user)
         said_at = time.monotonic() if said_at is None else said_at
         proposals = (self.extractor or extractor or RuleExtractor()).extract(messages)
         sure = [(each, each.draft()) for each in proposals if each.confidence >= self._min_confidence]
@@ -100,6 +102,14 @@ class PreferenceLearner:
         return self.store.are_about_the_same(proposal.text, proposal.evidence)
 
     alearn = async_twin(learn)
+
+
+def _own(messages: Sequence[BaseMessage], user: str) -> list[BaseMessage]:
+    """The messages without those of other people, or of agents that speak as a human with a name of their own."""
+    names = {message.name for message in messages if message.type == "human"}
+    if len(names) < 2:
+        return [*messages]
+    return [message for message in messages if message.type != "human" or message.name in (None, user)]
 
 
 def _unsure(draft: PreferenceDraft) -> PreferenceDraft:

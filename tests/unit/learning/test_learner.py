@@ -76,6 +76,20 @@ def test_nothing_is_stored_that_the_user_did_not_say(store: PreferenceStore, sai
     assert store.proposals.list("alice") == []
 
 
+def test_what_others_say_as_humans_is_not_the_users(store: PreferenceStore) -> None:
+    """Agents hand on their results as messages of a human with a name, and groups talk in one thread."""
+    said = [HumanMessage("I love tea."), HumanMessage("I love jazz.", name="researcher")]
+    group = [HumanMessage("I love chess.", name="bob"), HumanMessage("I love opera.", name="kim")]
+    alone = [HumanMessage("I love maps.", name="Carol")]
+    for user, messages, known in (
+        ("alice", said, "I love tea."),
+        ("bob", group, "I love chess."),
+        ("c", alone, "I love maps."),
+    ):
+        PreferenceLearner(store).learn(messages, user_id=user)
+        assert [p.text for p in store.proposals.list(user)] == [known]
+
+
 def test_what_a_user_said_outranks_what_is_learned(store: PreferenceStore) -> None:
     kept = store.add("alice", "I'm allergic to nuts.", scope="always")
     PreferenceLearner(store, require_approval=False).learn([HumanMessage("I'm not allergic to nuts.")], user_id="alice")

@@ -332,7 +332,8 @@ def test_fresh_sentences_of_each_kind() -> None:
     sentences = json.loads((DATA / "learning_sentences.json").read_text(encoding="utf-8"))
     silent = [each for kind in sentences["silent"].values() for each in kind]
     assert (len(silent), len(sentences["lasting"])) == (356, 142)
-    assert {each: found for each in [*silent, *sentences["traps"]] if (found := learned(each))} == {}
+    tried = [*silent, *sentences["traps"], *sentences["attacks"]]  # the latter two to mend the rules by
+    assert {each: found for each in tried if (found := learned(each))} == {}
     assert sum(len(learned(each)) == 1 for each in sentences["lasting"]) >= 137
 
 
