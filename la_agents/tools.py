@@ -131,6 +131,8 @@ class RememberPreference(_PreferenceTool):
             return f"Noted; it applies once the user approves it: {text}" if proposed else f"Noted before: {text}"
         known = {each.id for each in self.store.list(user)}
         preference = self.store.add(user, text, scope=scope, source="inferred")
+        if preference.state == "rejected":
+            return f"Not remembered: the user did not want this kept: {text}"
         if preference.state == "pending":
             return f"Noted; it applies once the user approves it, since it is against what they said: {text}"
         return f"{'Known already:' if preference.id in known else 'Remembered'} {_line(preference)}"
@@ -194,7 +196,13 @@ class UpdatePreference(_PreferenceTool):
                 raise ToolException(msg)
             return f"Noted; it applies once the user approves it: {draft['text']}"
         try:
-            return f"Changed to {_line(self.store.update(user, meant.id, **changes))}"
+            if text is None:
+                return f"Changed to {_line(self.store.update(user, meant.id, **changes))}"
+            draft = {"scope": meant.scope, "weight": meant.weight, "metadata": meant.metadata, **changes}
+            changed = self.store.add_many(user, [{**draft, "source": "inferred", "supersedes": [meant.id]}])[0]
+            if changed.state in ("pending", "rejected"):
+                return f"Noted; it applies once the user approves it, since it is against what they said: {text}"
+            return f"Changed to {_line(changed)}"
         except PreferenceNotFoundError as error:  # another call forgot it meanwhile
             msg = f"There is no preference {preference!r} any more. Call recall_preferences."
             raise ToolException(msg) from error
@@ -205,7 +213,7 @@ class _Forget(BaseModel):
 
 
 class ForgetPreference(_PreferenceTool):
-    """Forgets one preference; `store.undo` brings it back."""
+    """Forgets one preference that was inferred, which `store.undo` brings back; not what the user has said."""
 
     name: str = "forget_preference"
     description: str = "Forget a stored preference that the user no longer wants."
@@ -213,8 +221,12 @@ class ForgetPreference(_PreferenceTool):
 
     def _run(self, preference: str, *, config: RunnableConfig) -> str:
         user = self._user(config)
+        meant = self._meant(user, preference)
+        if meant.source != "inferred":  # an agent may have read anywhere that it should be forgotten
+            msg = "The user has said this, so only the user can remove it. Tell the user."
+            raise ToolException(msg)
         try:
-            return f"Forgot {_line(self.store.forget(user, self._meant(user, preference).id))}"
+            return f"Forgot {_line(self.store.forget(user, meant.id))}"
         except PreferenceNotFoundError as error:  # another call forgot it meanwhile
             msg = f"There is no preference {preference!r} any more. Call recall_preferences."
             raise ToolException(msg) from error

@@ -36,12 +36,12 @@ class _Batch:
     Attributes:
         due: When, on the monotonic clock.
         extractor: Who proposes if the learner was made without one; the latest turn's.
-        turns: The messages of each turn, with the future of its result.
+        turns: When each turn was said, its messages, and the future of its result.
     """
 
     due: float
     extractor: PreferenceExtractor | None = None
-    turns: list[tuple[list[BaseMessage], Learned]] = field(default_factory=list)
+    turns: list[tuple[float, list[BaseMessage], Learned]] = field(default_factory=list)
 
 
 class BackgroundLearner:
@@ -104,7 +104,7 @@ class BackgroundLearner:
                 self._room.release()
                 self._check_open()
                 raise
-            batch.turns.append(([*messages], future))
+            batch.turns.append((time.monotonic(), [*messages], future))
             batch.extractor = extractor
         return future
 
@@ -146,16 +146,19 @@ class BackgroundLearner:
         with self._lock:
             if self._open.get(user) is batch:
                 del self._open[user]
-        batch.turns[:] = [turn for turn in batch.turns if turn[1].set_running_or_notify_cancel()]
-        said = [message for messages, _ in batch.turns for message in messages]
-        return self.learner.learn(said, user_id=user, extractor=batch.extractor) if said else []
+        batch.turns[:] = [turn for turn in batch.turns if turn[2].set_running_or_notify_cancel()]
+        turns = [turn for turn in batch.turns if not self.learner.store.is_erased_since(user, turn[0])]
+        said = [message for _, messages, _ in turns for message in messages]
+        if not said:
+            return []
+        return self.learner.learn(said, user_id=user, extractor=batch.extractor, said_at=turns[0][0])
 
     def _tell(self, batch: _Batch, learned: Learned) -> None:
         error = learned.exception()
         if error is not None:
             self.num_failed += len(batch.turns)
             logger.error("A conversation was not learned from: %s", type(error).__name__)
-        for _, future in batch.turns:
+        for _, _, future in batch.turns:
             if error is not None:
                 future.set_exception(error)
             else:

@@ -23,7 +23,7 @@ from langchain_core.messages import BaseMessage
 
 from la_agents.learning.languages import LANGUAGES, Language, content_of, language_of, polarity_of, script_of, words_of
 from la_agents.learning.proposal import is_said
-from la_agents.learning.surroundings import LEAD, RETRACTION, TEXTUAL
+from la_agents.learning.surroundings import ASKING, LEAD, RETRACTION, TEXTUAL
 
 __all__ = ["Evidence", "find_evidence"]
 
@@ -43,6 +43,8 @@ _SHOWN = re.compile(
     r"|(?<!\w)'(?=\w)[^'\n]*(?:'\w[^'\n]*)*'(?!\w)",
     re.DOTALL | re.MULTILINE,
 )
+_PASTED = re.compile(r"\b(?:past(?:e|ing)|translate|proofread|rewrite|repeat after|say after)\b", re.IGNORECASE)
+_MAX_ASKED = 300
 _END = re.compile(r"[.!?;\n。]")
 _PERSON = (
     r"(?=(?:i|my|he|she|they|we|ich|mein|meine|er|sie|je|mon|ma|il|elle|yo|mi|él|ella|io|mio|mia|lui|lei|eu|meu|minha|ele|"
@@ -98,10 +100,18 @@ def find_evidence(text: str, evidence: str, messages: Sequence[BaseMessage]) -> 
     spoken = [message for message in messages if message.type in ("human", "ai")]
     for place, message in enumerate(spoken):
         before = str(spoken[place - 1].text) if place and spoken[place - 1].type == "ai" else ""
-        is_read = _is_read(_folded(text), wanted, str(message.text), before) if is_said(wanted, [message]) else None
+        if not is_said(wanted, [message]) or _is_dictated(wanted, str(message.text), before):
+            continue
+        is_read = _is_read(_folded(text), wanted, str(message.text), before)
         if is_read is not None:
             return Evidence(message, is_read)
     return None
+
+
+def _is_dictated(wanted: str, said: str, before: str) -> bool:
+    """Whether the message is nothing but these words, and the assistant has asked for a text, or about others."""
+    is_asked_for = ASKING.search(before[-_MAX_ASKED:]) or _PASTED.search(before[-_MAX_ASKED:])
+    return bool(is_asked_for) and len(_folded(said)) <= len(wanted) + 2
 
 
 def _is_long_enough(words: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
@@ -55,6 +56,7 @@ class PreferenceLearner:
         user_id: object = None,
         config: RunnableConfig | None = None,
         extractor: PreferenceExtractor | None = None,
+        said_at: float | None = None,
     ) -> list[Preference]:
         """Propose or store what the human messages state, all or, on error, nothing; return it as it is known now.
 
@@ -64,9 +66,12 @@ class PreferenceLearner:
 
         Args:
             messages: What was said, the oldest first; best the latest turn only, so that nothing counts as said twice.
+                Where several speak as humans, those of another name are not the user.
             user_id: Whose words they are; by default the user of the config.
             config: The run's.
             extractor: Who proposes if the learner was made without one.
+            said_at: When it was said, by `time.monotonic()`; by default now. Of a user who has been erased since,
+                nothing is stored.
 
         Raises:
             UserNotSpecifiedError: nobody is named.
@@ -74,12 +79,16 @@ class PreferenceLearner:
             GenerationError: the extractor's model failed.
         """
         user = resolve_user(user_id, config)
+        messages = _own(messages, user)
+        said_at = time.monotonic() if said_at is None else said_at
         proposals = (self.extractor or extractor or RuleExtractor()).extract(messages)
         sure = [(each, each.draft()) for each in proposals if each.confidence >= self._min_confidence]
         found = [(draft, self._is_borne_out(each, messages)) for each, draft in sure]
         certain = [draft for draft, is_borne_out in found if is_borne_out]
         doubted = found if self._min_confidence <= _UNSURE else []
         waiting = [_unsure(draft) for draft, is_borne_out in doubted if is_borne_out is None]
+        if self.store.is_erased_since(user, said_at):
+            return []
         if self._require_approval:
             return self.store.proposals.add(user, [*certain, *waiting])
         learned = self.store.add_many(user, certain)
@@ -93,6 +102,14 @@ class PreferenceLearner:
         return self.store.are_about_the_same(proposal.text, proposal.evidence)
 
     alearn = async_twin(learn)
+
+
+def _own(messages: Sequence[BaseMessage], user: str) -> list[BaseMessage]:
+    """The messages without those of other people, or of agents that speak as a human with a name of their own."""
+    names = {message.name for message in messages if message.type == "human"}
+    if len(names) < 2:
+        return [*messages]
+    return [message for message in messages if message.type != "human" or message.name in (None, user)]
 
 
 def _unsure(draft: PreferenceDraft) -> PreferenceDraft:

@@ -68,6 +68,7 @@ _NO_THING = one_of(
     idea, one, two, three, four, five, first, second, third, next, last, instead, best, better, more, less, fewer,
     shorter, longer, darker, lighter, bigger, smaller, larger, simpler, warmer, colder, cheaper, earlier, later,
     nicer, higher, lower, faster, slower, softer, stronger, enough, much, many, well, properly, so, just, to, not,
+    into, as, backwards, reversed, sadder, happier,
     say, saying, tell, write, quotes?, translate, rewrite, rephrase, paraphrase, proofread, correct, summari[sz]e,
     monday, tuesday, wednesday, thursday, friday, saturday, sunday, [\w-]+'s,
     (?:noon|midnight|morning|afternoon|evening|january|february|march|april|june|july|august|september|october|
@@ -78,9 +79,13 @@ _SHORT = r"(?:(?:st|dr|mr|mrs|ms|mt|prof|jr|sr|inc|ltd|co|approx|ph\.d)\.|(?:[a-
 _WORD = rf"(?:{_SHORT}|a(?= )|{_LETTERS}(?:[-'/&]{_LETTERS})*(?<=\w\w))(?![\w'-])"
 _AT = r"(?:in|at|by|on) the (?:morning|afternoon|evening|winter|summer|office|mountain|sea|beach|countryside|weekend)s?"
 _WHOSE = r"(?<=s )that(?: are| have| do not| don't)?(?! \w+$)"  # "games that include grinding", not "I like that idea"
+_FORM = (
+    r"(?:in|for|without) (?:\w+ ){0,2}(?:letters?|vowels|binary|code|language|speak|prose|verse|rhymes?|cards?|slogans?"
+    r"|captions?|titles?|posts?|tweets?)\b"
+)  # of a text: "I love jazz in capital letters", "I hate spiders for a slogan"
 _THING = (
     rf"(?:{_AT}|(?:more|better|rather) than|due to|because of|{_WHOSE}|"
-    rf"(?!{_POINTING}|{_NO_THING}|(?:in|into) {LANGUAGE}){_WORD})"
+    rf"(?!{_POINTING}|{_NO_THING}|in {LANGUAGE}|{_FORM}){_WORD})"
 )
 _AND = "and|or|but|nor|up|out|off|away|down|over|through"
 _OF = "of|to|for|in|on|at|with|when|while"
@@ -104,7 +109,7 @@ SUBSTANCE = _listed(rf"(?:[\w-]+'s wort|[\w-]*\d[\w-]*|{_THING})", _AND)
 _SYSTEM = r"the (?:(?:oxford|serial) comma|(?:metric|imperial) system|24-hour clock)"
 _SPOKEN = rf"(?!{_POINTING})(?:{_WORD}|\d+|[\"“][^\"“”]{{1,30}}[\"”])"
 _ORDERED = rf"(?:{_SYSTEM}|(?!the\b){_SPOKEN})"
-WORDS_OF_ORDER = rf"(?: {_ORDERED}(?:[,:]? {_ORDERED}){{0,19}})"
+WORDS_OF_ORDER = rf"(?: {_ORDERED}(?:,? {_ORDERED}){{0,19}})"
 """What an order is about; short quotations may be in it."""
 
 WORDS_OF_SPEECH = rf"(?: {_SPOKEN}(?:[,:]? {_SPOKEN}){{0,19}})"

@@ -18,11 +18,15 @@ from la_agents.learning.phrases import Rule
 from la_agents.learning.proposal import Proposal
 from la_agents.learning.statements import ABOUT_ANSWERS, STATEMENTS
 from la_agents.learning.surroundings import (
+    ASKING,
     AWAITING,
     COURTESY,
     FOLLOWING,
+    FRAME,
     JOINT,
     LEAD,
+    OF_ONESELF,
+    POINTING_BACK,
     QUESTION,
     REQUEST,
     RETRACTION,
@@ -50,17 +54,29 @@ class RuleExtractor:
         """Return what the human messages state, each once, the latest wording of each."""
         found: dict[str, Proposal] = {}
         spoken = [message for message in messages if message.type in ("human", "ai")]
+        latest: list[str] = []  # what the user's message before states
         for place, message in enumerate(spoken):
-            before = spoken[max(0, place - _NUM_BEFORE) : place]
-            if message.type == "human" and not any(AWAITING.search(str(m.text)[-_LAST_CHARS:]) for m in before):
-                stated = _understood(str(message.text), message.id)
-                if stated is None and RETRACTION.match(str(message.text)):
-                    found.clear()  # which of them, is not understood
+            if message.type != "human":
+                continue
+            text = str(message.text)
+            stated = _understood(text, message.id)
+            if stated is None and RETRACTION.match(text):
+                found.clear()  # which of them, is not understood
+            elif stated is None and POINTING_BACK.search(text[:_LAST_CHARS]):
+                found = {key: proposal for key, proposal in found.items() if key not in latest}
+            latest = []
+            if not _is_awaited(spoken[max(0, place - _NUM_BEFORE) : place]):
                 for proposal in stated or ():
-                    key = proposal.text.casefold()
-                    found.pop(key, None)
-                    found[key] = proposal
+                    latest.append(proposal.text.casefold())
+                    found.pop(latest[-1], None)
+                    found[latest[-1]] = proposal
         return [*found.values()]
+
+
+def _is_awaited(before: Sequence[BaseMessage]) -> bool:
+    """Whether what comes may be the material of a task, a line of a role or a game, or an answer about others."""
+    last = [(message.type, str(message.text)[-_LAST_CHARS:]) for message in before]
+    return any(AWAITING.search(text) or (FRAME if kind == "human" else ASKING).search(text) for kind, text in last)
 
 
 def _understood(text: str, message_id: str | None) -> list[Proposal] | None:
@@ -69,43 +85,44 @@ def _understood(text: str, message_id: str | None) -> list[Proposal] | None:
         return None
     found: list[Proposal] = []
     for line in own_lines(text):
-        in_line: list[Proposal] = []
+        before: list[Rule] = []  # in this line
         for sentence in line:
-            clauses = _clauses(sentence, is_after=bool(in_line))
+            clauses = _clauses(sentence, before)
             if clauses is None:
                 return None
-            in_line += [_proposal(clause, rule, sentence, message_id) for clause, rule in clauses]
-        found += in_line
+            found += [_proposal(clause, rule, sentence, message_id) for clause, rule in clauses]
+            before += [rule for _, rule in clauses]
     return found
 
 
-def _clauses(sentence: str, *, is_after: bool) -> list[tuple[str, Rule]] | None:
+def _clauses(sentence: str, before: Sequence[Rule]) -> list[tuple[str, Rule]] | None:
     """What a sentence states, as a whole or clause by clause; None if it is not understood."""
     if len(sentence) > _MAX_SENTENCE_CHARS:
         return None
     words = " ".join(_END.sub("", sentence.replace("’", "'")).split())
     is_asked = sentence.endswith("?")
-    whole = _read(words, is_asked=is_asked, is_after=is_after)
+    whole = _read(words, before, is_asked=is_asked)
     if whole is not None:
         return whole
     found: list[tuple[str, Rule]] = []
     parts = JOINT.split(words)
     for number, part in enumerate(parts, 1):
-        read = _read(part, is_asked=is_asked and number == len(parts), is_after=is_after or bool(found))
+        read = _read(part, [*before, *(rule for _, rule in found)], is_asked=is_asked and number == len(parts))
         if read is None or len(parts) == 1:
             return None
         found += read
     return found
 
 
-def _read(clause: str, *, is_asked: bool, is_after: bool) -> list[tuple[str, Rule]] | None:
+def _read(clause: str, before: Sequence[Rule], *, is_asked: bool) -> list[tuple[str, Rule]] | None:
     """The words to remember with their rule, none if the clause is harmless; None if it is not understood."""
-    if not clause or COURTESY.fullmatch(clause) or (is_after and FOLLOWING.fullmatch(clause)):
+    if not clause or COURTESY.fullmatch(clause) or (before and FOLLOWING.fullmatch(clause)):
         return []
     while lead := LEAD.match(clause):
         clause = clause[lead.end() :]
     clause = TAIL.sub("", clause)
-    if REQUEST.fullmatch(clause) or (is_asked and is_after and QUESTION.fullmatch(clause)):
+    is_question = bool(before) and is_asked and QUESTION.fullmatch(clause)
+    if REQUEST.fullmatch(clause) or (is_question and (before[-1] in ORDERS or OF_ONESELF.search(clause))):
         return []
     if _TITLE.match(clause):
         return None

@@ -57,7 +57,7 @@ _STATED: tuple[tuple[Scope | None, float, str], ...] = (
     ("always", 0.9, rf"i {_HOW}{_NOT} {_HOW}(?:eat|drink|consume|digest) {THINGS}{_AGAIN}"),
     ("always", 0.9, rf"i (?:can't|cannot) (?:have|tolerate) {_FOOD}(?: (?:and|or) {_FOOD})?|i don't (?:drink|smoke)"),
     ("always", 0.9, rf"i (?:strictly )?(?:only |keep |follow )(?:eat |a )?(?:strict )?{_DIET}(?: food| diet| meat)?"),
-    (None, 0.9, rf"i {_HOW}{_TASTE} {THINGS}(?: to {THINGS})?{_AGAIN}"),
+    (None, 0.9, rf"i {_HOW}(?:{_TASTE} {THINGS}|prefer {THINGS} to {THINGS}){_AGAIN}"),
     (None, 0.9, rf"i {_HOW}(?:{_NOT} {_HOW}(?:{_TASTE}|care for)|(?:can't|cannot) (?:stand|bear)) {THINGS}{_AGAIN}"),
     (None, 0.9, rf"i have an? (?:strong |deep |great |intense )?{_LEANING} {THINGS}"),
     (None, 0.9, rf"i {_HOW}(?:like|love|hate) to {_HABIT} {DOING}"),

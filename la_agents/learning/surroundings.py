@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from la_agents.learning.phrases import LANGUAGE, one_of, pattern, stems
 
-__all__ = ["AWAITING", "COURTESY", "FOLLOWING", "JOINT", "LEAD", "QUESTION", "REQUEST", "RETRACTION", "TAIL", "TEXTUAL"]
+__all__ = [
+    "ASKING",
+    "AWAITING",
+    "COURTESY",
+    "FOLLOWING",
+    "FRAME",
+    "JOINT",
+    "LEAD",
+    "OF_ONESELF",
+    "POINTING_BACK",
+    "QUESTION",
+    "REQUEST",
+    "RETRACTION",
+    "TAIL",
+    "TEXTUAL",
+]
 
 _LEADING = one_of(
     """oh, ah, well, also, and, but, so, actually, honestly, frankly, personally, hi, hello, hey, thanks, thank you,
@@ -75,7 +90,10 @@ QUESTION = pattern(
     r"(?:what|what's|which|who|where|where's|when|why|how|is|are|do|does|can|could|would|will|should|have|has)"
     rf"{_WORD}{{3,20}}|what else|got (?:some|any)|any (?:ideas|tips|suggestions|recommendations|advice)"
 )
-"""A question that speaks of no text and points at nothing: after a statement it is about another thing."""
+"""A question that speaks of no text and points at nothing: after an order it is about another thing."""
+
+OF_ONESELF = pattern(r"\b(?:i|me|my|we|us|our|you|got|else|any)\b(?! (?:like|love|hate|prefer|eat|drink)\b)")
+"""After a statement such a question has to be about the user, or it may be about the words: "Is a comma missing?"."""
 
 _TASKS = stems(
     """translat, proofread, rewrit, re-phras, rephras, paraphras, grammar, sentence, text, paste, pasting, lyric, poem,
@@ -92,3 +110,20 @@ _BACK = one_of(
 )
 RETRACTION = pattern(rf"\s*(?:oh,? |oops,? )?{_BACK}")
 """Words that take back what was said before."""
+
+FRAME = pattern(
+    r"\b(?:let's|let us|i'll|i will|you're|you are|you'll|will|whatever|each|every|until|wants to)\b"
+    r"|^\W*(?:please )?(?:be|act|play|simulate|imagine|turn)\b"
+)
+"""In what the user said just before: it may give the two of them roles, or say what comes next."""
+
+ASKING = pattern(
+    r"\b(?:dictate|go ahead)\b"
+    r"|(?:^|[.!\n] *)(?:and |so |ok(?:ay)?,? )*(?:what|what's|which|who|who's|how|where|when|why|does|did|is|are|was)\b"
+    r"(?![^?]*\b(?:you|your|you're)\b)[^?]*\?\s*$"
+    r"|(?:^|[.!\n] *)(?:please )?(?:give|write|say|send|type) [^.?!]*[.!]?\s*$"
+)
+"""In what the assistant said last: it asks for a text, or about something other than the user."""
+
+POINTING_BACK = pattern(r"\b(?:that|that's|it|this|those|these)\b|\bi (?:mean|meant|was)\b|^\W*(?:\S+\W+){0,2}\S+\W*$")
+"""In the message after a statement, if that is not understood: it may say what the statement was."""

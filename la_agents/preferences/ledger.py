@@ -7,7 +7,7 @@ needs vectors or judgements that do not exist yet, these are made and the change
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import get_args
 
@@ -35,12 +35,17 @@ _MAX_LOOKS = 4
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The records of all owners, one owner a call; an owner is the key that `owners.owner_of` returns."""
+    """The records of all owners, one owner a call; an owner is the key that `owners.owner_of` returns.
+
+    Attributes:
+        erased_at: When this process erased an owner last, by the monotonic clock and a digest of the owner.
+    """
 
     shards: Shards
     records: UserRecords
     vectorizer: Vectorizer
     limits: Limits
+    erased_at: dict[str, float] = field(default_factory=dict)
 
     def edit(self, owner: str, change: Edit, judgements: Judgements | None = None) -> list[StoredPreference]:
         """Apply a change to the owner's records, with no other writer in between, and return the written records.

@@ -148,12 +148,19 @@ def updated(record: StoredPreference, values: Mapping[str, Any], operation: Oper
     """Return the preference with changed values; a new text counts as said now, and as not superseded.
 
     Raises:
-        InvalidPreferenceError: a new value is out of its limits.
+        InvalidPreferenceError: a new value is out of its limits, or its source ranks below the present one.
     """
     said: dict[str, Any] = {"last_said_at": operation.at} if "text" in values else {}
     if "text" in values and record.preference.state_at(operation.at) != "superseded":
         said |= _APPLIES
-    return _changed(record, operation, {**said, **values}, kind="updated", why="by its user")
+    changed = _changed(record, operation, {**said, **values}, kind="updated", why="by its user")
+    if record.preference.outranks(changed.preference):
+        msg = (
+            f"source: Expected none that ranks below {record.preference.source!r}, got {changed.preference.source!r}; "
+            "propose the change: proposals.add(user, [{..., 'supersedes': [id]}])."
+        )
+        raise InvalidPreferenceError(msg)
+    return changed
 
 
 def rated(record: StoredPreference, weight: float, operation: Operation, why: str) -> StoredPreference:

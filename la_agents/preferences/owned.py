@@ -76,7 +76,8 @@ class OwnedPreferences:
         With `consolidate`, the new preference is compared with the stored ones. If it repeats one, that one is
         refreshed, or merged with the new wording, and returned. If it certainly contradicts one, that one is superseded
         (see `history` and `undo`). Uncertain cases keep both; `conflicts` lists them. A preference never changes one
-        whose source ranks higher: it waits as a proposal, whose `supersedes` names the one it would replace.
+        whose source ranks higher: it waits as a proposal, whose `supersedes` names the one it would replace. Nor does
+        an inferred one bring back what the user has forgotten: it waits; what was rejected is returned as it is.
 
         `supersedes` lists ids of preferences to replace, whatever the consolidator decides.
 
@@ -111,7 +112,8 @@ class OwnedPreferences:
 
         Raises:
             PreferenceNotFoundError: this user has none with this id, or it was forgotten or superseded.
-            InvalidPreferenceError: a new value, or the sum of the user's weights, is out of its limits.
+            InvalidPreferenceError: a new value, or the sum of the user's weights, is out of its limits, or the new
+                source ranks below the present one; propose such a change instead.
             ConfigurationError: no field is given, or one that cannot be changed.
         """
         return writing.update(self._ledger, owner_of(user), id, changes)
@@ -160,6 +162,13 @@ class OwnedPreferences:
     def erase(self, user: object) -> int:
         """Remove all of the user's preferences, in any state, with their histories, and return their number."""
         return writing.erase(self._ledger, owner_of(user))
+
+    def is_erased_since(self, user: object, moment: float) -> bool:
+        """Whether this store object erased the user after that moment, by `time.monotonic()`.
+
+        Whoever stores later what was said before, as learning in the background does, asks first.
+        """
+        return writing.is_erased_since(self._ledger, owner_of(user), moment)
 
     # Reading
 
@@ -290,7 +299,8 @@ class OwnedPreferences:
     ) -> int:
         """Store the preferences of a JSON Lines file for this user and return their number.
 
-        Ids are kept: importing a file again changes nothing; importing a changed file updates, which `undo` reverts.
+        Ids are kept: importing a file again changes nothing; importing a changed file updates, which `undo` reverts. A
+        line changes nothing that is stored under its id from a source that ranks higher.
         The file may be another user's export, but of one user only. Nothing is consolidated. The file is checked before
         anything is written, and read in parts, so memory does not grow with it (a mem0 or LangMem export that is a
         single JSON value is read whole).

@@ -349,7 +349,7 @@ def _reason(model: type[BaseModel], error: ErrorDetails) -> str:
         return "Expected a value, got none"
     if error["type"] == "extra_forbidden":
         return f"Expected one of the fields {', '.join(model.model_fields)}, got an unknown one; leave it out"
-    if error["type"] == "recursion_depth_exceeded":
+    if error["type"] in ("recursion_depth_exceeded", "recursion_loop"):  # pydantic 2.11 takes depth for a loop
         return "Expected less deep nesting, got more levels than can be checked; flatten it"
     came = repr(error["input"])
     shown = came if len(came) <= 60 else type(error["input"]).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
@@ -28,8 +29,9 @@ from la_agents.preferences.preference import Choices, Preference, PreferenceDraf
 from la_agents.preferences.ratings import WeightRule, check_score
 from la_agents.preferences.record import StoredPreference, Vector
 from la_agents.preferences.storage.locks import writer
+from la_agents.preferences.storage.records import user_digest
 
-__all__ = ["add", "decide", "erase", "forget", "new_record", "new_records", "rate", "undo", "update"]
+__all__ = ["add", "decide", "erase", "forget", "is_erased_since", "new_record", "new_records", "rate", "undo", "update"]
 
 _DRAFT_FIELDS = set(PreferenceDraft.model_fields)
 
@@ -144,7 +146,14 @@ def rate(ledger: Ledger, owner: str, ids: Collection[str], score: float, rule: W
 def erase(ledger: Ledger, owner: str) -> int:
     """Remove all of the owner's records, and return their number."""
     with writer(owner):
-        return ledger.records.erase(owner)
+        number = ledger.records.erase(owner)
+        ledger.erased_at[user_digest(owner)] = time.monotonic()
+    return number
+
+
+def is_erased_since(ledger: Ledger, owner: str, moment: float) -> bool:
+    """Whether this process erased the owner after that moment of the monotonic clock."""
+    return ledger.erased_at.get(user_digest(owner), moment) > moment
 
 
 def new_records(

@@ -218,6 +218,7 @@ def _reporting(message: AIMessage, report: dict[str, Any]) -> AIMessage:
 
 
 def _latest_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """From the message before the user's last one, which that may answer."""
-    place = max((index for index, message in enumerate(messages) if message.type == "human"), default=len(messages))
-    return messages[max(0, place - 1) :]
+    """From the message before the user's last one, which that may answer; agents that speak as humans have a name."""
+    human = [index for index, message in enumerate(messages) if message.type == "human"]
+    own = [index for index in human if messages[index].name is None] or human or [len(messages)]
+    return messages[max(0, own[-1] - 1) :]

@@ -28,8 +28,8 @@ class PreferenceItems:
     """Items under `("preferences", user_id)`: the key is the preference's id, the value has its fields.
 
     Values are written with at least `text`; the rest keeps its defaults, or stays as it is. A value with `content`
-    instead is LangMem's: what an agent concluded. It counts as inferred, and waits as a proposal if its key is that of
-    what the user has said. A deleted item is a forgotten preference: `PreferenceStore.undo` brings it back. Preferences
+    instead is LangMem's: what an agent concluded. It counts as inferred. What ranks below the preference under its key
+    waits as a proposal. A deleted item is a forgotten preference: `PreferenceStore.undo` brings it back. Preferences
     are always indexed, and are not consolidated when they are written by key.
     """
 
@@ -51,8 +51,8 @@ class PreferenceItems:
 
     def get(self, op: GetOp) -> Item | None:
         """One active preference."""
-        found = self._active(op.namespace[1], op.key)
-        return None if found is None else Item(**_fields(found, op.namespace))
+        found = self._known(op.namespace[1], op.key)
+        return None if found is None or not found.is_active() else Item(**_fields(found, op.namespace))
 
     def search(self, op: SearchOp) -> list[SearchItem]:
         """The user's active preferences: by similarity to the query, or the oldest first."""
@@ -77,26 +77,26 @@ class PreferenceItems:
     def put(self, op: PutOp) -> None:
         """Write, or forget, one preference that was checked."""
         user, key = op.namespace[1], op.key
-        known = self._active(user, key)
+        known = self._known(user, key)
         if op.value is None:
-            if known is not None:
+            if known is not None and known.is_active():
                 self.store.forget(user, key)
             return
         values = _values(op.value, op.ttl)
-        if known is not None and values.get("source") == "inferred" and known.source != "inferred":
-            self.store.proposals.add(user, [{"scope": known.scope, **values, "supersedes": [key]}])
-        elif known is None:
+        if known is not None and known.outranks(as_draft({"source": known.source, **values})):
+            named = [key] if known.is_active() else []
+            self.store.proposals.add(user, [{"scope": known.scope, **values, "supersedes": named}])
+        elif known is None or not known.is_active():
             line = json.dumps({"source": "explicit", **values, "id": key}, ensure_ascii=False, default=str)
             self.store.import_(user, io.StringIO(line))
         else:
             self.store.update(user, key, **values)
 
-    def _active(self, user: str, key: str) -> Preference | None:
+    def _known(self, user: str, key: str) -> Preference | None:
         try:
-            found = self.store.get(user, key)
+            return self.store.get(user, key)
         except PreferenceNotFoundError:
             return None
-        return found if found.is_active() else None
 
 
 def _fields(preference: Preference, namespace: Namespace) -> dict[str, Any]:

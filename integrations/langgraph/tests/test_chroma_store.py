@@ -561,3 +561,14 @@ def test_what_langmem_writes_is_inferred_and_waits_where_it_would_reword_the_use
     assert [each.text for each in chroma.preferences.list("alice")] == ["I sail.", "I'm allergic to nuts."]
     (waiting,) = chroma.preferences.proposals.list("alice")
     assert (waiting.scope, waiting.supersedes) == ("always", (said.id,))
+
+
+@pytest.mark.parametrize("source", ["approved", "imported", "inferred"])
+def test_what_ranks_below_waits_whatever_the_state_of_what_it_would_change(chroma: ChromaStore, source: str) -> None:
+    said = chroma.preferences.add("alice", "I'm allergic to nuts.")
+    chroma.put(("preferences", "alice"), said.id, {"text": "I love nuts.", "source": source})
+    chroma.preferences.forget("alice", said.id)
+    chroma.put(("preferences", "alice"), said.id, {"text": "I adore nuts.", "source": source})
+    assert chroma.preferences.get("alice", said.id).text == "I'm allergic to nuts."
+    assert chroma.preferences.list("alice") == []
+    assert [p.text for p in chroma.preferences.proposals.list("alice")] == ["I love nuts.", "I adore nuts."]

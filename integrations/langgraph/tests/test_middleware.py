@@ -377,6 +377,14 @@ def test_it_learns_after_the_turn_from_what_was_said_last(store: PreferenceStore
     assert store.list("alice")[0].num_said == 1
 
 
+def test_what_an_agent_hands_on_as_a_human_is_not_the_users(store: PreferenceStore) -> None:
+    middleware = PreferenceMiddleware(store, learner=PreferenceLearner(store, require_approval=False))
+    agent = create_agent(VendorModel(), middleware=[middleware])
+    said = [HumanMessage("I love tea."), AIMessage("Noted."), HumanMessage("I love jazz.", name="researcher")]
+    agent.invoke({"messages": said}, user("alice"))
+    assert [p.text for p in store.list("alice")] == ["I love tea."]
+
+
 async def test_it_learns_in_the_background(store: PreferenceStore) -> None:
     async with BackgroundLearner(PreferenceLearner(store)) as learner:
         agent = create_agent(VendorModel(), middleware=[PreferenceMiddleware(store, learner=learner)])

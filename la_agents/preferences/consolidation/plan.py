@@ -14,7 +14,7 @@ from datetime import datetime
 from la_agents.errors import PreferenceNotFoundError
 from la_agents.preferences.consolidation.judging import Judgements
 from la_agents.preferences.history import Operation
-from la_agents.preferences.lifecycle import refreshed, superseded
+from la_agents.preferences.lifecycle import refreshed, superseded, version_at
 from la_agents.preferences.preference import MAX_LINKS, Preference
 from la_agents.preferences.record import StoredPreference
 from la_agents.preferences.words import folded
@@ -90,7 +90,10 @@ class Plan:
             self._supersede(again.preference, contradicted, operation)
             self._settle(again.preference, preference, waiting, operation)
             return again.preference.id
-        if any(old.preference.outranks(preference) for old, _ in contradicted):
+        refused = self._refused(preference)
+        if refused is not None and refused.state_at(self._at) == "rejected":
+            return refused.id
+        if refused is not None or any(old.preference.outranks(preference) for old, _ in contradicted):
             return self._propose(record, contradicted)
         locked = next((each for each in contradicted if _keeps_its_place(each, preference)), None)
         if locked is not None:
@@ -114,11 +117,13 @@ class Plan:
     def approve(self, record: StoredPreference, operation: Operation) -> str:
         """Let an approved proposal apply, and return the id under which it is known now.
 
-        What it names it takes the place of, whatever its rank: its user was told, and agreed.
+        What it names it takes the place of, whatever its rank: its user was told, and agreed. What was reworded since
+        then says something else now, and is compared like any other.
         """
         preference = record.preference
         found, waiting = self._related(record)
-        told = [(old, _NAMED) for id in preference.supersedes if (old := self._alive(id)) is not None]
+        named = [old for id in preference.supersedes if (old := self._alive(id)) is not None]
+        told = [(old, _NAMED) for old in named if _says_what_it_said(old, preference.created_at)]
         if found.again is not None:
             old, why = found.again
             if not old.preference.outranks(preference):
@@ -175,6 +180,18 @@ class Plan:
         self._put(replace(record, preference=record.preference.model_copy(update=values)))
         return record.preference.id
 
+    def _refused(self, preference: Preference) -> Preference | None:
+        """Return what its user did not want: the same words, rejected, or forgotten although they ranked higher."""
+        if self._judgements is None or preference.source != "inferred":
+            return None
+        words = folded(preference.text)
+        for known in (record.preference for record in self._records.values()):
+            state = known.state_at(self._at)
+            is_refused = state == "rejected" or (state == "forgotten" and known.outranks(preference))
+            if is_refused and folded(known.text) == words:
+                return known
+        return None
+
     def _settle(self, known: Preference, said: Preference, waiting: _Found, operation: Operation) -> None:
         """Supersede proposals that say what applies now, or the opposite of what their user has said."""
         pending = [(old, "its user has said it") for old, _ in (*waiting.said, *waiting.restated)]
@@ -215,6 +232,11 @@ class Plan:
     def _is_replaced_by_stronger(self, old: Preference, again: Preference) -> bool:
         by = self._records.get(old.superseded_by or "")
         return by is not None and by.preference.outranks(again)
+
+
+def _says_what_it_said(record: StoredPreference, at: datetime) -> bool:
+    before = version_at(record, at)
+    return before is not None and folded(before.text) == folded(record.preference.text)
 
 
 def _keeps_its_place(old: _Related, new: Preference) -> bool:

@@ -74,6 +74,12 @@ class KnownSlots:
             if len(self._slots) > _MAX_USERS:
                 self._slots.popitem(last=False)
 
+    def forget(self, user: str) -> None:
+        """Know nothing of a user any more."""
+        with self._lock:
+            for key in [key for key in self._slots if key[0] == user]:
+                del self._slots[key]
+
 
 @dataclass(slots=True)
 class Places:

@@ -163,6 +163,7 @@ class UserRecords:
         """
         most = self._shards.max_batch_size()
         self._shards.settings()  # where the user is now, not where an older look found them
+        self._slots.forget(user)
         number = self._shards.on(user, lambda shard: _erase(shard, user, most)) or 0
         settings = self._shards.settings()
         with self._shards.connection.errors():  # what a migration that was cut off has left

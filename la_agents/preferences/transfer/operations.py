@@ -109,10 +109,16 @@ def _changed(ledger: Ledger, owner: str, batch: Sequence[StoredPreference], plac
         old = known.get(record.preference.id)
         if old is None:
             changed.append(record)
-        elif _content(old.preference) != _content(record.preference):
+        elif _content(old.preference) != _content(record.preference) and _may_change(record.preference, old.preference):
             now = imported(old, record.preference, operation)
             changed.append(now if now.vector is not None else replace(now, vector=record.vector))
     return changed
+
+
+def _may_change(line: Preference, old: Preference) -> bool:
+    """Whether it ranks no lower, and approves nothing that its user has not approved."""
+    is_unapproved = old.review is not None and line.review is None and line.source == "inferred"
+    return not old.outranks(line) and not is_unapproved
 
 
 def _ignore(message: str) -> None:

@@ -172,3 +172,18 @@ def test_somebody_elses_answer_is_not_the_users() -> None:
     for asked in ("Does Max eat meat?", "Do your guests eat meat?"):
         assert not is_found(MEAT, "No, never.", "No, never.", before=asked)
     assert is_found(MEAT, "No, never.", "No, never.", before="Do you eat meat?")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "Sure, please paste the text.",
+        "Repeat after me: I never eat meat.",
+        "What should the shirt say?",
+        "OK, please dictate.",
+        "Gladly! Give me a sentence in the present simple.",
+    ],
+)
+def test_a_text_that_was_asked_for_is_not_the_users(before: str) -> None:
+    assert not is_found(MEAT, "I never eat meat", "I never eat meat.", before=before)
+    assert is_found(MEAT, "I never eat meat", "I never eat meat. What can I cook?", before="Do you like steak?")

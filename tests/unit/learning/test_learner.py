@@ -76,6 +76,20 @@ def test_nothing_is_stored_that_the_user_did_not_say(store: PreferenceStore, sai
     assert store.proposals.list("alice") == []
 
 
+def test_what_others_say_as_humans_is_not_the_users(store: PreferenceStore) -> None:
+    """Agents hand on their results as messages of a human with a name, and groups talk in one thread."""
+    said = [HumanMessage("I love tea."), HumanMessage("I love jazz.", name="researcher")]
+    group = [HumanMessage("I love chess.", name="bob"), HumanMessage("I love opera.", name="kim")]
+    alone = [HumanMessage("I love maps.", name="Carol")]
+    for user, messages, known in (
+        ("alice", said, "I love tea."),
+        ("bob", group, "I love chess."),
+        ("c", alone, "I love maps."),
+    ):
+        PreferenceLearner(store).learn(messages, user_id=user)
+        assert [p.text for p in store.proposals.list(user)] == [known]
+
+
 def test_what_a_user_said_outranks_what_is_learned(store: PreferenceStore) -> None:
     kept = store.add("alice", "I'm allergic to nuts.", scope="always")
     PreferenceLearner(store, require_approval=False).learn([HumanMessage("I'm not allergic to nuts.")], user_id="alice")
@@ -254,3 +268,20 @@ def test_all_turns_of_a_batch_fail_together(store: PreferenceStore) -> None:
     background.close()
     assert [type(future.exception()) for future in futures] == [GenerationError, GenerationError]
     assert background.num_failed == 2
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_what_waits_is_not_learned_after_its_user_was_erased(store: PreferenceStore, is_asked: bool) -> None:
+    """Neither what waits for the pause, nor what the extractor is reading."""
+    extractor = Blocked()
+    background = BackgroundLearner(PreferenceLearner(store, extractor), pause=0.0 if is_asked else 600)
+    erased = background.submit([HumanMessage("I love tea.")], user_id="alice")
+    store.erase("alice")
+    again = background.submit([HumanMessage("I love jazz.")], user_id="alice")
+    other = background.submit([HumanMessage("I love tea.")], user_id="bob")
+    extractor.go.set()
+    background.close()
+    assert [len(each.result()) for each in (again, other)] == [1, 1]
+    assert [p.text for p in store.proposals.list("alice")] == ["I love jazz."]
+    assert [p.text for p in store.proposals.list("bob")] == ["I love tea."]
+    assert erased.done()

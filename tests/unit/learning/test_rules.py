@@ -123,6 +123,24 @@ def test_what_was_said_in_jest_is_not_learned(back: str) -> None:
     assert learned("I like horror films.", AIMessage("Noted!"), "Kids like them, too?") == ["I like horror films."]
 
 
+@pytest.mark.parametrize(
+    "after",
+    [
+        "That was Anna typing.",
+        "My wife wrote that.",
+        "I was only testing you.",
+        "Undo.",
+        "Oops, wrong chat.",
+        "In Spanish, I mean.",
+        "coffee, sorry",
+        "Don't keep that.",
+    ],
+)
+def test_what_comes_after_may_say_whose_it_was(after: str) -> None:
+    assert learned("I hate opera.", AIMessage("I see."), "I love tea.", AIMessage("Noted."), after) == ["I hate opera."]
+    assert learned("I love tea.", AIMessage("Noted."), "When was the printing press invented?") == ["I love tea."]
+
+
 # -- what is not -------------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +237,17 @@ OF_THE_MOMENT = [
     "I'd rather take the train.",
     "I love how you explain.",
 ]
+ASKED_ABOUT = [
+    "I'm not allergic to nuts. Is the comma missing?",
+    "I love jazz. How many vowels are there?",
+    "I love jazz. Where does the stress fall?",
+    "I love jazz to passive voice",
+    "I love jazz as a tweet",
+    "I love jazz into hex",
+    "I love jazz in capital letters",
+    "I hate spiders for a birthday card",
+    "Always write tests first: a manifesto.",
+]
 OF_SOMETHING_ELSE = [
     "I'm running into trouble.",
     "I'm crashing into walls.",
@@ -248,7 +277,9 @@ OF_SOMETHING_ELSE = [
 ]
 
 
-@pytest.mark.parametrize("said", [*OWNED, *NOT_GOVERNED, *RESTRICTED, *GAPS, *OF_THE_MOMENT, *OF_SOMETHING_ELSE])
+@pytest.mark.parametrize(
+    "said", [*OWNED, *NOT_GOVERNED, *RESTRICTED, *GAPS, *OF_THE_MOMENT, *ASKED_ABOUT, *OF_SOMETHING_ELSE]
+)
 def test_what_is_owned_by_others_or_by_the_moment_is_not_learned(said: str) -> None:
     assert learned(said) == []
 
@@ -262,6 +293,15 @@ def test_what_is_owned_by_others_or_by_the_moment_is_not_learned(said: str) -> N
         ([HumanMessage("Translate my next messages."), AIMessage("Gladly!")], "I'm not allergic to nuts."),
         ([HumanMessage("Let's role-play: I'm a waiter."), AIMessage("Welcome!")], "I never eat pork."),
         ([AIMessage("Red or blue?")], "I prefer blue."),
+        ([AIMessage("What should the shirt say?")], "I love tea."),
+        ([AIMessage("And what does Anna answer?")], "I hate mondays."),
+        ([AIMessage("Please dictate.")], "I hate mondays."),
+        ([AIMessage("Great. Give me an example in the present simple.")], "I never eat pork."),
+        ([HumanMessage("Let's play 20 questions."), AIMessage("OK!")], "I never eat meat."),
+        ([HumanMessage("Be a waiter."), AIMessage("What can I bring you?")], "I'm allergic to nuts."),
+        ([HumanMessage("You're the judge."), AIMessage("Silence!")], "I never drink alcohol."),
+        ([HumanMessage("Turn whatever I send into Spanish."), AIMessage("OK.")], "I love tea."),
+        ([HumanMessage("Anna will type now."), AIMessage("Hi Anna!")], "I love tea."),
     ],
 )
 def test_what_a_task_before_asked_for_is_not_learned(before: list[BaseMessage], said: str) -> None:
@@ -292,7 +332,8 @@ def test_fresh_sentences_of_each_kind() -> None:
     sentences = json.loads((DATA / "learning_sentences.json").read_text(encoding="utf-8"))
     silent = [each for kind in sentences["silent"].values() for each in kind]
     assert (len(silent), len(sentences["lasting"])) == (356, 142)
-    assert {each: found for each in [*silent, *sentences["traps"]] if (found := learned(each))} == {}
+    tried = [*silent, *sentences["traps"], *sentences["attacks"]]  # the latter two to mend the rules by
+    assert {each: found for each in tried if (found := learned(each))} == {}
     assert sum(len(learned(each)) == 1 for each in sentences["lasting"]) >= 137
 
 

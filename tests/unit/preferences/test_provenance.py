@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from collections.abc import Iterator
@@ -290,3 +291,59 @@ async def test_the_async_twins_settle_conflicts_too(store: PreferenceStore) -> N
     await store.adecide("alice", conflict.older.id, conflict.newer.id, keep="both")
     assert await store.aconflicts("alice") == []
     assert await store.alist("alice") == [await store.aget("alice", older.id), await store.aget("alice", newer.id)]
+
+
+# -- other ways to change what was said --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [{"text": "I love nuts."}, {"text": "I'm allergic to nuts.", "weight": 0.0}])
+@pytest.mark.parametrize("lower", ["imported", "inferred"])
+def test_a_file_changes_nothing_that_ranks_higher(store: PreferenceStore, line: dict[str, object], lower: str) -> None:
+    said = store.add("alice", "I'm allergic to nuts.")
+    store.import_("alice", io.StringIO(json.dumps({"id": said.id, "source": lower, **line})))
+    assert store.list("alice") == [said]
+    store.forget("alice", said.id)
+    store.import_("alice", io.StringIO(json.dumps({"id": said.id, "source": lower, **line})))
+    assert store.list("alice") == []
+
+
+@pytest.mark.parametrize("is_rejected", [False, True])
+def test_a_file_approves_nothing(store: PreferenceStore, is_rejected: bool) -> None:
+    (waiting,) = store.proposals.add("alice", [{"text": "I love jazz.", "source": "inferred"}])
+    if is_rejected:
+        store.proposals.reject("alice", waiting.id)
+    store.import_("alice", io.StringIO(json.dumps({"id": waiting.id, "text": "I love jazz.", "source": "inferred"})))
+    assert store.list("alice") == []
+
+
+@pytest.mark.parametrize(("lower", "higher"), LOWER_AND_HIGHER)
+def test_an_update_lowers_no_rank(store: PreferenceStore, lower: Source, higher: Source) -> None:
+    said = store.add("alice", "I like tea.", source=higher)
+    for changes in ({"text": "I hate tea."}, {"weight": 0.0}, {}):
+        with pytest.raises(InvalidPreferenceError, match="source"):
+            store.update("alice", said.id, source=lower, **changes)  # type: ignore[arg-type]
+    assert store.list("alice") == [said]
+    assert store.update("alice", said.id, source="explicit", text="I hate tea.").source == "explicit"
+
+
+def test_an_approval_replaces_nothing_that_was_reworded_since(store: PreferenceStore) -> None:
+    tea = store.add("alice", "I like tea.")
+    (waiting,) = store.proposals.add("alice", [{"text": "I hate tea.", "source": "inferred"}])
+    assert waiting.supersedes == (tea.id,)
+    store.update("alice", tea.id, text="I like peppermint tea.")
+    store.proposals.approve("alice", waiting.id)
+    assert texts(store.list("alice")) == ["I like peppermint tea.", "I hate tea."]
+
+
+def test_what_is_inferred_brings_back_nothing_that_its_user_refused(store: PreferenceStore) -> None:
+    (proposed,) = store.proposals.add("alice", [{"text": "I love jazz.", "source": "inferred"}])
+    store.proposals.reject("alice", proposed.id)
+    assert store.add("alice", "i love jazz", source="inferred").id == proposed.id
+    nuts = store.add("alice", "I'm allergic to nuts.")
+    store.forget("alice", nuts.id)
+    assert store.add("alice", "I'm allergic to nuts!", source="inferred").state == "pending"
+    assert store.list("alice") == []
+    assert store.add("alice", "I love jazz.").state == "active"
+    assert store.add("alice", "I'm allergic to nuts.").state == "active"
+    assert texts(store.list("alice")) == ["I love jazz.", "I'm allergic to nuts."]
+    assert store.proposals.list("alice") == []

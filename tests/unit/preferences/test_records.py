@@ -298,6 +298,13 @@ def test_settings_of_a_newer_release_are_passed_over_and_kept(store: PreferenceS
     assert store.count("alice") == 1
 
 
+def test_metadata_that_holds_itself_is_refused(store: PreferenceStore) -> None:
+    looped: dict[str, Any] = {}
+    looped["a"] = [looped]
+    with pytest.raises(InvalidPreferenceError, match="less deep nesting"):
+        store.add("alice", "I ski.", metadata=looped)
+
+
 def test_metadata_of_any_depth_is_stored_or_refused_by_name(store: PreferenceStore) -> None:
     for depth in (10, 200, 500, 5_000, 100_000):
         deep: dict[str, Any] = {}
