@@ -24,7 +24,7 @@ class _Tool:
     @pytest.fixture(autouse=True)
     def filled_store(self, tmp_path: Path) -> Iterator[None]:
         with PreferenceStore(tmp_path) as self.store:
-            self.store.add("alice", "I love hiking.", source="inferred")
+            self.store.add("alice", "I love hiking.")
             yield
 
     @property
