@@ -38,7 +38,9 @@ def resolve(name: str) -> Any:
     for length in range(len(parts), 0, -1):
         try:
             found: Any = importlib.import_module(".".join(["la_agents", *parts[:length]]))
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if not str(error.name).startswith("la_agents"):
+                raise  # what an extra brings
             continue
         for part in parts[length:]:
             found = inspect.getattr_static(found, part) if inspect.isclass(found) else getattr(found, part)
