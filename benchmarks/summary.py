@@ -53,7 +53,7 @@ class _Model:
     def sentence(self) -> str:
         """What is better, what is worse, and what it costs."""
         better = self._found(r"The default \(`calibrated`\) helps with: (.*)\.$", "no principle")
-        worse = self._found(r"^Further than 0.05 below the best prompting: (.*)\.$")
+        worse = self._found(r"^More than 0.05 below the best prompting: (.*)\.$")
         costs = self._found(r"^From the best prompting to the default: (.*)\.$")
         note = "" if shipped_calibration(self.name).measured else " (no calibration comes with the library)"
         verdicts = f"Clearly better: {better}. Worse by more than 0.05: {worse}."

@@ -213,7 +213,7 @@ class _Forget(BaseModel):
 
 
 class ForgetPreference(_PreferenceTool):
-    """Forgets one preference that was inferred, which `store.undo` brings back; not what the user has said."""
+    """Forgets one preference, as the user asked; `store.undo` brings it back."""
 
     name: str = "forget_preference"
     description: str = "Forget a stored preference that the user no longer wants."
@@ -221,12 +221,8 @@ class ForgetPreference(_PreferenceTool):
 
     def _run(self, preference: str, *, config: RunnableConfig) -> str:
         user = self._user(config)
-        meant = self._meant(user, preference)
-        if meant.source != "inferred":  # an agent may have read anywhere that it should be forgotten
-            msg = "The user has said this, so only the user can remove it. Tell the user."
-            raise ToolException(msg)
         try:
-            return f"Forgot {_line(self.store.forget(user, meant.id))}"
+            return f"Forgot {_line(self.store.forget(user, self._meant(user, preference).id))}"
         except PreferenceNotFoundError as error:  # another call forgot it meanwhile
             msg = f"There is no preference {preference!r} any more. Call recall_preferences."
             raise ToolException(msg) from error

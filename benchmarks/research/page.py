@@ -114,8 +114,8 @@ def _verdicts(rows: Sequence[Row], summaries: Sequence[SettingSummary]) -> Itera
 
 
 def _by_principle(rows: Sequence[Row], best: str) -> Iterator[str]:
-    """Where the default helps, makes no difference that can be shown, and hurts."""
-    found: dict[str, list[str]] = {"helps": [], "makes no difference that is shown": [], "hurts": []}
+    """Where the default helps, makes no clear difference, and hurts."""
+    found: dict[str, list[str]] = {"helps": [], "makes no clear difference": [], "hurts": []}
     below, enough = [], []
     for name, own in grouped(rows, "principle").items():
         by_setting = grouped(own, "setting")
@@ -124,7 +124,7 @@ def _by_principle(rows: Sequence[Row], best: str) -> Iterator[str]:
         interval = gain(by_setting[DEFAULT], by_setting[best])
         few = len(grouped(own, "question")) < MIN_QUESTIONS
         helps, hurts = interval.low > 0 and not few, interval.high < 0 and not few
-        found["helps" if helps else "hurts" if hurts else "makes no difference that is shown"].append(
+        found["helps" if helps else "hurts" if hurts else "makes no clear difference"].append(
             f"{name} {interval.mean:+.2f}"
         )
         below += [f"{name} {interval.mean:+.2f}"] if interval.mean < -TOLERANCE else []
@@ -133,7 +133,7 @@ def _by_principle(rows: Sequence[Row], best: str) -> Iterator[str]:
     for what, names in found.items():
         if names:
             yield f"The default (`{DEFAULT}`) {what} with: {', '.join(names)}.\n"
-    yield f"Further than {TOLERANCE} below the best prompting: {', '.join(below) or 'no principle'}.\n"
+    yield f"More than {TOLERANCE} below the best prompting: {', '.join(below) or 'no principle'}.\n"
     if enough:
         yield f"Prompting alone has {ENOUGH} or more with: {', '.join(enough)}.\n"
 

@@ -58,8 +58,9 @@ class ExportFormat(str, Enum):
 def _expiry(text: str) -> datetime:
     """A number of days such as 30d, or a date or time, in the local time zone unless it names another."""
     now, days = datetime.now(timezone.utc), re.fullmatch(r"(\d{1,6})d", text)
+    plain = text.replace("Z", "+00:00")  # which Python 3.10 does not read
     try:
-        found = now + timedelta(days=int(days[1])) if days else datetime.fromisoformat(text).astimezone()
+        found = now + timedelta(days=int(days[1])) if days else datetime.fromisoformat(plain).astimezone()
     except (ValueError, OverflowError) as error:
         msg = f"Expected a date such as 2027-01-31 or a number of days such as 30d, got {text!r}."
         raise ConfigurationError(msg) from error

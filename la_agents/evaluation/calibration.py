@@ -96,9 +96,9 @@ class Findings:
     def warnings(self) -> list[str]:
         """What was asked too little to rely on."""
         if self.num_questions < FEW:
-            return [f"Only {self.num_questions} of the {FEW} questions or more that it takes to recommend anything."]
+            return [f"Questions asked: {self.num_questions}. At least {FEW} are needed to recommend a setting."]
         few = [f"{one.principle} ({one.num_questions})" for one in self.principles if one.num_questions < FEW]
-        return [f"Too few questions (under {FEW}) to rely on what is said of: {', '.join(few)}."] if few else []
+        return [f"Fewer than {FEW} questions, too few to rely on, for: {', '.join(few)}."] if few else []
 
 
 def candidates(strengths: Sequence[float] = ()) -> list[Setting]:

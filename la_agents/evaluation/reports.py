@@ -21,10 +21,10 @@ from la_agents.evaluation.tables import Cell, markdown_table
 __all__ = ["ADHERENCE", "LEGEND", "cells", "costs_table", "curves", "point", "principles_table", "steerability_report"]
 
 LEGEND = """\
-adherence: how far answers follow, from 0 to 1, mean over questions [bootstrap 95% interval]. gain: the same less what
-the best way of prompting has on the same questions. KL: divergence from the unaligned model, nats a token. ppl_0 and
-ppl_1: perplexity of the answers under the unaligned model, and under the prompt with the principle, which is the
-fluency that a reader sees. relevance: cosine of question and answer (English only: other languages lower it).
+adherence: how well answers follow, from 0 to 1, mean over questions [bootstrap 95% interval]. gain: adherence minus
+that of the best way of prompting on the same questions. KL: divergence from the unaligned model, nats per token. ppl_0
+and ppl_1: perplexity of the answers under the unaligned model, and under the prompt with the principle, which is the
+fluency that a reader sees. relevance: cosine similarity of question and answer (English only: lower in others).
 """
 ADHERENCE = (-0.05, 1.1)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from la_agents.preferences.aio import async_reading_twin, async_twin
 from la_agents.preferences.owned import OwnedPreferences
@@ -15,16 +15,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+Operation = Callable[Concatenate["SharedPreferences", P], R]
+Twin = Callable[Concatenate["SharedPreferences", P], Coroutine[Any, Any, R]]
+
+
 def _on_layer(
-    method: Callable[Concatenate[OwnedPreferences, object, P], R],
-) -> Callable[Concatenate[SharedPreferences, P], R]:
+    method: Callable[Concatenate[OwnedPreferences, object, P], R], *, reads: bool = False
+) -> tuple[Operation[P, R], Twin[P, R]]:
+    """The operation without a user, and its async twin."""
+
     def call(self: SharedPreferences, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return method(self._store, self._layer, *args, **kwargs)
 
     call.__name__ = method.__name__
     call.__qualname__ = f"SharedPreferences.{method.__name__}"
     call.__doc__ = f"Do what `PreferenceStore.{method.__name__}` does, on the layer's preferences."
-    return call
+    return call, (async_reading_twin if reads else async_twin)(call)
 
 
 class SharedPreferences:
@@ -44,33 +50,18 @@ class SharedPreferences:
         """The layer's name, as reports give it."""
         return self._layer.name
 
-    add = _on_layer(OwnedPreferences.add)
-    add_many = _on_layer(OwnedPreferences.add_many)
-    update = _on_layer(OwnedPreferences.update)
-    forget = _on_layer(OwnedPreferences.forget)
-    undo = _on_layer(OwnedPreferences.undo)
-    decide = _on_layer(OwnedPreferences.decide)
-    erase = _on_layer(OwnedPreferences.erase)
-    get = _on_layer(OwnedPreferences.get)
-    history = _on_layer(OwnedPreferences.history)
-    list = _on_layer(OwnedPreferences.list)
-    archive = _on_layer(OwnedPreferences.archive)
-    conflicts = _on_layer(OwnedPreferences.conflicts)
-    count = _on_layer(OwnedPreferences.count)
-    export = _on_layer(OwnedPreferences.export)
-    import_ = _on_layer(OwnedPreferences.import_)
-    aadd = async_twin(add)
-    aadd_many = async_twin(add_many)
-    aupdate = async_twin(update)
-    aforget = async_twin(forget)
-    aundo = async_twin(undo)
-    adecide = async_twin(decide)
-    aerase = async_twin(erase)
-    aget = async_reading_twin(get)
-    ahistory = async_reading_twin(history)
-    alist = async_reading_twin(list)
-    aarchive = async_reading_twin(archive)
-    aconflicts = async_reading_twin(conflicts)
-    acount = async_reading_twin(count)
-    aexport = async_twin(export)
-    aimport = async_twin(import_)
+    add, aadd = _on_layer(OwnedPreferences.add)
+    add_many, aadd_many = _on_layer(OwnedPreferences.add_many)
+    update, aupdate = _on_layer(OwnedPreferences.update)
+    forget, aforget = _on_layer(OwnedPreferences.forget)
+    undo, aundo = _on_layer(OwnedPreferences.undo)
+    decide, adecide = _on_layer(OwnedPreferences.decide)
+    erase, aerase = _on_layer(OwnedPreferences.erase)
+    get, aget = _on_layer(OwnedPreferences.get, reads=True)
+    history, ahistory = _on_layer(OwnedPreferences.history, reads=True)
+    list, alist = _on_layer(OwnedPreferences.list, reads=True)
+    archive, aarchive = _on_layer(OwnedPreferences.archive, reads=True)
+    conflicts, aconflicts = _on_layer(OwnedPreferences.conflicts, reads=True)
+    count, acount = _on_layer(OwnedPreferences.count, reads=True)
+    export, aexport = _on_layer(OwnedPreferences.export)
+    import_, aimport = _on_layer(OwnedPreferences.import_)

@@ -378,6 +378,9 @@ def _room(request: Request, server: Server) -> int:
         if len(prompt) < 2:
             msg = "Expected prompts of at least two tokens, got one; vLLM decodes nothing after a single one."
             raise ConfigurationError(msg)
+        if others := {type(token).__name__ for token in prompt} - {"int"}:
+            msg = f"Expected token ids to be integers, got {', '.join(sorted(others))}; convert them."
+            raise ConfigurationError(msg)
         for token in (min(prompt), max(prompt)):
             if not 0 <= token < server.vocab_size:
                 msg = (

@@ -112,7 +112,8 @@ def test_demo_shows_two_users_three_ways(store: str, bundled_model: LoadedModel)
     assert f"{bundled_model.name}, a 135M model" in shown
     for word in ("alice prefers", "bob prefers", "unaligned", "prompted", "aligned", "divergence", "changed"):
         assert word in shown
-    assert [line.split()[1] for line in shown.splitlines()[-3:]] == ["prefs", "ask", "explain"]  # what to try next
+    for command, line in zip(("prefs add", "ask", "explain"), shown.splitlines()[-3:], strict=True):  # what to try next
+        assert f" {command} " in line
 
 
 def test_doctor_times_the_start(store: str) -> None:

@@ -188,7 +188,6 @@ def becomes_idle(http: httpx.Client) -> bool:
         ({"vllm_xargs": {**ALIGNED, "la_row": ["x", 1, 3]}}, "la_row"),
         ({"vllm_xargs": {**ALIGNED, "la_strength": 2}}, "la_strength"),
         ({"vllm_xargs": {**ALIGNED, "la_scale": -1}}, "la_scale"),
-        ({"vllm_xargs": {**ALIGNED, "la_max_divergence": 10**400}}, "la_max_divergence"),
         ({"vllm_xargs": {**ALIGNED, "la_trigger": "<call>"}}, "la_trigger"),
         ({"vllm_xargs": {**ALIGNED, "la_lengths": [50]}, "presence_penalty": 1.0}, "presence_penalty"),
         ({"vllm_xargs": {**ALIGNED, "la_lengths": [20]}}, "la_lengths"),

@@ -67,8 +67,8 @@ def test_a_setting_helps_or_hurts_by_its_paired_interval_against_the_best_prompt
     assert "Help: `calibrated` +0.20 [+0.20, +0.20]." in page
     assert "Hurt: `cfg strength=1` -0.03 [-0.03, -0.03]." in page
     assert "The default (`calibrated`) helps with: pirate +0.60." in page
-    assert "The default (`calibrated`) makes no difference that is shown with: french +0.00, dogs +0.00." in page
-    assert "Further than 0.05 below the best prompting: no principle." in page
+    assert "The default (`calibrated`) makes no clear difference with: french +0.00, dogs +0.00." in page
+    assert "More than 0.05 below the best prompting: no principle." in page
     assert "Prompting alone has 0.9 or more with: french." in page
 
 
@@ -77,14 +77,14 @@ def test_a_principle_that_the_default_costs_is_named(tmp_path: Path) -> None:
     write(tmp_path / "results" / "tiny", "steerability", worse)
     page = results_page(tmp_path / "results", "Introduction.\n")
     assert "The default (`calibrated`) hurts with: french -0.46." in page
-    assert "Further than 0.05 below the best prompting: french -0.46." in page
+    assert "More than 0.05 below the best prompting: french -0.46." in page
 
 
 def test_few_questions_tell_nothing_of_a_principle(tmp_path: Path) -> None:
     few = [row for row in rows() if row["question"] < 4]
     write(tmp_path / "results" / "tiny", "steerability", few)
     page = results_page(tmp_path / "results", "Introduction.\n")
-    assert "makes no difference that is shown with: pirate +0.60, french +0.00, dogs +0.00." in page
+    assert "makes no clear difference with: pirate +0.60, french +0.00, dogs +0.00." in page
     assert "helps with" not in page
 
 

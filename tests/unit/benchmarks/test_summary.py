@@ -20,7 +20,7 @@ Best way of prompting: `prompt-user`, adherence 0.45 [0.40, 0.50].
 
 The default (`calibrated`) helps with: pirate +0.62, formal +0.36.
 
-Further than 0.05 below the best prompting: dogs -0.10.
+More than 0.05 below the best prompting: dogs -0.10.
 
 From the best prompting to the default: repetition 0.16 to 0.18.
 """

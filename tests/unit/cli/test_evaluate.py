@@ -46,7 +46,7 @@ def test_calibrate_writes_what_the_faces_read(tiny_folder: str, tmp_path: Path) 
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.stderr
     assert "Best on average: " in done.stdout
-    assert "Only 1 of the 8 questions" in done.stdout
+    assert "Questions asked: 1. At least 8 are needed" in done.stdout
     file = tmp_path / "calibration.json"
     assert str(file) in done.stderr
     as_json = json.loads(CliRunner().invoke(app, [*arguments, "--json", "--rate", "0.5"]).stdout)

@@ -128,14 +128,14 @@ def test_updating_and_forgetting_say_how_to_take_it_back(store: Path, group: str
 
 
 def test_expiry_is_a_date_a_time_or_a_number_of_days(store: Path) -> None:
-    for number, expires in enumerate(("2099-01-31", "2099-01-31T12:00+02:00", "30d")):
+    for number, expires in enumerate(("2099-01-31", "2099-01-31T12:00+02:00", "30d", "2099-01-31T10:00:00Z")):
         add(store, f"Wish number {number}.", "--expires", expires)
     found = [
-        datetime.fromisoformat(one["expires_at"])
+        datetime.fromisoformat(one["expires_at"].replace("Z", "+00:00"))  # which Python 3.10 does not read
         for one in json.loads(run(store, "prefs", "list", "-u", "alice", "--json").stdout)
     ]
     assert found[0] == datetime(2099, 1, 31).astimezone()
-    assert found[1] == datetime(2099, 1, 31, 10, tzinfo=timezone.utc)
+    assert found[1] == found[3] == datetime(2099, 1, 31, 10, tzinfo=timezone.utc)
     assert abs(found[2] - datetime.now(timezone.utc) - timedelta(days=30)) < timedelta(hours=1)
 
 

@@ -67,14 +67,16 @@ def test_the_whole_life_of_a_preference(store: PreferenceStore) -> None:
     assert store.list("alice") == []
 
 
-def test_an_agent_removes_and_rewords_nothing_that_the_user_has_said(store: PreferenceStore) -> None:
+def test_an_agent_rewords_nothing_that_the_user_has_said_and_what_it_forgets_comes_back(store: PreferenceStore) -> None:
     tools = named(store)
     nuts = store.add("alice", "I'm allergic to nuts.")
-    assert call(tools["forget_preference"], preference=nuts.id).status == "error"
     call(tools["remember_preference"], text="I hike a lot.")
     call(tools["update_preference"], preference="I hike a lot", text="I'm not allergic to nuts.")
     assert [p.text for p in store.list("alice")] == ["I'm allergic to nuts.", "I hike a lot."]
     assert [p.text for p in store.proposals.list("alice")] == ["I'm not allergic to nuts."]
+    assert "Forgot" in str(call(tools["forget_preference"], preference=nuts.id).content)
+    store.undo("alice", nuts.id)
+    assert nuts.id in [p.id for p in store.list("alice")]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from la_agents import ChatLinearAlignment
@@ -19,6 +20,7 @@ from la_agents.engine.repetition import is_loop
 from la_agents.engine_tests import EngineTests, read, tokens
 from la_agents.errors import (
     ConfigurationError,
+    DeadlineExceededError,
     EngineBusyError,
     EngineClosedError,
     GenerationError,
@@ -294,6 +296,33 @@ def test_what_the_server_would_not_take_is_refused_here(client: VllmEngine, serv
     with pytest.raises(ConfigurationError, match=what.split()[-1]):
         client.submit(request)
     assert server.bodies == []
+
+
+@pytest.mark.parametrize("token", [1.0, True, "7", None, np.int64(7)], ids=repr)
+@pytest.mark.parametrize("where", [0, 1])
+def test_token_ids_of_another_kind_are_refused_here(
+    client: VllmEngine, server: StandIn, token: Any, where: int
+) -> None:
+    prompts: list[tuple[Any, ...]] = [(1, 2, 3), (1, 2, 3)]
+    prompts[where] = (1, token, 3)
+    with pytest.raises(ConfigurationError, match=f"integers, got {type(token).__name__}"):
+        client.submit(Request(reference=prompts[0], branches=(prompts[1],), weights=(1.0,)))
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize("failures", [[503] * 3, ["empty"] * 3], ids=str)
+def test_a_deadline_and_a_cancel_hold_between_two_tries(
+    client: VllmEngine, server: StandIn, monkeypatch: pytest.MonkeyPatch, failures: list[int | str]
+) -> None:
+    monkeypatch.setattr("la_agents.vllm.engine._PAUSE", 60.0)
+    server.answers[:] = failures
+    with pytest.raises(DeadlineExceededError):
+        read(client.submit(EngineTests.request(client, timeout=0.1)))
+    server.answers[:] = failures
+    generation = client.submit(EngineTests.request(client))
+    _until(lambda: len(server.answers) == 2)
+    generation.cancel()
+    assert generation.completion.finish_reason == "cancelled"
 
 
 # -- the server --------------------------------------------------------------------------------------------------------
