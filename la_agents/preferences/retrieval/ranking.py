@@ -68,26 +68,24 @@ def most_similar(
 def most_relevant(
     records: Sequence[StoredPreference], query: Query, k: int, min_relevance: float | None
 ) -> list[ScoredPreference]:
-    """Return what is relevant to a question, best first, each time with less of what was already chosen.
+    """Return the k records most relevant to a question, best first; near-duplicates of an earlier one rank lower.
 
-    The relevance of a preference to a question is the cosine of their embeddings without what all questions and all
-    preferences have in common (`everyday.Common`), so that a preference that is a little like everything is not found
-    for everything, plus 0.05 for each of up to two words that both are about. Another wording of one that was chosen
-    comes after all others (maximal marginal relevance), so that wordings of one wish do not fill the list: a cosine
-    above 0.88 tells it, above 0.8 where a third of the words that either is about are the same, and above 0.65 where
-    half of them are. That tells two in three of the labelled restatements; telling more would cost a point of
-    recall, for what only resembles what was chosen.
+    Relevance is the cosine similarity of centred embeddings (`everyday.Common`), plus 0.05 for each of up to two shared
+    topic words. Centring removes what all questions and all preferences have in common, so that a preference which
+    resembles everything is not found for everything. For a question of several parts, the closest part counts, and the
+    threshold rises as if there were as many times more candidates. Where the embedding model does not know the
+    language, all texts resemble each other: only what a preference has beyond the others' average counts, and a single
+    preference scores nothing.
+
+    Near-duplicates go to the end of the list (maximal marginal relevance). Two preferences are near-duplicates if their
+    cosine similarity is above 0.88; or above 0.8 and they share a third of their topic words; or above 0.65 and they
+    share half. This detects two in three of the labelled restatements; detecting more would cost a point of recall.
 
     Args:
         records: Candidates with their vectors.
         query: The question.
         k: At most so many.
         min_relevance: Least relevance, of up to 10 candidates; see `floor_among`. None for any.
-
-    Of a question in parts the part counts that is most like the preference, and the threshold rises as among so many
-    more candidates. In a language that the embedding model does not know all texts resemble each other: of a question
-    and preferences in such languages only what a preference has more than the others counts, and of a single one
-    nothing.
     """
     if not records:
         return []
