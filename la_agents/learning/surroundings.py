@@ -92,8 +92,13 @@ QUESTION = pattern(
 )
 """A question that speaks of no text and points at nothing: after an order it is about another thing."""
 
-OF_ONESELF = pattern(r"\b(?:i|me|my|we|us|our|you|got|else|any)\b(?! (?:like|love|hate|prefer|eat|drink)\b)")
-"""After a statement such a question has to be about the user, or it may be about the words: "Is a comma missing?"."""
+OF_ONESELF = pattern(
+    r"\b(?:i|me|my|we|us|our|you|got|else|any)\b(?! (?:like|love|hate|prefer|eat|drink)\b)"
+    r"|^(?:what is|what's|what goes|where is|where's|how do) "
+    r"(?![^?]*\b(?:rhym|caption|headline|title|slogan|hashtag|post|tweet))[^?]*\ban? "
+)
+"""After a statement such a question has to be about the user or bring up a thing of its own ("What is a good salsa?"),
+or it may be about the words: "Is a comma missing?"."""
 
 _TASKS = stems(
     """translat, proofread, rewrit, re-phras, rephras, paraphras, grammar, sentence, text, paste, pasting, lyric, poem,

@@ -343,6 +343,35 @@ def test_conversations_without_a_preference_teach_nothing() -> None:
     assert [found for each in conversations if (found := learned(*each.messages))] == []
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is a stronger verb?",
+        "What is a good rhyme?",
+        "What's a funnier caption?",
+        "What would a pirate answer?",
+        "What makes a headline work?",
+        "How would a native speaker put it?",
+    ],
+)
+def test_a_question_about_the_words_before_it_owns_them(question: str) -> None:
+    assert learned(f"I hate spiders. {question}") == []
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What goes into a good salsa?",
+        "What is a good substitute for pancetta?",
+        "What is a monad good for?",
+        "Where is a quiet bar?",
+        "How do I make a cake?",
+    ],
+)
+def test_a_question_about_a_thing_of_its_own_does_not(question: str) -> None:
+    assert learned(f"I can't stand cilantro. {question}") == ["I can't stand cilantro."]
+
+
 # -- any text ----------------------------------------------------------------------------------------------------------
 
 
