@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["write_decoder"]
 
-_BLOCK = 128
-"""Activations are rounded to 8 bits in blocks of this many along a row: the fastest of 32, 64, 128 and 256."""
+_BLOCK = 64
+"""Activations are rounded to 8 bits in blocks of this many along a row: the fastest of 32, 64 and 128."""
 
 _MICROSOFT = "com.microsoft"
 
