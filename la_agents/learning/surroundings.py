@@ -95,10 +95,11 @@ QUESTION = pattern(
 OF_ONESELF = pattern(
     r"\b(?:i|me|my|we|us|our|you|got|else|any)\b(?! (?:like|love|hate|prefer|eat|drink)\b)"
     r"|^(?:what is|what's|what goes|where is|where's|how do) "
-    r"(?![^?]*\b(?:rhym|caption|headline|title|slogan|hashtag|post|tweet))[^?]*\ban? "
+    r"(?![^?]*\b(?:rhym|caption|headline|title|slogan|hashtag|post|tweet|typo|t?here\b|an? (?:more|less|\w+er) ))"
+    r"[^?]*\ban? "
 )
 """After a statement such a question has to be about the user or bring up a thing of its own ("What is a good salsa?"),
-or it may be about the words: "Is a comma missing?"."""
+or it may be about the words: "Is a comma missing?"; a comparative, "a better ending", compares with them."""
 
 _TASKS = stems(
     """translat, proofread, rewrit, re-phras, rephras, paraphras, grammar, sentence, text, paste, pasting, lyric, poem,

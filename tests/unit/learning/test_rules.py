@@ -349,6 +349,8 @@ def test_conversations_without_a_preference_teach_nothing() -> None:
         "What is a stronger verb?",
         "What is a good rhyme?",
         "What's a funnier caption?",
+        "What is a better ending?",
+        "What is a typo there?",
         "What would a pirate answer?",
         "What makes a headline work?",
         "How would a native speaker put it?",
