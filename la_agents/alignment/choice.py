@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from la_agents.alignment.line import NEG_INF, may_look, policy, probabilities
+from la_agents.alignment.kernel import kernel
+from la_agents.alignment.line import NEG_INF, may_look, policy, probabilities, tempered
 from la_agents.alignment.support import BLOCK, nucleus, nucleus_head
 
 __all__ = ["coupled", "draw", "likeliest", "sampled_from"]
 
 
+@kernel
 def likeliest(logits: Tensor) -> Tensor:
     """`argmax(dim=-1)`, the first of equals, in a fraction of its time; [batch]."""
     if logits.shape[-1] % BLOCK:
@@ -25,11 +27,15 @@ def sampled_from(logits: Tensor, top_p: float | Tensor | None, temperature: floa
     if top_p is None:
         return probabilities(policy(logits, temperature))
     if not may_look(logits):
-        outside = ~nucleus(logits, top_p, temperature)
-        return probabilities(policy(logits.masked_fill(outside, NEG_INF), temperature))
+        return _within(logits, nucleus(logits, top_p, temperature), temperature)
     tokens, kept = nucleus_head(logits, top_p, temperature)
     inside = logits.gather(-1, tokens).masked_fill(~kept, NEG_INF)
     return torch.zeros_like(logits).scatter_(-1, tokens, policy(inside, temperature).exp_())
+
+
+@kernel
+def _within(logits: Tensor, allowed: Tensor, temperature: float | Tensor) -> Tensor:
+    return torch.softmax(tempered(logits.masked_fill(~allowed, NEG_INF), temperature), dim=-1)
 
 
 def draw(pi: Tensor, uniform: Tensor) -> Tensor:

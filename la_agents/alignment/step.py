@@ -17,6 +17,7 @@ from torch import Tensor
 from la_agents.alignment import effect
 from la_agents.alignment.budget import affordable, within_budget
 from la_agents.alignment.choice import likeliest
+from la_agents.alignment.kernel import kernel
 from la_agents.alignment.line import (
     NEG_INF,
     all_are,
@@ -67,8 +68,7 @@ class Step:
 
     def divergence(self) -> Tensor:
         """`KL(pi || pi_0)` of what is decoded, in nats, [batch]."""
-        log_pi, pi = distribution(self.final, self.temperature)
-        return relative_entropy(log_pi, self.unaligned()[0], pi)
+        return _departure(self.final, self.temperature, self.unaligned()[0])
 
     def scale(self, tokens: Tensor) -> Tensor:
         """The s at which these tokens stand, one a row; [batch]."""
@@ -82,6 +82,12 @@ class Step:
         """`effect.contributions` to these tokens, [batch, k]."""
         pi_0 = self.unaligned()[1]
         return effect.contributions(self.f_0, self.branches, weights, tokens, scale, self.temperature, pi_0)
+
+
+@kernel
+def _departure(final: Tensor, temperature: float | Tensor, log_pi_0: Tensor) -> Tensor:
+    log_pi, pi = distribution(final, temperature)
+    return relative_entropy(log_pi, log_pi_0, pi)
 
 
 def align(

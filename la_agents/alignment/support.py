@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from la_agents.alignment.line import certainly, may_look, per_row, prompted, tempered
+from la_agents.alignment.kernel import kernel
+from la_agents.alignment.line import certainly, may_look, per_row, policy, probabilities, prompted, tempered
 
 __all__ = ["nucleus", "nucleus_head", "plausible", "plausible_head", "support"]
 
@@ -35,7 +36,7 @@ def nucleus(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0
         tokens, kept = nucleus_head(logits, p, temperature)
         inside = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, tokens, kept)
     else:
-        inside = _above_threshold(torch.softmax(tempered(logits, temperature), dim=-1), per_row(p, logits))
+        inside = _above_threshold(probabilities(policy(logits, temperature)), per_row(p, logits))
     return torch.where(per_row(p, logits).unsqueeze(-1) >= 1, torch.isfinite(logits), inside)
 
 
@@ -63,14 +64,27 @@ def _above_threshold(pi: Tensor, p: Tensor) -> Tensor:
     """The nucleus of probabilities pi as a mask, without sorting them and without looking.
 
     The nucleus is all above a threshold, and of those equal to it the first by id that are still needed. The threshold
-    is found by bisection over the numbers that float32 has: positive ones are ordered as their bits are.
+    is found among the numbers that float32 has, three of their bits at a time: positive ones are ordered as their bits.
     """
-    bits, p = pi.view(torch.int32), p.unsqueeze(-1)
+    p = p.unsqueeze(-1)
     low = torch.zeros(len(pi), 1, dtype=torch.int32, device=pi.device)  # the mass above it is >= p, or it is 0
-    for bit in range(29, -1, -1):  # bits of the numbers up to 1
-        middle = low + (1 << bit)
-        mass = torch.where(bits >= middle, pi, 0.0).sum(dim=-1, keepdim=True)
-        low = torch.where(mass >= p, middle, low)
+    for bit in range(27, -1, -3):  # 30 bits are those of the numbers up to 1
+        low = _narrowed(pi, p, low, torch.full_like(low, 1 << bit))
+    return _cut(pi, p, low)
+
+
+@kernel
+def _narrowed(pi: Tensor, p: Tensor, low: Tensor, step: Tensor) -> Tensor:
+    """The last of `low`, `low + step` ... `low + 7 step` above which the mass is >= p, [batch, 1] each."""
+    bits = pi.view(torch.int32)
+    masses = [torch.where(bits >= low + i * step, pi, 0.0).sum(dim=-1, keepdim=True) for i in range(1, 8)]
+    return low + step * (torch.cat(masses, dim=-1) >= p).sum(dim=-1, keepdim=True).int()
+
+
+@kernel
+def _cut(pi: Tensor, p: Tensor, low: Tensor) -> Tensor:
+    """What is above the threshold whose bits `low` is, and of its equals the first that are still needed."""
+    bits = pi.view(torch.int32)
     threshold = low.view(torch.float32)
     above = torch.where(bits > low, pi, 0.0).sum(dim=-1, keepdim=True)
     equal = bits == low
@@ -78,6 +92,7 @@ def _above_threshold(pi: Tensor, p: Tensor) -> Tensor:
     return (bits > low) | (equal & (before < p) & (pi > 0))
 
 
+@kernel
 def plausible(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
     """`V = {p_1 >= alpha max p_1}` as a mask, shape [batch, vocab], bool; its likeliest token is always in it.
 

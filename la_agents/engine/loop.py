@@ -84,6 +84,7 @@ class Loop:
         self.runner = Runner(loaded, num_tokens=limit.max_cached_tokens + limit.max_rows, static_shapes=static_shapes)
         self.runner.prepare()
         self.sampler = Sampler()
+        self.sampler.prepare(loaded.model.config.get_text_config().vocab_size, loaded.device)
         self.meter = Meter()
         self.prefix_cache = prefix_cache
         self._loaded = loaded

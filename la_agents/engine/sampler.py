@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,12 +19,23 @@ from la_agents.engine.candidates import candidates
 from la_agents.engine.masks import Masks, grammar_masks
 from la_agents.engine.sequence import Sequence
 from la_agents.engine.static_decoder import GraphCapture
-from la_agents.requests import TokenRecord
+from la_agents.requests import Alignment, Request, Sampling, TokenRecord
 
 __all__ = ["Sampler"]
 
+_log = logging.getLogger(__name__)
+
 _SEQUENCES_IN_CACHE = 4
 _MAX_GRAPHS = 64
+_USUAL: tuple[tuple[int, dict[str, Any], dict[str, Any]], ...] = (
+    (0, {}, {}),
+    (1, {}, {}),
+    (2, {}, {}),
+    (1, {"max_divergence": 0.5}, {}),
+    (1, {"method": "linear"}, {}),
+    (1, {}, {"temperature": 0.7, "top_p": 0.9, "seed": 0}),
+)
+"""Numbers of branches and settings whose kernels are compiled before the first request."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,26 @@ class Sampler:
         self._batches: list[Batch] = []
         self._graphs: OrderedDict[tuple[Any, ...], _Graph | None] = OrderedDict()
         self._capture = GraphCapture()
+
+    def prepare(self, vocab: int, device: torch.device) -> None:
+        """On a GPU, compile what steps of the usual settings take: a minute on a new machine, cached from then on."""
+        if device.type != "cuda":
+            return
+        _log.info("compiling the sampler's kernels: up to a minute on a new machine, cached from then on")
+        alignment.compile_kernels(device.type)
+        with torch.inference_mode():
+            for number in (3, 1):  # several and one are compiled apart; three, since there are two branches as well
+                for branches, how, sampling in _USUAL:
+                    request = Request(
+                        reference=(0,),
+                        branches=((0,),) * branches,
+                        weights=(1.0,) * branches,
+                        sampling=Sampling(**sampling),
+                        alignment=Alignment(**how),
+                    )
+                    width = 1 + branches
+                    rows = [(Sequence(request), range(i * width, (i + 1) * width)) for i in range(number)]
+                    self.sample(torch.zeros(number * width, vocab, device=device), rows)
 
     def sample(self, logits: Tensor, rows: SequenceOf[tuple[Sequence, SequenceOf[int]]]) -> list[TokenRecord]:
         """`start` and `finish`: one record a sequence, in order."""
@@ -147,12 +179,17 @@ def _compute(logits: Tensor, batch: Batch, masks: Masks | None, inputs: Tensor |
     if step is not None:
         facts = _facts(step, tokens.index_select(0, batch.aligned), batch)
         facts = logits.new_zeros((len(batch.members), facts.shape[1])).index_copy(0, batch.aligned, facts)
+    return _Step(_table(logits, batch.rows, batch.owners, tokens, reference_tokens, facts), final, allowed)
+
+
+@alignment.kernel
+def _table(logits: Tensor, rows: Tensor, owners: Tensor, tokens: Tensor, others: Tensor, facts: Tensor) -> Tensor:
     # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
-    peaks = logits.amax(dim=-1).index_select(0, batch.rows)
-    finite = torch.zeros_like(facts[:, 0]).index_add(0, batch.owners, 0 * peaks)
-    columns = [tokens.double(), reference_tokens.double(), finite.double()]
-    table = torch.cat([torch.stack(columns, dim=1), facts.double()], dim=1)
-    return _Step(table, final, allowed)
+    peaks = logits.amax(dim=-1).index_select(0, rows)
+    is_own = owners == torch.arange(len(tokens), device=tokens.device).unsqueeze(1)
+    finite = torch.where(is_own, 0 * peaks, 0.0).sum(dim=-1)
+    columns = [tokens.double(), others.double(), finite.double()]
+    return torch.cat([torch.stack(columns, dim=1), facts.double()], dim=1)
 
 
 def _facts(step: alignment.Step, tokens: Tensor, batch: Batch) -> Tensor:

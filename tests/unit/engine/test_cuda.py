@@ -102,6 +102,18 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize("chosen", [[0], [1], [2], [3], [4], [5], [6], [0] * 5, list(range(7))])
 @pytest.mark.parametrize("branches", [0, 1, 3])
 def test_the_sampler_chooses_as_on_a_cpu(chosen: list[int], branches: int) -> None:
+    check_sampler(chosen, branches, vocab=4096)
+
+
+@pytest.mark.parametrize("chosen", [[0], [2], [4], [0] * 5, list(range(7))])
+@pytest.mark.parametrize("branches", [1, 3])
+def test_compiled_kernels_choose_as_a_cpu(chosen: list[int], branches: int, caplog: pytest.LogCaptureFixture) -> None:
+    Sampler().prepare(32768, torch.device("cuda"))
+    check_sampler(chosen, branches, vocab=32768)
+    assert not [record for record in caplog.records if "compiler failed" in record.message]
+
+
+def check_sampler(chosen: list[int], branches: int, *, vocab: int) -> None:
     def sequences() -> list[tuple[Sequence, tuple[int, ...]]]:
         made = []
         for i, number in enumerate(chosen):
@@ -119,11 +131,11 @@ def test_the_sampler_chooses_as_on_a_cpu(chosen: list[int], branches: int) -> No
 
     here, there = sequences(), sequences()
     cpu, gpu = Sampler(), Sampler()
-    static = torch.zeros(len(chosen) * (1 + branches), 4096, device="cuda")
+    static = torch.zeros(len(chosen) * (1 + branches), vocab, device="cuda")
     generator = torch.Generator().manual_seed(0)
     for step in range(6):  # the third captures a graph, the rest replay it
-        base = 2 * torch.randn(len(chosen), 1, 4096, generator=generator)
-        logits = (base + 0.7 * torch.randn(len(chosen), 1 + branches, 4096, generator=generator)).flatten(0, 1)
+        base = 2 * torch.randn(len(chosen), 1, vocab, generator=generator)
+        logits = (base + 0.7 * torch.randn(len(chosen), 1 + branches, vocab, generator=generator)).flatten(0, 1)
         static.copy_(logits)
         expected = cpu.sample(logits, here)
         records = gpu.finish(gpu.start(static, there, stays=True))
@@ -155,6 +167,9 @@ def test_a_graph_is_captured_while_other_threads_use_the_gpu() -> None:
 
 
 def test_memory_comes_back() -> None:
+    with Engine(on_gpu("llama", torch.bfloat16), Limits(max_cached_tokens=4096)) as engine:
+        engine.complete(make_request(0, vocab=100, num_branches=1))  # libraries keep what they work with
+    del engine
     gc.collect()
     before = torch.cuda.memory_allocated()
     loaded = on_gpu("llama", torch.bfloat16)
