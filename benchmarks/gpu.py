@@ -195,7 +195,9 @@ def main(
         for number in numbers:
             chosen = {k: v for k, v in cases(bench, number).items() if wanted is None or k in wanted}
             runs = results[f"{number} users"] = alternate(chosen, repetitions, progress, f"{number} users")
-            out.print(table(f"Users together: {number}", runs, lambda run: 1000 * run.per_token, "ms a token"))
+            title = f"Users together: {number}"
+            out.print(table(title, runs, lambda run: 1000 * run.steady, "ms a token while all decode"))
+            out.print(table(title, runs, lambda run: 1000 * run.per_token, "ms a token, others' prompts included"))
             results[f"{number} users, ms a step"] = shares(bench, number)
             out.print(f"ms a step, {number} aligned: {results[f'{number} users, ms a step']}")
         if wanted is None or "long" in wanted:

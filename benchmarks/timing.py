@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,11 +19,13 @@ class Run:
         first: Seconds to the first token, median over its sequences.
         per_token: Seconds a token after the first, median over its sequences.
         tokens_per_second: All tokens of all sequences over the wall time.
+        steady: Seconds a token while all of them decode, prompts and endings apart; nan where there is no such time.
     """
 
     first: float
     per_token: float
     tokens_per_second: float
+    steady: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,19 @@ class Clock:
 def to_run(clocks: Iterable[Clock]) -> Run:
     """One run out of the clocks of its sequences."""
     clocks = list(clocks)
+    start, end = max(c.times[0] for c in clocks), min(c.times[-1] for c in clocks)
     wall = max(c.times[-1] for c in clocks) - min(c.start for c in clocks)
     return Run(
         first=statistics.median(c.times[0] - c.start for c in clocks),
         per_token=statistics.median((c.times[-1] - c.times[0]) / max(len(c.times) - 1, 1) for c in clocks),
         tokens_per_second=sum(len(c.times) for c in clocks) / wall,
+        steady=statistics.median(_seconds_a_token(c, start, end) for c in clocks),
     )
+
+
+def _seconds_a_token(clock: Clock, start: float, end: float) -> float:
+    times = [t for t in clock.times if start <= t <= end]
+    return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else math.nan
 
 
 def alternate(

@@ -66,28 +66,41 @@ class Step:
             return self.final
         return torch.full_like(self.f_0, NEG_INF).scatter_(-1, self.ids, self.final)
 
-    def divergence(self) -> Tensor:
-        """`KL(pi || pi_0)` of what is decoded, in nats, [batch]."""
-        return _departure(self.final, self.temperature, self.unaligned()[0])
-
-    def scale(self, tokens: Tensor) -> Tensor:
-        """The s at which these tokens stand, one a row; [batch]."""
-        return self.fraction * reach(self.f_1, tokens, self.gamma, self.taper)
-
     def cost(self, tokens: Tensor, greedy: Tensor) -> Tensor:
         """`effect.cost` of these tokens, [batch]."""
         return effect.cost(self.f_1, tokens, self.temperature, greedy)
 
-    def contributions(self, weights: Tensor, tokens: Tensor, scale: Tensor) -> Tensor:
-        """`effect.contributions` to these tokens, [batch, k]."""
-        pi_0 = self.unaligned()[1]
-        return effect.contributions(self.f_0, self.branches, weights, tokens, scale, self.temperature, pi_0)
+    def facts(self, tokens: Tensor, weights: Tensor, greedy: Tensor | None = None) -> Tensor:
+        """What became of these tokens, one a row, [batch, 3 + k].
+
+        `KL(pi || pi_0)` of what is decoded, in nats; the s at which the token stands; its cost, or 0 where `greedy` is
+        None; `effect.contributions`.
+        """
+        policies = (self.final, *self.unaligned(), self.f_0, self.f_1, self.branches)
+        return _facts(*policies, weights, tokens, self.fraction, self.gamma, self.taper, self.temperature, greedy)
 
 
 @kernel
-def _departure(final: Tensor, temperature: float | Tensor, log_pi_0: Tensor) -> Tensor:
+def _facts(
+    final: Tensor,
+    log_pi_0: Tensor,
+    pi_0: Tensor,
+    f_0: Tensor,
+    f_1: Tensor,
+    branches: Tensor,
+    weights: Tensor,
+    tokens: Tensor,
+    fraction: Tensor,
+    gamma: Tensor,
+    taper: float | Tensor,
+    temperature: float | Tensor,
+    greedy: Tensor | None,
+) -> Tensor:
     log_pi, pi = distribution(final, temperature)
-    return relative_entropy(log_pi, log_pi_0, pi)
+    scale = fraction * reach(f_1, tokens, gamma, taper)
+    cost = torch.zeros_like(scale) if greedy is None else effect.cost(f_1, tokens, temperature, greedy)
+    shares = effect.contributions(f_0, branches, weights, tokens, scale, temperature, pi_0)
+    return torch.cat([torch.stack([relative_entropy(log_pi, log_pi_0, pi), scale, cost], dim=1), shares], dim=1)
 
 
 def align(

@@ -70,7 +70,9 @@ def _above_threshold(pi: Tensor, p: Tensor) -> Tensor:
     low = torch.zeros(len(pi), 1, dtype=torch.int32, device=pi.device)  # the mass above it is >= p, or it is 0
     for bit in range(27, -1, -3):  # 30 bits are those of the numbers up to 1
         low = _narrowed(pi, p, low, torch.full_like(low, 1 << bit))
-    return _cut(pi, p, low)
+    needed, counts = _equals(pi, p, low)
+    last = first_beyond(in_blocks((pi.view(torch.int32) == low).float()), counts.cumsum(dim=-1), needed - 0.5)
+    return _cut(pi, low, last)
 
 
 @kernel
@@ -82,14 +84,53 @@ def _narrowed(pi: Tensor, p: Tensor, low: Tensor, step: Tensor) -> Tensor:
 
 
 @kernel
-def _cut(pi: Tensor, p: Tensor, low: Tensor) -> Tensor:
-    """What is above the threshold whose bits `low` is, and of its equals the first that are still needed."""
-    bits = pi.view(torch.int32)
-    threshold = low.view(torch.float32)
+def _equals(pi: Tensor, p: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of those that equal the threshold are needed, [batch], and how many there are in each block."""
+    bits, threshold = pi.view(torch.int32), low.view(torch.float32)
     above = torch.where(bits > low, pi, 0.0).sum(dim=-1, keepdim=True)
-    equal = bits == low
-    before = above + threshold * (equal.cumsum(dim=-1) - 1)
-    return (bits > low) | (equal & (before < p) & (pi > 0))
+    needed = ((p - above) / threshold).ceil().clamp_min(1.0)
+    return needed[:, 0].double(), in_blocks((bits == low).float()).sum(dim=-1).double()
+
+
+@kernel
+def _cut(pi: Tensor, low: Tensor, last: Tensor) -> Tensor:
+    """What is above the threshold whose bits `low` is, and of its equals those up to the token `last`."""
+    bits = pi.view(torch.int32)
+    tokens = torch.arange(pi.shape[-1], device=pi.device)
+    return (bits > low) | ((bits == low) & (tokens <= last.unsqueeze(-1)) & (pi > 0))
+
+
+def in_blocks(values: Tensor) -> Tensor:
+    """`values [batch, vocab]` as [batch, blocks, size]; blocks of one where the vocabulary is no multiple of 64."""
+    return values.view(len(values), -1, BLOCK if values.shape[-1] % BLOCK == 0 else 1)
+
+
+def first_beyond(blocks: Tensor, mass: Tensor, target: Tensor) -> Tensor:
+    """The first token at which the cumulative mass passes the target, [batch].
+
+    In two steps, which block of tokens and which of them, so that one block is summed up token by token.
+
+    Args:
+        blocks: [batch, blocks, size].
+        mass: Cumulative, up to the end of each block, float64 [batch, blocks].
+        target: float64 [batch].
+    """
+    block, rest = _invert(mass, target)
+    token, _ = _invert(row_of(blocks, block).cumsum(dim=-1, dtype=torch.float64), rest)
+    return block * blocks.shape[-1] + token
+
+
+def _invert(mass: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place whose cumulative mass passes the target, and how far into it the target lies."""
+    # What passes the target has mass of its own; rounding, or a sum that is nan, must not lead beyond the end.
+    at = torch.searchsorted(mass, target.unsqueeze(-1), right=True).clamp_max(mass.shape[-1] - 1)
+    before = torch.where(at > 0, mass.gather(-1, (at - 1).clamp_min(0)), 0.0)
+    return at.squeeze(-1), target - before.squeeze(-1)
+
+
+def row_of(blocks: Tensor, which: Tensor) -> Tensor:
+    """`blocks[i, which[i]]`, [batch, size]."""
+    return blocks[torch.arange(len(blocks), device=blocks.device), which]
 
 
 @kernel

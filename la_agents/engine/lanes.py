@@ -89,7 +89,7 @@ class Lanes:
                 lane.cache = SlotCache(self._num_layers, 1, 0)
                 return_free_memory()
 
-    def decode(self, tokens: Sequence[int]) -> Tensor:
+    def decode(self, tokens: Sequence[int] | Tensor) -> Tensor:
         """Append one token to every row; the logits that follow, [rows, vocab]."""
         order: list[int] = []
         parts = []
@@ -98,7 +98,7 @@ class Lanes:
             rows = [row for row, (own, _) in enumerate(self._places) if own is lane]
             rows.sort(key=lambda row: self._places[row][1])
             lane.cache.reserve(len(rows), max(lane.lengths) + 1)
-            parts.append(self._decode_lane(lane, [tokens[row] for row in rows]))
+            parts.append(self._decode_lane(lane, [int(tokens[row]) for row in rows]))
             order += rows
         for lane in lanes:  # only now: where a lane fails, all are as they were
             lane.lengths = [length + 1 for length in lane.lengths]

@@ -12,8 +12,8 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from la_agents.engine.prefill import Prefill, PrefillRow, fair_order, plan_prefi
 from la_agents.engine.prefix_cache import PrefixCache
 from la_agents.engine.repetition import is_loop
 from la_agents.engine.runner import PrefillChunk, Runner
-from la_agents.engine.sampler import Sampler
+from la_agents.engine.sampler import Sampler, Started
 from la_agents.engine.scheduler import Scheduler
 from la_agents.engine.sequence import Sequence, Status
 from la_agents.engine.stats import Meter
@@ -47,6 +47,15 @@ _log = logging.getLogger(__name__)
 _Ready = tuple[Tensor, list[tuple[Sequence, list[int]]]]
 """Logits [rows, vocab], and where in them the rows of each sequence stand."""
 _Chosen = list[tuple[Sequence, TokenRecord]]
+
+
+@dataclass
+class _Pending:
+    """What is being chosen: its records, once they are asked for, and the tokens themselves where a GPU has them."""
+
+    finish: Callable[[], _Chosen] = list
+    tokens: Tensor | None = None  # [sequences]
+    places: dict[Sequence, int] = field(default_factory=dict)  # among the tokens
 
 
 @dataclass
@@ -95,6 +104,7 @@ class Loop:
         self._prefills: list[Prefill] = []
         self._turn = 0
         self._running: list[Sequence] = []
+        self._pending = _Pending()
         self._held: _Chosen = []  # chosen on a GPU, and not handed out yet
 
     def register(self, sequence: Sequence, generation: Generation) -> None:
@@ -112,21 +122,23 @@ class Loop:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Advance everything by one token, or one chunk of prompt."""
+        """Advance everything by one token, or one chunk of prompt.
+
+        A GPU is never left waiting for the host: it decodes the tokens that it has just chosen before the host has seen
+        them. Where one of them turns out to end its answer, what was decoded after it is nobody's.
+        """
         with self.meter.timed("step"):
             self.meter.add("steps")
             self._drop_ended()
             self._admit()
-            self._hand_out_what_decides()
-            decoded, prefilled = self._decode(), self._prefill()
-            finish = self._sample([*decoded, *prefilled], stays=not prefilled)
+            decoded = self._decode()
+            self._settle()
+            prefilled = self._prefill()
+            self._pending = self._sample([*decoded, *prefilled], stays=not prefilled)
+            if not self.runner.is_asynchronous:
+                self._settle()
             # On a GPU the step above has only been started: meanwhile the tokens of the step before go out.
             self._hand_out_held()
-            chosen = finish()
-            if self.runner.is_asynchronous:
-                self._held = chosen
-            else:
-                self._hand_out(chosen)
 
     def fail_all(self, cause: BaseException) -> None:
         """End every sequence, because the loop cannot go on; whatever state it is in, every caller is told."""
@@ -138,7 +150,7 @@ class Loop:
                 self._scheduler.remove(active.sequence)
                 del self._active[active.sequence]
             active.generation.post(error)
-        self._prefills, self._running, self._held = [], [], []
+        self._prefills, self._running, self._held, self._pending = [], [], [], _Pending()
         self.runner.reset()
 
     # -- admission -------------------------------------------------------------------------------------------------
@@ -241,20 +253,35 @@ class Loop:
 
     def _decode(self) -> list[_Ready]:
         """The next logits of every running sequence."""
+        # A grammar follows each token, and may put another in its place; where all answers are full, none goes on.
+        if any(s.constraint is not None for s in self._running) or all(
+            self._is_full(s, s.num_generated + 1) for s in self._running
+        ):
+            self._settle()
         if not self._running:
             return []
-        tokens = [0] * self.runner.num_rows
-        for sequence, token in self._last_tokens().items():
-            for row in sequence.rows:
-                tokens[row] = token
-        self.meter.add("decoded_rows", len(tokens))
+        self.meter.add("decoded_rows", self.runner.num_rows)
         with self.meter.timed("decode"):
             try:
-                return [(self.runner.decode(tokens), [(s, list(s.rows)) for s in self._running])]
+                return [(self.runner.decode(self._next_tokens()), [(s, list(s.rows)) for s in self._running])]
             except Exception as error:  # noqa: BLE001  # as above
                 _log.debug("a decoding step failed, and is tried again a sequence at a time: %s", error)
+            self._settle()
             self._hand_out_held()  # what came before a failure is its caller's
             return self._decode_apart()
+
+    def _next_tokens(self) -> list[int] | Tensor:
+        """The token that each row goes on with; on the device where the host has not seen it yet."""
+        tokens, places = self._pending.tokens, self._pending.places
+        last = self._last_tokens() if tokens is None else places
+        by_row = [0] * self.runner.num_rows
+        for sequence in self._running:
+            for row in sequence.rows:
+                by_row[row] = last[sequence]
+        if tokens is None:
+            return by_row
+        places_by_row = torch.tensor(by_row, pin_memory=tokens.is_cuda).to(tokens.device, non_blocking=True)
+        return tokens.index_select(0, places_by_row)
 
     def _decode_apart(self) -> list[_Ready]:
         alive: list[_Ready] = []
@@ -271,8 +298,8 @@ class Loop:
 
     # -- tokens ----------------------------------------------------------------------------------------------------
 
-    def _sample(self, ready: list[_Ready], *, stays: bool) -> Callable[[], _Chosen]:
-        """Start choosing the next token of each sequence; the records, once they are asked for.
+    def _sample(self, ready: list[_Ready], *, stays: bool) -> _Pending:
+        """Start choosing the next token of each sequence.
 
         Sequences that cannot be sampled fail one by one.
 
@@ -281,33 +308,55 @@ class Loop:
         """
         members, first = [], 0
         for logits, sequences in ready:
-            members += [(sequence, [first + row for row in rows]) for sequence, rows in sequences]
+            members += [
+                (sequence, [first + row for row in rows])
+                for sequence, rows in sequences
+                if sequence.status is not Status.FINISHED
+            ]
             first += len(logits)
         if not members:
-            return list
+            return _Pending()
         logits = ready[0][0] if len(ready) == 1 else torch.cat([logits for logits, _ in ready])
         try:
             with self.meter.timed("sampler"):
                 steps = self.sampler.start(logits, members, stays=stays)
         except Exception as error:  # noqa: BLE001  # as above
-            return functools.partial(self._sample_apart, logits, members, error)
-        return functools.partial(self._finish_sampling, logits, members, steps)
+            chosen = self._sample_apart(logits, members, error)  # now: the next step overwrites these logits
+            return _Pending(lambda: chosen)
+        finish = functools.partial(self._finish_sampling, logits, members, steps)
+        if not self.runner.is_asynchronous:
+            return _Pending(finish)
+        tokens = torch.cat([step.tokens for step in steps])
+        return _Pending(finish, tokens, {sequence: i for i, (sequence, _) in enumerate(members)})
 
-    def _finish_sampling(self, logits: Tensor, members: list[tuple[Sequence, list[int]]], steps: Any) -> _Chosen:
+    def _finish_sampling(
+        self, logits: Tensor, members: list[tuple[Sequence, list[int]]], steps: list[Started]
+    ) -> _Chosen:
         try:
             with self.meter.timed("sampler"):
                 records = self.sampler.finish(steps)
         except Exception as error:  # noqa: BLE001  # as above
-            return self._sample_apart(logits, members, error)
+            if not self.runner.is_asynchronous:
+                return self._sample_apart(logits, members, error)
+            for sequence, _ in members:  # nobody knows whose it was: on a GPU the logits are the next step's by now
+                if sequence.status is not Status.FINISHED:
+                    self._fail(sequence, error)
+            return []
         return [(sequence, record) for (sequence, _), record in zip(members, records, strict=True)]
 
     def _sample_apart(self, logits: Tensor, members: list[tuple[Sequence, list[int]]], error: Exception) -> _Chosen:
         if len(members) > 1:
-            return [chosen for one in members for chosen in self._sample([(logits, [one])], stays=False)()]
+            return [chosen for one in members for chosen in self._sample([(logits, [one])], stays=False).finish()]
         sequence = members[0][0]
         if sequence.status is not Status.FINISHED:
             self._fail(sequence, error)
         return []
+
+    def _settle(self) -> None:
+        """Wait for what is being chosen; what ends an answer goes out at once, the rest is held."""
+        pending, self._pending = self._pending, _Pending()
+        self._held += pending.finish()
+        self._hand_out_what_decides()
 
     def _hand_out_held(self) -> None:
         held, self._held = self._held, []

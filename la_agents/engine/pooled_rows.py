@@ -77,7 +77,7 @@ class PooledRows:
             self._pool.free(self._rows[row].start)
         return close_gaps(self._rows, rows)
 
-    def decode(self, tokens: Sequence[int]) -> Tensor:
+    def decode(self, tokens: Sequence[int] | Tensor) -> Tensor:
         """Append one token to every row; the logits that follow, [rows, vocab], which the next step overwrites."""
         positions = self.lengths
         slots = [row.start + row.length for row in self._rows]

@@ -170,7 +170,7 @@ class Runner:
         return self._run([PrefillChunk(tokens, [], 0)], num_logits=0)[0][0]
 
     @torch.inference_mode()
-    def decode(self, tokens: Sequence[int]) -> Tensor:
+    def decode(self, tokens: Sequence[int] | Tensor) -> Tensor:
         """Append one token to every row; the logits that follow, [rows, vocab]."""
         return self._rows.decode(tokens)
 

@@ -21,7 +21,7 @@ from la_agents.engine.sequence import Sequence
 from la_agents.engine.static_decoder import GraphCapture
 from la_agents.requests import Alignment, Request, Sampling, TokenRecord
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "Started"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,15 +43,31 @@ class _Step:
     """What one step gives, on the device.
 
     Attributes:
+        tokens: [S].
         table: [S, 6 + K], float64, which holds token ids exactly: token, the reference's, nan for numbers that are not
             finite, divergence, scale, cost, contributions.
         final: [S, vocab], what is decoded, -inf outside the support; None if all are greedy and nobody asked for it.
         allowed: [S, vocab], the reference's, -inf outside the grammar.
     """
 
+    tokens: Tensor
     table: Tensor
     final: Tensor | None
     allowed: Tensor
+
+
+@dataclass(frozen=True)
+class Started:
+    """A step that may not have ended yet."""
+
+    batch: Batch
+    step: _Step
+    table: Callable[[], Tensor]  # on the host, once it is there
+
+    @property
+    def tokens(self) -> Tensor:
+        """The chosen ones, on the device; the next step may overwrite them."""
+        return self.step.tokens
 
 
 class _Graph:
@@ -107,7 +123,7 @@ class Sampler:
 
     def start(
         self, logits: Tensor, rows: SequenceOf[tuple[Sequence, SequenceOf[int]]], *, stays: bool = False
-    ) -> list[tuple[Batch, _Step]]:
+    ) -> list[Started]:
         """Choose each sequence's token; on a GPU what is returned may not be there yet.
 
         Args:
@@ -123,10 +139,11 @@ class Sampler:
             self._batches = [describe(part, logits.device) for part in parts]
             self._members = members
         masks = grammar_masks([batch.members for batch in self._batches], logits)
-        return [
-            (batch, self._step(logits, batch, mask, stays=stays and logits.is_cuda))
-            for batch, mask in zip(self._batches, masks, strict=True)
-        ]
+        started = []
+        for batch, mask in zip(self._batches, masks, strict=True):
+            step = self._step(logits, batch, mask, stays=stays and logits.is_cuda)
+            started.append(Started(batch, step, _to_host(step.table)))
+        return started
 
     def _step(self, logits: Tensor, batch: Batch, masks: Masks | None, *, stays: bool) -> _Step:
         inputs = batch.inputs()
@@ -146,16 +163,31 @@ class Sampler:
         return _compute(logits, batch, None, None if inputs is None else inputs.to(logits.device))
 
     @staticmethod
-    def finish(steps: SequenceOf[tuple[Batch, _Step]]) -> list[TokenRecord]:
+    def finish(steps: SequenceOf[Started]) -> list[TokenRecord]:
         """The records of what `start` returned, in order of the sequences."""
-        return [record for batch, step in steps for record in _records(batch, step)]
+        return [record for started in steps for record in _records(started.batch, started.step, started.table())]
 
 
-def _records(batch: Batch, step: _Step) -> list[TokenRecord]:
-    table = step.table.tolist()  # the one transfer to the host
+def _to_host(table: Tensor) -> Callable[[], Tensor]:
+    """Start the one transfer to the host; who waits for it does not wait for what is started after it."""
+    if not table.is_cuda:
+        return lambda: table
+    host = torch.empty(table.shape, dtype=table.dtype, pin_memory=True).copy_(table, non_blocking=True)
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record()
+
+    def wait() -> Tensor:
+        arrived.synchronize()
+        return host
+
+    return wait
+
+
+def _records(batch: Batch, step: _Step, host: Tensor) -> list[TokenRecord]:
+    table = host.tolist()
     listed = {}
     if step.final is not None:
-        listed = candidates(step.final, step.allowed, batch.temperature, step.table[:, 0].long(), batch.explained)
+        listed = candidates(step.final, step.allowed, batch.temperature, step.tokens, batch.explained)
     records = []
     for i, ((sequence, _), (token, own, nan, kl, s, cost, *rest)) in enumerate(zip(batch.members, table, strict=True)):
         if sequence.fluency is not None and math.isfinite(cost):
@@ -177,9 +209,12 @@ def _compute(logits: Tensor, batch: Batch, masks: Masks | None, inputs: Tensor |
     final = _final(step, allowed, batch)
     tokens, reference_tokens = _choose(step, final, allowed, batch, inputs)
     if step is not None:
-        facts = _facts(step, tokens.index_select(0, batch.aligned), batch)
-        facts = logits.new_zeros((len(batch.members), facts.shape[1])).index_copy(0, batch.aligned, facts)
-    return _Step(_table(logits, batch.rows, batch.owners, tokens, reference_tokens, facts), final, allowed)
+        at = None if batch.all_aligned else batch.aligned
+        chosen, greedy = (x if at is None else x.index_select(0, at) for x in (tokens, batch.greedy))
+        facts = step.facts(chosen, batch.weights, greedy if batch.any_fluency else None)
+        if at is not None:
+            facts = logits.new_zeros((len(batch.members), facts.shape[1])).index_copy(0, at, facts)
+    return _Step(tokens, _table(logits, batch.rows, batch.owners, tokens, reference_tokens, facts), final, allowed)
 
 
 @alignment.kernel
@@ -190,14 +225,6 @@ def _table(logits: Tensor, rows: Tensor, owners: Tensor, tokens: Tensor, others:
     finite = torch.where(is_own, 0 * peaks, 0.0).sum(dim=-1)
     columns = [tokens.double(), others.double(), finite.double()]
     return torch.cat([torch.stack(columns, dim=1), facts.double()], dim=1)
-
-
-def _facts(step: alignment.Step, tokens: Tensor, batch: Batch) -> Tensor:
-    """For each aligned sequence the divergence, and of its token [A] scale, cost and contributions: [A, 3 + K]."""
-    scale = step.scale(tokens)
-    cost = step.cost(tokens, batch.greedy[batch.aligned]) if batch.any_fluency else torch.zeros_like(scale)
-    columns = torch.stack([step.divergence(), scale, cost], dim=1)
-    return torch.cat([columns, step.contributions(batch.weights, tokens, scale)], dim=1)
 
 
 def _final(step: alignment.Step | None, reference: Tensor, batch: Batch) -> Tensor | None:
@@ -214,7 +241,9 @@ def _choose(
 ) -> tuple[Tensor, Tensor]:
     """The chosen tokens [S], and what the reference alone would have chosen with the same randomness [S]."""
     alone = alignment.likeliest(reference)
-    tokens = alone if step is None else alone.index_copy(0, batch.aligned, step.likeliest())
+    tokens = alone
+    if step is not None:
+        tokens = step.likeliest() if batch.all_aligned else alone.index_copy(0, batch.aligned, step.likeliest())
     if batch.all_greedy or inputs is None or final is None:
         return tokens, alone
     first, second = inputs[:, 0], inputs[:, 1]

@@ -70,10 +70,9 @@ class GraphCapture:
 
 @dataclass
 class _Shape:
-    """One captured shape: its inputs on the host and on the device, and how to run it."""
+    """One captured shape: its inputs on the device, and how to run it."""
 
-    host: Tensor  # [3, rows]: token ids, positions, slots
-    device: Tensor
+    inputs: Tensor  # [3, rows]: token ids, positions, slots
     run: Callable[[], Tensor]  # logits [rows, vocab]
 
 
@@ -90,12 +89,15 @@ class StaticDecoder:
         self._shapes: dict[tuple[int, int], _Shape] = {}
         self._capture = GraphCapture()
 
-    def decode(self, tokens: Sequence[int], positions: Sequence[int], slots: Sequence[int], pool: TokenPool) -> Tensor:
+    def decode(
+        self, tokens: Sequence[int] | Tensor, positions: Sequence[int], slots: Sequence[int], pool: TokenPool
+    ) -> Tensor:
         """The logits after `tokens`, one a row; [rows, vocab].
 
         The result is a view that the next step overwrites; on a GPU it may not be there yet.
 
         Args:
+            tokens: One a row; a tensor stays on the device, where it may not be there yet either.
             positions: Of the tokens in their rows.
             slots: Where in the pool their keys are stored.
         """
@@ -105,20 +107,21 @@ class StaticDecoder:
         if shape is None:
             shape = self._shapes[num_rows, num_keys] = self._make(num_rows, num_keys, pool)
         spare = num_rows - len(tokens)
-        inputs = [[*tokens, *[0] * spare], [*positions, *[0] * spare], [*slots, *[pool.scratch_slot] * spare]]
-        shape.host.copy_(torch.tensor(inputs))
-        shape.device.copy_(shape.host, non_blocking=True)
+        known = [0] * len(tokens) if isinstance(tokens, Tensor) else tokens
+        inputs = [[*known, *[0] * spare], [*positions, *[0] * spare], [*slots, *[pool.scratch_slot] * spare]]
+        # A new buffer each step: what the last one holds may still be on its way.
+        shape.inputs.copy_(torch.tensor(inputs, pin_memory=shape.inputs.is_cuda), non_blocking=True)
+        if isinstance(tokens, Tensor):
+            shape.inputs[0, : len(tokens)] = tokens
         return shape.run()[: len(tokens)]
 
     def _make(self, num_rows: int, num_keys: int, pool: TokenPool) -> _Shape:
-        is_cuda = self._device.type == "cuda"
-        host = torch.zeros((3, num_rows), dtype=torch.long, pin_memory=is_cuda)
-        host[2] = pool.scratch_slot
-        inputs = host.to(self._device, copy=True)
+        inputs = torch.zeros((3, num_rows), dtype=torch.long, device=self._device)
+        inputs[2] = pool.scratch_slot
         ids, positions, slots = (column.unsqueeze(1) for column in inputs)
 
         def forward() -> Tensor:
             # A new AttentionMetadata each time: what it derives must be computed inside the graph.
             return self._forward(ids, AttentionMetadata(positions, slots, num_keys), pool)
 
-        return _Shape(host, inputs, self._capture(forward) if is_cuda else forward)
+        return _Shape(inputs, self._capture(forward) if inputs.is_cuda else forward)

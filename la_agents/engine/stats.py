@@ -21,7 +21,8 @@ class Stats:
         num_rows: Rows held by admitted sequences.
         num_waiting: Requests in the queue.
         num_running: Admitted sequences.
-        num_decoded_rows: Rows computed one token at a time.
+        num_decoded_rows: Rows computed one token at a time; on a GPU with one more for an answer that ends while others
+            go on.
         num_finished: Requests that ended with an answer; `num_failed` with an error, `num_cancelled` with neither.
         prefix_hit_rate: Share of prompt tokens found in the prefix cache.
         row_bytes: Bytes of keys and values of the running rows.

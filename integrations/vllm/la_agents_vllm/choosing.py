@@ -210,13 +210,11 @@ def _facts(
     facts = reference.new_zeros((len(tokens), 3 + k))
     if step is not None:
         at = gangs.aligned
-        scale = step.scale(tokens[at])
-        shares = step.contributions(gangs.weights, tokens[at], scale)
+        divergence, rest = step.facts(tokens[at], gangs.weights).split([1, 2 + k], dim=1)
+        scale, _, shares = rest.nan_to_num(0.0).split([1, 1, k], dim=1)
         absent = gangs.branches == gangs.reference[at].unsqueeze(1)
-        columns = torch.stack([torch.zeros_like(scale), step.divergence(), scale.nan_to_num(0.0)], dim=1)
-        facts = facts.fill_(_NAN).index_copy(
-            0, at, torch.cat([columns, shares.nan_to_num(0.0).masked_fill(absent, _NAN)], dim=1)
-        )
+        columns = [torch.zeros_like(scale), divergence, scale, shares.masked_fill(absent, _NAN)]
+        facts = facts.fill_(_NAN).index_copy(0, at, torch.cat(columns, dim=1))
         alone_rows = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device).index_fill(0, at, False)
         facts[:, 1:3] = facts[:, 1:3].masked_fill(alone_rows.unsqueeze(1), 0.0)
     facts[:, 0] = alone.to(facts.dtype)

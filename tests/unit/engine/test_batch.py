@@ -69,8 +69,8 @@ def compare(batch: Batch, logits: Tensor) -> None:
     assert all_.ids is None
     tokens = all_.likeliest()
     torch.testing.assert_close(few.whole(), all_.whole(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(few.divergence(), all_.divergence(), rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(few.scale(tokens), all_.scale(tokens), rtol=1e-4, atol=1e-4)
+    facts = [step.facts(tokens, batch.weights) for step in (few, all_)]
+    torch.testing.assert_close(*facts, rtol=1e-3, atol=1e-4)
     chosen = few.likeliest().unsqueeze(1)  # where two are as likely but for rounding, either
     torch.testing.assert_close(all_.whole().gather(1, chosen), all_.whole().amax(dim=1, keepdim=True))
 
@@ -120,6 +120,6 @@ def test_impossible_tokens_stay_impossible_and_nan_shows() -> None:
     tokens = step.likeliest()
     assert tokens[0] != best
     assert tokens[1] < 500
-    divergence = step.divergence()
+    divergence = step.facts(tokens, batch.weights)[:, 0]
     assert torch.isfinite(divergence[:2]).all()
     assert math.isnan(divergence[2])

@@ -12,9 +12,10 @@ ICML 2024, arXiv 2401.11458. At one decoding step, after the same tokens:
     s = 1          what prompting alone gives (k = 1, w = 1)
     s = 1 + gamma  Linear Alignment: f_1 + gamma (f_1 - f_0), the closed form; gamma is called `strength`
 
-Seven rooms: `line` the policies, `push` how far each token is moved along the direction, `support` which tokens may be
+Eight rooms: `line` the policies, `push` how far each token is moved along the direction, `support` which tokens may be
 chosen, `budget` how far the result may depart from the unaligned model, `choice` one token of a policy, `effect` what
-became of it, `step` all of them in their order, as engines take them.
+became of it, `step` all of them in their order, as engines take them, `kernel` how a GPU takes many operations in few
+passes.
 
 Shapes, everywhere: `reference [batch, vocab]`, `branches [batch, k, vocab]`, `weights [batch, k]`; a scale, a budget
 or a temperature is a number or `[batch]`. All arithmetic is float32, whatever comes in. A logit of -inf means
@@ -24,6 +25,7 @@ or a temperature is a number or `[batch]`. All arithmetic is float32, whatever c
 from la_agents_vllm.alignment.budget import affordable, within_budget
 from la_agents_vllm.alignment.choice import coupled, draw, likeliest, sampled_from
 from la_agents_vllm.alignment.effect import contributions, cost
+from la_agents_vllm.alignment.kernel import compile_kernels, kernel
 from la_agents_vllm.alignment.line import (
     all_are,
     direction,
@@ -44,6 +46,7 @@ __all__ = [
     "affordable",
     "align",
     "all_are",
+    "compile_kernels",
     "conflict",
     "contributions",
     "cost",
@@ -52,6 +55,7 @@ __all__ = [
     "distribution",
     "divergence",
     "draw",
+    "kernel",
     "likeliest",
     "line",
     "nucleus",

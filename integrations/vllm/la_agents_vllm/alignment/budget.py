@@ -18,6 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from la_agents_vllm.alignment.kernel import kernel
 from la_agents_vllm.alignment.line import (
     NEG_INF,
     all_finite,
@@ -66,20 +67,60 @@ def within_budget(
     """
     f_0, delta = reference.float(), per_row(budget, reference).double()
     log_pi_0 = policy(f_0, temperature) if log_pi_0 is None else log_pi_0
-    cost = _cost(log_pi_0, allowed)
+    inside, room, base, d = _family(f_0, pushed, allowed, delta, temperature, log_pi_0)
+    t = _largest_fraction(base, d, room, tolerance).float()
+    return _moved(f_0, pushed, inside, delta, temperature, log_pi_0, t, _may_be_cold(temperature, reference))
+
+
+@kernel
+def _family(
+    f_0: Tensor, pushed: Tensor, allowed: Tensor, delta: Tensor, temperature: float | Tensor, log_pi_0: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The policies `pi_t`, as the exponential family `pi_0 exp(t d - A(t))` on the tokens that are in play.
+
+    float32 suffices because the numbers that matter are small: log-probabilities, and d centred under pi_0.
+
+    Returns:
+        Which tokens are in play, what of the budget is left for t, log pi_0 on them, and d.
+    """
     stays = affordable(log_pi_0, allowed, delta)
     inside = allowed | ~stays.unsqueeze(-1)
+    base = torch.log_softmax(log_pi_0.masked_fill(~inside, NEG_INF), dim=-1)
+    d = _way(f_0, pushed) / per_row(temperature, f_0).unsqueeze(-1)
+    if not all_finite(d):
+        # Tokens that some branch forbids have probability 0 at every t > 0; they must not meet 0 * inf.
+        alive = torch.isfinite(d) & torch.isfinite(base)
+        base, d = torch.where(alive, base, NEG_INF), torch.where(alive, d, 0.0)
+    room = delta - torch.where(stays, _cost(log_pi_0, allowed), 0.0)
+    return inside, room, base, d - dot(probabilities(base), d).unsqueeze(-1)
+
+
+def _way(f_0: Tensor, pushed: Tensor) -> Tensor:
+    """From f_0 to z; 0 for what is impossible from the start."""
     h = pushed - f_0
     possible = torch.isfinite(h)
-    if not certainly(lambda: possible.all(), h):
-        h = torch.where(possible, h, torch.where(torch.isneginf(f_0), 0.0, NEG_INF))
-    base = torch.log_softmax(log_pi_0.masked_fill(~inside, NEG_INF), dim=-1)
-    t = _largest_fraction(base, h, delta - torch.where(stays, cost, 0.0), temperature, tolerance).float()
+    if certainly(lambda: possible.all(), h):
+        return h
+    return torch.where(possible, h, torch.where(torch.isneginf(f_0), 0.0, NEG_INF))
+
+
+@kernel
+def _moved(
+    f_0: Tensor,
+    pushed: Tensor,
+    inside: Tensor,
+    delta: Tensor,
+    temperature: float | Tensor,
+    log_pi_0: Tensor,
+    t: Tensor,
+    is_cold: bool,
+) -> tuple[Tensor, Tensor]:
+    """t, and the logits at t, -inf outside."""
     t = torch.where(delta > 0, t, 0.0)  # exactly, though float32 may not see a small divergence
-    moved = torch.where((t == 1).unsqueeze(-1), pushed, f_0 + t.unsqueeze(-1) * h)
+    moved = torch.where((t == 1).unsqueeze(-1), pushed, f_0 + t.unsqueeze(-1) * _way(f_0, pushed))
     moved = torch.where((t == 0).unsqueeze(-1), f_0, moved)
     moved = moved.masked_fill(~inside, NEG_INF)
-    if _may_be_cold(temperature, reference):
+    if is_cold:
         # There the divergence jumps where the likeliest token changes, and a rounded t may stand beyond the jump.
         beyond = relative_entropy(policy(moved, temperature), log_pi_0) > delta * (1 + 1e-3) + 1e-4
         t = torch.where(beyond, 0.0, t)
@@ -104,40 +145,59 @@ def _may_be_cold(temperature: float | Tensor, like: Tensor) -> bool:
     return not certainly(lambda: (temperature >= _COLD).all(), like)
 
 
-def _largest_fraction(
-    log_pi_0: Tensor, h: Tensor, budget: Tensor, temperature: float | Tensor, tolerance: float
-) -> Tensor:
+def _largest_fraction(base: Tensor, d: Tensor, budget: Tensor, tolerance: float) -> Tensor:
     """The largest t <= 1 with `KL(pi_t || pi_0) <= budget`, shape [batch], float64.
 
-    With `d = h / T`, `KL(t) = t E_t[d] - A(t)` for the log-partition `A(t) = log E_0[exp(t d)]`, and
-    `dKL/dt = t Var_t[d] >= 0`. Hence one root, found for all rows at once by Newton steps on sqrt(KL), which is almost
-    linear in t, that fall back to bisection when they leave the bracket. A row that is within its budget returns 1.
+    With the log-partition `A(t) = log E_0[exp(t d)]`, `KL(t) = t E_t[d] - A(t)` and `dKL/dt = t Var_t[d] >= 0`. Hence
+    one root, found for all rows at once by Newton steps on sqrt(KL), which is almost linear in t, that fall back to
+    bisection when they leave the bracket. A row that is within its budget returns 1.
     """
-    family = _Family(log_pi_0, h, temperature)
     one = torch.ones_like(budget)
-    kl, variance = family.at(one)
+    kl, variance = _at(base, d, one)
     exceeds = kl > budget + _ROUNDING
     low, high = torch.zeros_like(one), one.clone()
     # A budget of 0 has its answer, t = 0, already.
     open_ = exceeds & (budget > 0)
     # Half the tolerance below the budget, so that a good step lands inside and ends the search.
     goal = (budget - 0.5 * budget.clamp_max(tolerance)).clamp_min(0.0).sqrt()
-    t, found = one, low
-    for _ in range(_MAX_ITERATIONS if may_look(h) else _ITERATIONS_UNSEEN):
-        if certainly(lambda: ~open_.any(), h):  # noqa: B023  # called at once
+    state = (one, kl, variance, low, high, low, open_)
+    for _ in range(_MAX_ITERATIONS if may_look(d) else _ITERATIONS_UNSEEN):
+        if certainly(lambda: ~state[-1].any(), d):  # noqa: B023  # called at once
             break
-        step = _newton_step(t, kl, variance, goal)
-        t = torch.where((step > low) & (step < high), step, 0.5 * (low + high))
-        kl, variance = family.at(t)
-        fits = kl <= budget
-        # Rows that are done stay as they are, so that no row's answer depends on how long its neighbours search.
-        low, high = torch.where(open_ & fits, t, low), torch.where(open_ & ~fits, t, high)
-        ends = fits & (budget - kl <= tolerance)
-        # One more step, unchecked because it is so short, ends at the goal itself wherever the search came from.
-        last = _newton_step(t, kl, variance, goal)
-        found = torch.where(open_, torch.where(ends & (last > 0) & (last < high), last, low), found)
-        open_ = open_ & ~ends & (high - low > 1e-12)
-    return torch.where(exceeds, found, one)
+        state = _narrowed(base, d, budget, goal, tolerance, *state)
+    return torch.where(exceeds, state[-2], one)
+
+
+_State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+@kernel
+def _narrowed(
+    base: Tensor,
+    d: Tensor,
+    budget: Tensor,
+    goal: Tensor,
+    tolerance: float | Tensor,
+    t: Tensor,
+    kl: Tensor,
+    variance: Tensor,
+    low: Tensor,
+    high: Tensor,
+    found: Tensor,
+    open_: Tensor,
+) -> _State:
+    """One step of the search: t with its KL and variance, the bracket, what was found, and which rows go on."""
+    step = _newton_step(t, kl, variance, goal)
+    t = torch.where((step > low) & (step < high), step, 0.5 * (low + high))
+    kl, variance = _at(base, d, t)
+    fits = kl <= budget
+    # Rows that are done stay as they are, so that no row's answer depends on how long its neighbours search.
+    low, high = torch.where(open_ & fits, t, low), torch.where(open_ & ~fits, t, high)
+    ends = fits & (budget - kl <= tolerance)
+    # One more step, unchecked because it is so short, ends at the goal itself wherever the search came from.
+    last = _newton_step(t, kl, variance, goal)
+    found = torch.where(open_, torch.where(ends & (last > 0) & (last < high), last, low), found)
+    return t, kl, variance, low, high, found, open_ & ~ends & (high - low > 1e-12)
 
 
 def _newton_step(t: Tensor, kl: Tensor, variance: Tensor, goal: Tensor) -> Tensor:
@@ -147,27 +207,21 @@ def _newton_step(t: Tensor, kl: Tensor, variance: Tensor, goal: Tensor) -> Tenso
     return t + 2 * root * (goal - root) / (t * variance).clamp_min(1e-30)
 
 
-class _Family:
-    """The policies `pi_t`, as the exponential family `pi_0 exp(t d - A(t))`.
-
-    float32 suffices because the numbers that matter are small: log-probabilities, and d centred under pi_0.
-    """
-
-    def __init__(self, log_pi_0: Tensor, direction_: Tensor, temperature: float | Tensor) -> None:
-        d = direction_ / per_row(temperature, direction_).unsqueeze(-1)
-        if not all_finite(d):
-            # Tokens that some branch forbids have probability 0 at every t > 0; they must not meet 0 * inf.
-            alive = torch.isfinite(d) & torch.isfinite(log_pi_0)
-            log_pi_0, d = torch.where(alive, log_pi_0, NEG_INF), torch.where(alive, d, 0.0)
-        self._log_pi_0 = log_pi_0
-        self._d = d - dot(probabilities(log_pi_0), d).unsqueeze(-1)
-
-    def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """KL(pi_t || pi_0) and Var_t[d], each [batch], float64."""
-        logits = torch.addcmul(self._log_pi_0, t.to(self._d.dtype).unsqueeze(-1), self._d)
+@kernel
+def _at(base: Tensor, d: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """KL(pi_t || pi_0) and Var_t[d], each [batch], float64."""
+    logits = torch.addcmul(base, t.to(d.dtype).unsqueeze(-1), d)
+    top = logits.amax(dim=-1, keepdim=True)
+    if may_look(d):
         pi = torch.softmax(logits, dim=-1)
-        log_z = logits.amax(dim=-1).double() - pi.amax(dim=-1).double().log()
-        first = pi.mul_(self._d)
-        mean = first.sum(dim=-1)
-        variance = dot(first, self._d) - mean.square()
-        return (t * mean.double() - log_z).clamp_min(0.0), variance.double()
+        log_z = top[:, 0].double() - pi.amax(dim=-1).double().log()
+        first = pi.mul_(d)
+        mean, second = first.sum(dim=-1), dot(first, d)
+    else:  # the same in one pass after the maximum
+        mass = (logits - top).exp()
+        total = mass.sum(dim=-1)
+        log_z = top[:, 0].double() + total.double().log()
+        first = mass * d
+        mean, second = first.sum(dim=-1) / total, dot(first, d) / total
+    variance = second - mean.square()
+    return (t * mean.double() - log_z).clamp_min(0.0), variance.double()

@@ -5,19 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from la_agents_vllm.alignment.line import NEG_INF, may_look, policy, probabilities
-from la_agents_vllm.alignment.support import BLOCK, nucleus, nucleus_head
+from la_agents_vllm.alignment.kernel import kernel
+from la_agents_vllm.alignment.line import NEG_INF, may_look, policy, probabilities, tempered
+from la_agents_vllm.alignment.support import BLOCK, first_beyond, in_blocks, nucleus, nucleus_head, row_of
 
 __all__ = ["coupled", "draw", "likeliest", "sampled_from"]
 
 
+@kernel
 def likeliest(logits: Tensor) -> Tensor:
     """`argmax(dim=-1)`, the first of equals, in a fraction of its time; [batch]."""
+    if not may_look(logits):
+        tokens = torch.arange(logits.shape[-1], device=logits.device)
+        first = torch.where(logits == logits.amax(dim=-1, keepdim=True), tokens, len(tokens)).amin(dim=-1)
+        return first.clamp_max(len(tokens) - 1)  # where logits are nan, none is the likeliest
     if logits.shape[-1] % BLOCK:
         return logits.argmax(dim=-1)
     blocks = logits.view(len(logits), -1, BLOCK)
     block = blocks.amax(dim=-1).argmax(dim=-1)
-    return block * BLOCK + _row(blocks, block).argmax(dim=-1)
+    return block * BLOCK + row_of(blocks, block).argmax(dim=-1)
 
 
 def sampled_from(logits: Tensor, top_p: float | Tensor | None, temperature: float | Tensor) -> Tensor:
@@ -25,27 +31,26 @@ def sampled_from(logits: Tensor, top_p: float | Tensor | None, temperature: floa
     if top_p is None:
         return probabilities(policy(logits, temperature))
     if not may_look(logits):
-        outside = ~nucleus(logits, top_p, temperature)
-        return probabilities(policy(logits.masked_fill(outside, NEG_INF), temperature))
+        return _within(logits, nucleus(logits, top_p, temperature), temperature)
     tokens, kept = nucleus_head(logits, top_p, temperature)
     inside = logits.gather(-1, tokens).masked_fill(~kept, NEG_INF)
     return torch.zeros_like(logits).scatter_(-1, tokens, policy(inside, temperature).exp_())
 
 
+@kernel
+def _within(logits: Tensor, allowed: Tensor, temperature: float | Tensor) -> Tensor:
+    return torch.softmax(tempered(logits.masked_fill(~allowed, NEG_INF), temperature), dim=-1)
+
+
 def draw(pi: Tensor, uniform: Tensor) -> Tensor:
     """Inverse-CDF draw in order of token id, from weights [batch, vocab] that need not sum to 1; [batch].
-
-    In two steps, which block of tokens and which of them, so that one block is summed up token by token.
 
     Args:
         uniform: One number from [0, 1) a row, float64.
     """
-    size = BLOCK if pi.shape[-1] % BLOCK == 0 else 1
-    blocks = pi.view(len(pi), -1, size)
+    blocks = in_blocks(pi)
     mass = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
-    block, rest = _invert(mass, uniform * mass[:, -1])
-    token, _ = _invert(_row(blocks, block).cumsum(dim=-1, dtype=torch.float64), rest)
-    return block * size + token
+    return first_beyond(blocks, mass, uniform * mass[:, -1])
 
 
 def coupled(pi: Tensor, pi_0: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,19 +68,6 @@ def coupled(pi: Tensor, pi_0: Tensor, first: Tensor, second: Tensor) -> tuple[Te
     # Where it does not, what is left of `second` is a fresh uniform for the rest of its policy; `first` would not be.
     rest = (second - ratio) / (1 - ratio).clamp_min(1e-300)
     return tokens, torch.where(second <= ratio, tokens, draw((pi_0 - pi).clamp_min(0), rest))
-
-
-def _invert(mass: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The first place whose cumulative mass passes the target, and how far into it the target lies."""
-    # What passes the target has mass of its own; rounding, or a sum that is nan, must not lead beyond the end.
-    at = torch.searchsorted(mass, target.unsqueeze(-1), right=True).clamp_max(mass.shape[-1] - 1)
-    before = torch.where(at > 0, mass.gather(-1, (at - 1).clamp_min(0)), 0.0)
-    return at.squeeze(-1), target - before.squeeze(-1)
-
-
-def _row(blocks: Tensor, which: Tensor) -> Tensor:
-    """`blocks[i, which[i]]`, [batch, size]."""
-    return blocks[torch.arange(len(blocks), device=blocks.device), which]
 
 
 def _at(values: Tensor, tokens: Tensor) -> Tensor:

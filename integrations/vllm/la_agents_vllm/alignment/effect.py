@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from la_agents_vllm.alignment.kernel import kernel
 from la_agents_vllm.alignment.line import policy, probabilities
 
 __all__ = ["contributions", "cost"]
@@ -12,6 +13,7 @@ __all__ = ["contributions", "cost"]
 _LOWEST = -1e9
 
 
+@kernel
 def contributions(
     reference: Tensor,
     branches: Tensor,
@@ -37,6 +39,7 @@ def contributions(
     return factor * torch.where(torch.isfinite(at_token - mean), at_token - mean, 0.0)
 
 
+@kernel
 def cost(f_1: Tensor, tokens: Tensor, temperature: float | Tensor, greedy: Tensor) -> Tensor:
     """Nats by which each token is less likely under the principles than their own choice, [batch].
 

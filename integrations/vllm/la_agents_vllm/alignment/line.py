@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from la_agents_vllm.alignment.kernel import kernel
+
 __all__ = ["direction", "distribution", "divergence", "line", "policy", "probabilities", "prompted", "relative_entropy"]
 
 NEG_INF = float("-inf")
@@ -40,15 +42,21 @@ def line(reference: Tensor, branches: Tensor, weights: Tensor, scale: float | Te
     s, w = per_row(scale, reference).float(), weights.float()
     coefficients = torch.cat([(1.0 - s * w.sum(dim=1)).unsqueeze(1), s.unsqueeze(1) * w], dim=1)
     terms = [reference.float(), *(branch.float() for branch in branches.unbind(dim=1))]
+    if not may_look(reference):
+        return _exactly(torch.stack(terms, dim=1), coefficients)
     total = coefficients[:, :1] * terms[0]
     for i, term in enumerate(terms[1:], start=1):
         total += coefficients[:, i : i + 1] * term
     if all_finite(total):
         return total
-    exact = (
-        torch.where(c == 0, 0.0, c * f) for c, f in zip(coefficients.unsqueeze(-1).unbind(dim=1), terms, strict=True)
-    )
-    total = torch.stack(list(exact)).sum(dim=0)
+    return _exactly(torch.stack(terms, dim=1), coefficients)
+
+
+@kernel
+def _exactly(terms: Tensor, coefficients: Tensor) -> Tensor:
+    """The sum of terms [batch, n, vocab] with these coefficients [batch, n], where some of them are infinite."""
+    c = coefficients.unsqueeze(-1)
+    total = torch.where(c == 0, 0.0, c * terms).sum(dim=1)
     return torch.where(torch.isfinite(total), total, NEG_INF)
 
 
@@ -59,6 +67,7 @@ def prompted(reference: Tensor, branches: Tensor, weights: Tensor) -> Tensor:
     return line(reference, branches, weights, 1.0)
 
 
+@kernel
 def policy(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """`log pi = log_softmax(f / T)`, shape [batch, vocab], float32; T > 0."""
     return torch.log_softmax(tempered(logits, temperature), dim=-1)
@@ -72,11 +81,20 @@ def distribution(
     Args:
         tokens: [batch, n], where the policy alone is wanted; then it is [batch, n].
     """
+    if not may_look(logits):
+        log_pi, pi = _distribution(logits, temperature)
+        return (log_pi if tokens is None else log_pi.gather(-1, tokens)), pi
     x = tempered(logits, temperature)
     pi = torch.softmax(x, dim=-1)
     # The likeliest token's probability tells the partition function.
     log_z = x.amax(dim=-1, keepdim=True) - pi.amax(dim=-1, keepdim=True).log()
     return (x if tokens is None else x.gather(-1, tokens)) - log_z, pi
+
+
+@kernel
+def _distribution(logits: Tensor, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
+    log_pi = torch.log_softmax(tempered(logits, temperature), dim=-1)
+    return log_pi, log_pi.exp()
 
 
 def probabilities(log_pi: Tensor) -> Tensor:
@@ -89,6 +107,7 @@ def divergence(logits: Tensor, reference: Tensor, temperature: float | Tensor = 
     return relative_entropy(policy(logits, temperature), policy(reference, temperature))
 
 
+@kernel
 def relative_entropy(log_pi: Tensor, log_pi_0: Tensor, pi: Tensor | None = None) -> Tensor:
     """`divergence` of two policies that are known already, as log-probabilities [batch, vocab]; so may pi be."""
     # A token outside pi's support has probability 0, and counts as 0: never as 0 * -inf.

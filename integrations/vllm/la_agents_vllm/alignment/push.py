@@ -19,6 +19,7 @@ import math
 import torch
 from torch import Tensor
 
+from la_agents_vllm.alignment.kernel import kernel
 from la_agents_vllm.alignment.line import NEG_INF, all_finite, certainly, dot, line, per_row, probabilities, prompted
 
 __all__ = ["conflict", "pushed", "reach"]
@@ -64,6 +65,7 @@ def pushed(
     return z, gamma
 
 
+@kernel
 def _tapered(log_p_0: Tensor, log_p_1: Tensor, gamma: Tensor, kappa: Tensor) -> Tensor:
     """`log p_1 + gamma (p_1 / max p_1)^kappa d`; a token that is impossible in either stays impossible."""
     top = log_p_1.amax(dim=-1, keepdim=True)
@@ -78,6 +80,7 @@ def _tapered(log_p_0: Tensor, log_p_1: Tensor, gamma: Tensor, kappa: Tensor) -> 
     return torch.where(possible, finite + gamma.unsqueeze(-1) * fraction * torch.where(possible, d, 0.0), NEG_INF)
 
 
+@kernel
 def reach(f_1: Tensor, tokens: Tensor, gamma: Tensor, taper: float | Tensor) -> Tensor:
     """The scale at which these tokens stand, [batch]: `1 + gamma (p_1 / max p_1)^kappa`; `1 + gamma` where uniform.
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from la_agents_vllm.alignment.line import certainly, may_look, per_row, prompted, tempered
+from la_agents_vllm.alignment.kernel import kernel
+from la_agents_vllm.alignment.line import certainly, may_look, per_row, policy, probabilities, prompted, tempered
 
 __all__ = ["nucleus", "nucleus_head", "plausible", "plausible_head", "support"]
 
@@ -35,7 +36,7 @@ def nucleus(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0
         tokens, kept = nucleus_head(logits, p, temperature)
         inside = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, tokens, kept)
     else:
-        inside = _above_threshold(torch.softmax(tempered(logits, temperature), dim=-1), per_row(p, logits))
+        inside = _above_threshold(probabilities(policy(logits, temperature)), per_row(p, logits))
     return torch.where(per_row(p, logits).unsqueeze(-1) >= 1, torch.isfinite(logits), inside)
 
 
@@ -63,21 +64,76 @@ def _above_threshold(pi: Tensor, p: Tensor) -> Tensor:
     """The nucleus of probabilities pi as a mask, without sorting them and without looking.
 
     The nucleus is all above a threshold, and of those equal to it the first by id that are still needed. The threshold
-    is found by bisection over the numbers that float32 has: positive ones are ordered as their bits are.
+    is found among the numbers that float32 has, three of their bits at a time: positive ones are ordered as their bits.
     """
-    bits, p = pi.view(torch.int32), p.unsqueeze(-1)
+    p = p.unsqueeze(-1)
     low = torch.zeros(len(pi), 1, dtype=torch.int32, device=pi.device)  # the mass above it is >= p, or it is 0
-    for bit in range(29, -1, -1):  # bits of the numbers up to 1
-        middle = low + (1 << bit)
-        mass = torch.where(bits >= middle, pi, 0.0).sum(dim=-1, keepdim=True)
-        low = torch.where(mass >= p, middle, low)
-    threshold = low.view(torch.float32)
+    for bit in range(27, -1, -3):  # 30 bits are those of the numbers up to 1
+        low = _narrowed(pi, p, low, torch.full_like(low, 1 << bit))
+    needed, counts = _equals(pi, p, low)
+    last = first_beyond(in_blocks((pi.view(torch.int32) == low).float()), counts.cumsum(dim=-1), needed - 0.5)
+    return _cut(pi, low, last)
+
+
+@kernel
+def _narrowed(pi: Tensor, p: Tensor, low: Tensor, step: Tensor) -> Tensor:
+    """The last of `low`, `low + step` ... `low + 7 step` above which the mass is >= p, [batch, 1] each."""
+    bits = pi.view(torch.int32)
+    masses = [torch.where(bits >= low + i * step, pi, 0.0).sum(dim=-1, keepdim=True) for i in range(1, 8)]
+    return low + step * (torch.cat(masses, dim=-1) >= p).sum(dim=-1, keepdim=True).int()
+
+
+@kernel
+def _equals(pi: Tensor, p: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of those that equal the threshold are needed, [batch], and how many there are in each block."""
+    bits, threshold = pi.view(torch.int32), low.view(torch.float32)
     above = torch.where(bits > low, pi, 0.0).sum(dim=-1, keepdim=True)
-    equal = bits == low
-    before = above + threshold * (equal.cumsum(dim=-1) - 1)
-    return (bits > low) | (equal & (before < p) & (pi > 0))
+    needed = ((p - above) / threshold).ceil().clamp_min(1.0)
+    return needed[:, 0].double(), in_blocks((bits == low).float()).sum(dim=-1).double()
 
 
+@kernel
+def _cut(pi: Tensor, low: Tensor, last: Tensor) -> Tensor:
+    """What is above the threshold whose bits `low` is, and of its equals those up to the token `last`."""
+    bits = pi.view(torch.int32)
+    tokens = torch.arange(pi.shape[-1], device=pi.device)
+    return (bits > low) | ((bits == low) & (tokens <= last.unsqueeze(-1)) & (pi > 0))
+
+
+def in_blocks(values: Tensor) -> Tensor:
+    """`values [batch, vocab]` as [batch, blocks, size]; in blocks of one where the vocabulary is no multiple of more."""
+    return values.view(len(values), -1, BLOCK if values.shape[-1] % BLOCK == 0 else 1)
+
+
+def first_beyond(blocks: Tensor, mass: Tensor, target: Tensor) -> Tensor:
+    """The first token at which the cumulative mass passes the target, [batch].
+
+    In two steps, which block of tokens and which of them, so that one block is summed up token by token.
+
+    Args:
+        blocks: [batch, blocks, size].
+        mass: Cumulative, up to the end of each block, float64 [batch, blocks].
+        target: float64 [batch].
+    """
+    block, rest = _invert(mass, target)
+    token, _ = _invert(row_of(blocks, block).cumsum(dim=-1, dtype=torch.float64), rest)
+    return block * blocks.shape[-1] + token
+
+
+def _invert(mass: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place whose cumulative mass passes the target, and how far into it the target lies."""
+    # What passes the target has mass of its own; rounding, or a sum that is nan, must not lead beyond the end.
+    at = torch.searchsorted(mass, target.unsqueeze(-1), right=True).clamp_max(mass.shape[-1] - 1)
+    before = torch.where(at > 0, mass.gather(-1, (at - 1).clamp_min(0)), 0.0)
+    return at.squeeze(-1), target - before.squeeze(-1)
+
+
+def row_of(blocks: Tensor, which: Tensor) -> Tensor:
+    """`blocks[i, which[i]]`, [batch, size]."""
+    return blocks[torch.arange(len(blocks), device=blocks.device), which]
+
+
+@kernel
 def plausible(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
     """`V = {p_1 >= alpha max p_1}` as a mask, shape [batch, vocab], bool; its likeliest token is always in it.
 
