@@ -101,7 +101,7 @@ def _cut(pi: Tensor, low: Tensor, last: Tensor) -> Tensor:
 
 
 def in_blocks(values: Tensor) -> Tensor:
-    """`values [batch, vocab]` as [batch, blocks, size]; in blocks of one where the vocabulary is no multiple of more."""
+    """`values [batch, vocab]` as [batch, blocks, size]; blocks of one where the vocabulary is no multiple of 64."""
     return values.view(len(values), -1, BLOCK if values.shape[-1] % BLOCK == 0 else 1)
 
 
