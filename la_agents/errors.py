@@ -32,11 +32,11 @@ class ConfigurationError(LaAgentsError):
 
 
 class ModelNotFoundError(LaAgentsError):
-    """No model is at any of the places that were looked in."""
+    """No model was found in any of the places searched."""
 
 
 class UnsupportedModelError(LaAgentsError):
-    """The model was found and cannot be aligned here (not causal, no usable cache, no tokenizer)."""
+    """The model was found, but cannot be aligned here (not causal, no usable cache, no tokenizer)."""
 
 
 class PromptError(LaAgentsError):
@@ -80,7 +80,7 @@ class GenerationError(LaAgentsError):
 
 
 class IncompleteAnswerError(LaAgentsError):
-    """`max_tokens` were generated and the grammar's text is not complete."""
+    """`max_tokens` tokens were generated, and the text that the grammar requires is not complete."""
 
 
 class RequestTooLargeError(LaAgentsError):

@@ -27,11 +27,11 @@ def preferences_prompt(
 
     Args:
         store: Where the preferences are.
-        user_id: Whose.
+        user_id: The user whose preferences are looked up.
         text: What the user asks.
-        k: At most so many relevant preferences; those of scope "always" come on top.
-        min_relevance: Least relevance of those; None for any.
-        max_tokens: How many tokens all of them together may have, by an estimate; None for any number.
+        k: Largest number of relevant preferences; those of scope "always" are not counted.
+        min_relevance: Lowest relevance that they need; None for any.
+        max_tokens: Largest number of tokens of all preferences together, estimated; None for no limit.
 
     Raises:
         UserNotSpecifiedError: no user is named.

@@ -103,7 +103,7 @@ class Personalized(_EngineOwner):
     quantize: Text | None = "auto"
     """Weight quantisation: "int8", None, or "auto" (int8 for the bundled model on a CPU)."""
     end_token_ids: Sequence[Whole] | None = None
-    """Token ids that end an answer; None joins those that the model's files and its chat template name."""
+    """Token ids that end an answer; None uses all that the model's files and its chat template name."""
     preferences: Annotated[Any, AfterValidator(as_store)] = None
     """A `PreferenceStore`; None aligns with `principles` alone."""
     principles: Annotated[Sequence[str | Principle], PlainValidator(as_principles)] = Field(default_factory=tuple)
@@ -118,24 +118,24 @@ class Personalized(_EngineOwner):
     """Similarity below which a preference does not count as relevant; None takes the store's default."""
     max_principle_tokens: Whole | None = Field(default=None, ge=0)
     """Budget of tokens, in the model's own count, for the texts of all preferences; what does not fit is left out, the
-    least relevant first. None for any."""
+    least relevant first. None for no limit."""
     method: Text = DEFAULT_METHOD
     """"tapered", "linear" (the paper's rule), "amulet", "cfg" or "context-steering": see `la_agents.guidance`."""
     strength: Number | None = None
-    """gamma >= -1: 0 prompts alone, larger follows the principles more closely. For "amulet" from 0 to 2. None takes
-    the calibration's, the least of those of a call's principles; without one the method's own, 2 for "tapered" and 0.5
-    for "linear"."""
+    """gamma >= -1: 0 is prompting alone, larger values follow the principles more closely; 0 to 2 for "amulet". None
+    uses the calibration's strength, the lowest among a call's principles; without a calibration the method's own, 2 for
+    "tapered" and 0.5 for "linear"."""
     calibration: Annotated[Any, AfterValidator(as_calibration)] = "auto"
     """How the model follows each principle best, as `la-agents calibrate` measured it: a file, or a `Calibration`.
-    "auto" is the one that comes with the library for a model of this name, if any; None is none. `strength` outranks
-    it, and so does where principles stand (`placement`, `wording`)."""
+    "auto" uses the one that comes with the library for a model of this name, if any; None uses none. `strength`,
+    `placement` and `wording` take precedence over it."""
     compose: Literal["joint", "sum"] = "joint"
     """"joint": all principles in one branch (the paper); "sum": each its own branch and weight."""
     max_divergence: Number | None = None
     """Budget delta: nats per token by which the answer may depart from the unaligned model."""
     fluency: Number | None = None
     """Nats per token by which an answer may be less likely under the principles than their own choice, as a running
-    mean, so that strength can be set high without ruin; 0.3 to 0.5 are useful. None for no bound."""
+    mean, so that a high strength does not ruin the answer; 0.3 to 0.5 are useful. None for no limit."""
     support: Literal["nucleus", "plausible", "all"] | None = None
     """Which tokens may be chosen; None takes the method's own. See `la_agents.alignment.support`."""
     principle_top_p: Number | None = None
@@ -143,13 +143,13 @@ class Personalized(_EngineOwner):
     mask_temperature: Number | None = None
     """Temperature of that nucleus; None takes `temperature`, or 0.5 if that is 0."""
     plausibility: Number | None = None
-    """Of the support "plausible": the fraction of the likeliest token's probability, 0.1 by default."""
+    """Fraction of the likeliest token's probability that the support "plausible" requires, 0.1 by default."""
     push: Literal["uniform", "tapered", "adaptive"] | None = None
     """How each token is moved beyond prompting; None takes the method's own. See `la_agents.alignment.push`."""
     taper: Number | None = None
-    """Of the push "tapered": the power of a token's plausibility, 1 by default."""
+    """Power of a token's plausibility in the push "tapered", 1 by default."""
     placement: Placement | None = None
-    """Where the prompt names principles: at the end of the "system" text, of the "user"'s last turn, or "both". None
+    """Where the prompt states principles: at the end of the "system" text, of the "user"'s last turn, or "both". None
     takes the calibration's, and "both" without one."""
     wording: Wording | None = None
     template_variables: Annotated[dict[str, Any] | None, BeforeValidator(as_variables)] = None
@@ -162,8 +162,8 @@ class Personalized(_EngineOwner):
     stop: Annotated[Sequence[str] | None, BeforeValidator(as_stop)] = None
     stop_repetition: Flag = True
     """Whether an answer of free text ends, with `finish_reason` "repetition", where it only repeats itself: the same
-    run of tokens 20 times in a row and over 120 tokens, or 5 times and over 300 tokens; twice that if not words.
-    """
+    run of tokens 20 times in a row and over 120 tokens, or 5 times and over 300 tokens; twice as often if the run is
+    not mostly letters."""
     timeout: Number | None = None
     """Seconds until `DeadlineExceededError`."""
     explain: Flag = False

@@ -48,10 +48,10 @@ class BackgroundLearner:
     """Learns in the order of submission, one conversation at a time.
 
     A conversation that cannot be learned from fails its own future and is logged, without its text; the next one is
-    not affected. What is still waiting when the process exits is learned before.
+    not affected. Conversations that still wait when the process exits are learned first.
 
     Args:
-        learner: Who learns.
+        learner: Reads the conversations.
         max_waiting: How many turns may wait; `submit` blocks beyond.
         pause: Seconds for which a user's turn waits for the next ones, to be learned from together: a chat model is
             asked once for all of them, and each one's future holds what was learned from all.
@@ -84,7 +84,7 @@ class BackgroundLearner:
         """Queue a conversation and return at once; takes and gives what `PreferenceLearner.learn` does.
 
         Raises:
-            UserNotSpecifiedError: nobody is named.
+            UserNotSpecifiedError: no user is named.
             ConfigurationError: it was closed.
         """
         user = resolve_user(user_id, config)
@@ -109,7 +109,7 @@ class BackgroundLearner:
         return future
 
     def close(self) -> None:
-        """Take no more, learn what waits, and return when that is done; once more is harmless."""
+        """Accept no more conversations, learn the waiting ones, and return when done; a second call does nothing."""
         self._closing.set()
         self._worker.shutdown(wait=True)
 

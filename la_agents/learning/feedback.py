@@ -78,11 +78,11 @@ class FeedbackRecorder:
             answer: The message itself, or the id of the run that gave it, or of the run around it.
             score: From -1 (bad) to 1 (good).
             comment: What the user says about it; becomes a proposal.
-            user_id: Who rates; by default the user of the config.
+            user_id: The user who rates; by default the user of the config.
             config: The run's.
 
         Raises:
-            UserNotSpecifiedError: nobody is named.
+            UserNotSpecifiedError: no user is named.
             ConfigurationError: the score is out of its limits, or the run is unknown.
             PreferenceNotFoundError: the answer used preferences, and none of them is this user's now.
             InvalidPreferenceError: the comment is too long.

@@ -26,11 +26,11 @@ class PreferenceLearner:
     """Reads conversations and remembers what their users say they prefer. Keeps nothing of a conversation itself.
 
     Args:
-        store: Where preferences go.
-        extractor: Who proposes. By default `RuleExtractor`, and in an agent the agent's own chat model where that can
+        store: The store that receives the preferences.
+        extractor: Proposes preferences. By default `RuleExtractor`; in an agent, the agent's own chat model if that can
             write structured output.
         require_approval: Whether proposals wait in `store.proposals` until their user approves them.
-        min_confidence: Less sure proposals are dropped; in [0, 1].
+        min_confidence: Proposals of lower confidence are dropped; in [0, 1].
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class PreferenceLearner:
         Args:
             messages: What was said, the oldest first; best the latest turn only, so that nothing counts as said twice.
                 Where several speak as humans, those of another name are not the user.
-            user_id: Whose words they are; by default the user of the config.
+            user_id: The user who said them; by default the user of the config.
             config: The run's.
-            extractor: Who proposes if the learner was made without one.
+            extractor: Proposes preferences if the learner was made without an extractor.
             said_at: When it was said, by `time.monotonic()`; by default now. Of a user who has been erased since,
                 nothing is stored.
 
         Raises:
-            UserNotSpecifiedError: nobody is named.
+            UserNotSpecifiedError: no user is named.
             InvalidPreferenceError: a proposal is out of its limits, or the user has too many.
             GenerationError: the extractor's model failed.
         """

@@ -167,14 +167,14 @@ class PreferenceDraft(BaseModel):
     Attributes:
         text: The preference in natural language, 1 to 2,000 characters; outer whitespace is dropped.
         scope: Whether it applies to every call or to similar queries only.
-        weight: Its share in the alignment, finite and >= 0; 1 is the usual one, 0 switches it off.
-        expires_at: From when on it no longer applies, with a time zone; None for never.
-        source: How it came to be known. What ranks lower changes nothing of what ranks higher; see `outranks`.
-        confidence: How sure whoever inferred or imported it was, in [0, 1]; kept, and shown.
-        half_life_days: Days without being said again after which its weight has halved; None for never.
+        weight: How strongly it is followed, finite and >= 0; 1 is normal, 0 switches it off.
+        expires_at: When it stops applying, with a time zone; None for never.
+        source: How it came to be known. A lower-ranking source never changes a higher-ranking one; see `outranks`.
+        confidence: How certain it was when it was inferred or imported, in [0, 1]; stored and shown.
+        half_life_days: Days after which its weight halves, unless it is said again; None for never.
         locked: In a shared layer: no user's own preference overrules it.
-        supersedes: Ids of the user's preferences whose place it takes; of a proposal, once it is approved.
-        metadata: Anything JSON can hold, kept and never read.
+        supersedes: Ids of the user's preferences that it replaces; a proposal replaces them once it is approved.
+        metadata: Any JSON values; stored and never read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -205,18 +205,18 @@ class Preference(PreferenceDraft):
 
     Attributes:
         id: Unique among the user's own preferences.
-        user_id: Whose it is.
+        user_id: The user it belongs to.
         created_at: When it was first stored, UTC.
         updated_at: When anything about it was last changed, UTC.
         last_said_at: When it was last said, UTC; its weight fades from then on.
         num_said: How often it was said, restatements included.
-        superseded_at: When another one took its place; `superseded_by` is that one's id.
-        also_superseded_by: Others that have its place, too: it applies again when the last of them does no more.
-        superseded_until: When that is; None for never. Not stored: it is derived from the others, see
+        superseded_at: When another preference replaced it; `superseded_by` is the id of that one.
+        also_superseded_by: Others that replace it, too: it applies again when none of them does.
+        superseded_until: When it applies again; None for never. Not stored: it is derived from the others, see
             `lifecycle.settled`.
         forgotten_at: When it was forgotten.
-        review: That it was proposed and is not approved; None for whatever needs no approval.
-        kept_beside: Digests of its words with those of others, beside which its user decided to keep it.
+        review: Its state as a proposal that is not approved; None if it needs no approval.
+        kept_beside: Digests of its text with those of others that its user decided to keep beside it.
     """
 
     id: str

@@ -44,7 +44,7 @@ class PreferenceState(AgentState[Any]):
 
 
 class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
-    """Retrieves the user's principles once a turn and gives them to each model call of it.
+    """Looks up the user's preferences once per turn and passes them to each of its model calls.
 
     A `ChatLinearAlignment` is aligned with them, beside its own `principles`; one that has a preference store of its
     own looks them up itself and is left alone. Any other chat model finds them at the end of the system prompt; its
@@ -57,15 +57,15 @@ class PreferenceMiddleware(AgentMiddleware[PreferenceState, Any, Any]):
         store: Where the preferences are.
         tools: Whether the agent gets the preference tools.
         require_approval: Whether what the model remembers with the tools waits for its user's approval.
-        learner: Learns from the user's last message when the turn is over. One that was made without an extractor asks
-            the agent's own chat model in the background, where that can write structured output, and else, or if that
-            finds nothing, reads by rules. The turns of ten seconds are read together. A `BackgroundLearner` always
-            learns in the background; closing it waits for the end.
+        learner: Learns from the user's last message when the turn is over. A learner without an extractor asks the
+            agent's own chat model in the background, if that supports structured output; otherwise, or if the model
+            finds nothing, it uses the rules. The turns of ten seconds are read together. A `BackgroundLearner` always
+            learns in the background; close it to wait until it is done.
         user_id: The user of runs that name none.
-        allow_anonymous: Whether runs without a user are let through, without preferences, instead of raising.
-        k: At most so many relevant preferences; those of scope "always" come on top.
-        min_relevance: Least relevance of those; None for any.
-        max_tokens: How many tokens all of them together may have; None for any number.
+        allow_anonymous: Whether runs without a user are answered without preferences, instead of raising.
+        k: Largest number of relevant preferences; those of scope "always" are not counted.
+        min_relevance: Lowest relevance that they need; None for any.
+        max_tokens: Largest number of tokens of all preferences together; None for no limit.
     """
 
     state_schema = PreferenceState
