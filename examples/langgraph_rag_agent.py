@@ -51,7 +51,7 @@ def main() -> None:
         for number, text in enumerate(DOCUMENTS):
             store.put(("town", "guide"), str(number), {"text": text})
         store.preferences.add("alice", "Keep it short and simple.", scope="always")
-        store.preferences.add("bob", "One sentence is enough for me.", scope="always")
+        store.preferences.add("bob", "Answer in full sentences.", scope="always")
 
         agent = create_agent(
             ChatLinearAlignment(max_tokens=48),

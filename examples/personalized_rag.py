@@ -37,7 +37,7 @@ def main() -> None:
 
         store = PreferenceStore(path=Path(folder) / "preferences")
         store.add("alice", "Keep it short and simple.", scope="always")
-        store.add("bob", "One sentence is enough for me.", scope="always")
+        store.add("bob", "Answer in full sentences.", scope="always")
 
         prompt = ChatPromptTemplate.from_template("{facts}\n\n{question}")
         llm = ChatLinearAlignment(preferences=store, max_tokens=48)

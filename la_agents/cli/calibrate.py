@@ -1,4 +1,4 @@
-"""`la-agents calibrate`: with which strength, place and form of words a model follows each principle best."""
+"""`la-agents calibrate`: the strength, placement and wording with which a model follows each principle best."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _LAYER = both.owner(
 
 def add(
     memory: Any,
-    text: Annotated[str, typer.Argument(help="What is wanted of every answer; - reads it from standard input.")],
+    text: Annotated[str, typer.Argument(help="What every answer should follow; - reads it from standard input.")],
     scope: ScopeOption = None,
     weight: WeightOption = None,
     expires: ExpiresOption = None,

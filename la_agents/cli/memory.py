@@ -70,7 +70,7 @@ def _expiry(text: str) -> datetime:
     return found
 
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The id that `list` shows.")]
 ScopeOption = Annotated[
     Scope | None,
     typer.Option("--scope", help="For every call, or for those it is relevant to.", show_default="relevant if new"),
@@ -240,7 +240,7 @@ def _update(
 
 
 def _forget(memory: Any, id: IdArgument) -> None:
-    """Let one preference apply no more; undo brings it back."""
+    """Stop applying a preference; undo brings it back."""
     forgotten = memory.forget(id)
     note(f"Forgot {id}, {forgotten.text!r}. Take it back: {memory.command(f'undo {id}')}")
 

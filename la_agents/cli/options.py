@@ -64,12 +64,12 @@ LayersOption = Annotated[
 UserOption = Annotated[
     str,
     typer.Option(
-        "--user", "-u", metavar="NAME", callback=lambda user: as_user_id(user), help="The user whose preferences count."
+        "--user", "-u", metavar="NAME", callback=lambda user: as_user_id(user), help="The user whose preferences apply."
     ),
 ]
 QuestionArgument = Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Overwrite a file that is there.")]
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing file.")]
 StrengthOption = Annotated[
     float | None,
     typer.Option(

@@ -12,7 +12,7 @@ from la_agents.cli.terminal import note, print_json, print_table
 
 __all__ = ["approve", "conflicts", "decide", "pending", "reject"]
 
-ProposalArgument = Annotated[str, typer.Argument(metavar="ID", help="As `prefs pending` shows it.")]
+ProposalArgument = Annotated[str, typer.Argument(metavar="ID", help="The id that `prefs pending` shows.")]
 
 
 def pending(memory: Any, as_json: JsonOption = False) -> None:
@@ -70,9 +70,9 @@ def conflicts(memory: Any, as_json: JsonOption = False) -> None:
 
 def decide(
     memory: Any,
-    older: Annotated[str, typer.Argument(metavar="OLDER", help="As the command `conflicts` shows it.")],
-    newer: Annotated[str, typer.Argument(metavar="NEWER", help="As the command `conflicts` shows it.")],
-    keep: Annotated[Keep, typer.Option("--keep", help="Which of the two stays.")],
+    older: Annotated[str, typer.Argument(metavar="OLDER", help="The id that `conflicts` shows.")],
+    newer: Annotated[str, typer.Argument(metavar="NEWER", help="The id that `conflicts` shows.")],
+    keep: Annotated[Keep, typer.Option("--keep", help="Which of the two to keep.")],
 ) -> None:
     """Settle a possible conflict; it is not shown again."""
     memory.decide(older, newer, keep=keep.value)

@@ -1,4 +1,4 @@
-"""Calibration: with which strength, place and form of words a model follows each principle best.
+"""Calibration: the strength, placement and wording with which a model follows each principle best.
 
 Every candidate, a way of prompting or of aligning, answers the same questions under the same principles. Let `a` be its
 mean adherence, `p` the perplexity of its answers under the unaligned model, `c` the relevance of answers to their

@@ -196,7 +196,7 @@ def test_a_question_shows_what_it_would_use(page: httpx.Client) -> None:
     assert "Nothing of what is remembered." in page.get("/", params={"q": "What is the capital of Peru?"}).text
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", HOSTILE, ids=["markup", "arabic", "long", "symbols"])  # a user is named by its test
 def test_hostile_words_stay_words(page: httpx.Client, text: str) -> None:
     id = page.post("/v1/preferences", json={"text": text}).json()["id"]
     for path in ("/", f"/memory/{id}", f"/?q={'x' * 50}"):
