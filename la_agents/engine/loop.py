@@ -9,17 +9,17 @@ import functools
 import logging
 import math
 import time
-import traceback
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from la_agents.engine.detokenizer import Detokenizer
+from la_agents.engine.failure import explain
 from la_agents.engine.kv_cache import KeyValues, concatenate
+from la_agents.engine.pending import Chosen, Pending
 from la_agents.engine.prefill import Prefill, PrefillRow, fair_order, plan_prefill
 from la_agents.engine.prefix_cache import PrefixCache
 from la_agents.engine.repetition import is_loop
@@ -32,10 +32,8 @@ from la_agents.errors import (
     DeadlineExceededError,
     EngineClosedError,
     GenerationError,
-    LaAgentsError,
-    RequestTooLargeError,
 )
-from la_agents.requests import Chunk, Completion, Generation, TokenRecord
+from la_agents.requests import Chunk, Generation, TokenRecord
 
 if TYPE_CHECKING:
     from la_agents.models import LoadedModel
@@ -46,16 +44,6 @@ _log = logging.getLogger(__name__)
 
 _Ready = tuple[Tensor, list[tuple[Sequence, list[int]]]]
 """Logits [rows, vocab], and where in them the rows of each sequence stand."""
-_Chosen = list[tuple[Sequence, TokenRecord]]
-
-
-@dataclass
-class _Pending:
-    """What is being chosen: its records, once they are asked for, and the tokens themselves where a GPU has them."""
-
-    finish: Callable[[], _Chosen] = list
-    tokens: Tensor | None = None  # [sequences]
-    places: dict[Sequence, int] = field(default_factory=dict)  # among the tokens
 
 
 @dataclass
@@ -104,8 +92,8 @@ class Loop:
         self._prefills: list[Prefill] = []
         self._turn = 0
         self._running: list[Sequence] = []
-        self._pending = _Pending()
-        self._held: _Chosen = []  # chosen on a GPU, and not handed out yet
+        self._pending = Pending()
+        self._held: Chosen = []  # chosen on a GPU, and not handed out yet
 
     def register(self, sequence: Sequence, generation: Generation) -> None:
         """Make a sequence known before it is submitted to the scheduler."""
@@ -150,7 +138,7 @@ class Loop:
                 self._scheduler.remove(active.sequence)
                 del self._active[active.sequence]
             active.generation.post(error)
-        self._prefills, self._running, self._held, self._pending = [], [], [], _Pending()
+        self._prefills, self._running, self._held, self._pending = [], [], [], Pending()
         self.runner.reset()
 
     # -- admission -------------------------------------------------------------------------------------------------
@@ -298,7 +286,7 @@ class Loop:
 
     # -- tokens ----------------------------------------------------------------------------------------------------
 
-    def _sample(self, ready: list[_Ready], *, stays: bool) -> _Pending:
+    def _sample(self, ready: list[_Ready], *, stays: bool) -> Pending:
         """Start choosing the next token of each sequence.
 
         Sequences that cannot be sampled fail one by one.
@@ -315,23 +303,23 @@ class Loop:
             ]
             first += len(logits)
         if not members:
-            return _Pending()
+            return Pending()
         logits = ready[0][0] if len(ready) == 1 else torch.cat([logits for logits, _ in ready])
         try:
             with self.meter.timed("sampler"):
                 steps = self.sampler.start(logits, members, stays=stays)
         except Exception as error:  # noqa: BLE001  # as above
             chosen = self._sample_apart(logits, members, error)  # now: the next step overwrites these logits
-            return _Pending(lambda: chosen)
+            return Pending(lambda: chosen)
         finish = functools.partial(self._finish_sampling, logits, members, steps)
         if not self.runner.is_asynchronous:
-            return _Pending(finish)
+            return Pending(finish)
         tokens = torch.cat([step.tokens for step in steps])
-        return _Pending(finish, tokens, {sequence: i for i, (sequence, _) in enumerate(members)})
+        return Pending(finish, tokens, {sequence: i for i, (sequence, _) in enumerate(members)})
 
     def _finish_sampling(
         self, logits: Tensor, members: list[tuple[Sequence, list[int]]], steps: list[Started]
-    ) -> _Chosen:
+    ) -> Chosen:
         try:
             with self.meter.timed("sampler"):
                 records = self.sampler.finish(steps)
@@ -344,7 +332,7 @@ class Loop:
             return []
         return [(sequence, record) for (sequence, _), record in zip(members, records, strict=True)]
 
-    def _sample_apart(self, logits: Tensor, members: list[tuple[Sequence, list[int]]], error: Exception) -> _Chosen:
+    def _sample_apart(self, logits: Tensor, members: list[tuple[Sequence, list[int]]], error: Exception) -> Chosen:
         if len(members) > 1:
             return [chosen for one in members for chosen in self._sample([(logits, [one])], stays=False).finish()]
         sequence = members[0][0]
@@ -354,7 +342,7 @@ class Loop:
 
     def _settle(self) -> None:
         """Wait for what is being chosen; what ends an answer goes out at once, the rest is held."""
-        pending, self._pending = self._pending, _Pending()
+        pending, self._pending = self._pending, Pending()
         self._held += pending.finish()
         self._hand_out_what_decides()
 
@@ -364,8 +352,8 @@ class Loop:
 
     def _hand_out_what_decides(self) -> None:
         """Hand out held tokens that the next step depends on: they end the answer, or a grammar follows them."""
-        deciding: _Chosen = []
-        rest: _Chosen = []
+        deciding: Chosen = []
+        rest: Chosen = []
         for sequence, record in self._held:
             decides = (
                 sequence.constraint is not None
@@ -383,7 +371,7 @@ class Loop:
         most = sequence.request.sampling.max_tokens
         return num_generated >= most or longest >= self._scheduler.limits.max_positions
 
-    def _hand_out(self, chosen: _Chosen) -> None:
+    def _hand_out(self, chosen: Chosen) -> None:
         # What was chosen for one that has failed or been cancelled since is nobody's.
         chosen = [(sequence, record) for sequence, record in chosen if sequence.status is not Status.FINISHED]
         for sequence, record in chosen:
@@ -434,7 +422,7 @@ class Loop:
     def _finish(self, active: _Active, reason: str) -> None:
         sequence = active.sequence
         try:
-            completion = self._completion(active, reason)
+            completion = sequence.completion(active.detokenizer.flush(), reason)
         except Exception as error:  # noqa: BLE001  # as above
             self._fail(sequence, error)
             return
@@ -444,20 +432,8 @@ class Loop:
         self._forget(sequence)
         active.generation.post(completion)
 
-    def _completion(self, active: _Active, reason: str) -> Completion:
-        sequence, tail = active.sequence, active.detokenizer.flush()
-        return Completion(
-            tail=tail,
-            finish_reason=reason,
-            records=tuple(sequence.records),
-            num_rows=sequence.num_rows,
-            num_prompt_tokens=len(sequence.request.reference),
-            num_computed_tokens=sequence.num_computed_tokens,
-            num_cached_tokens=sequence.num_cached_tokens,
-        )
-
     def _fail(self, sequence: Sequence, error: Exception) -> None:
-        explained = self._explain(sequence, error)
+        explained = explain(error, sequence, self.runner.device)
         self.meter.add("failed")
         generation = self._active[sequence].generation
         self._forget(sequence)
@@ -486,25 +462,3 @@ class Loop:
             except Exception as error:  # noqa: BLE001  # the answer is worth more than the cache
                 _log.warning("the prefix cache was emptied: %s", error)
                 self.prefix_cache.clear()
-
-    def _explain(self, sequence: Sequence, error: Exception) -> LaAgentsError:
-        """The error for the caller, with the cause chained; what the prompt holds is not repeated."""
-        if isinstance(error, LaAgentsError):
-            return error.with_traceback(None)
-        size = f"{sequence.num_rows} rows of up to {max(map(len, sequence.request.prompts))} prompt tokens"
-        explained: LaAgentsError
-        if _out_of_memory(error):
-            msg = f"Expected {size} to fit the memory of {self.runner.device}, and it ran out; shorten the prompt."
-            explained = RequestTooLargeError(msg)
-        else:
-            msg = f"Expected the model to run on {size}, got {type(error).__name__}: {error}"
-            explained = GenerationError(msg)
-        # Where it happened goes to the log: frames would keep the model, and other people's prompts, with the error.
-        _log.warning("a request failed: %s\n%s", msg, "".join(traceback.format_exception(error)))
-        explained.__cause__ = error.with_traceback(None)
-        return explained
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # On a CPU torch raises a plain RuntimeError that only its text tells from others.
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)

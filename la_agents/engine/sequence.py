@@ -9,7 +9,7 @@ import enum
 import random
 from typing import TYPE_CHECKING
 
-from la_agents.requests import Request, TokenRecord, common_prefix
+from la_agents.requests import Completion, Request, TokenRecord, common_prefix
 
 if TYPE_CHECKING:
     from la_agents.engine.constraint import Constraint
@@ -91,6 +91,18 @@ class Sequence:
         prompts = self.request.prompts
         shortest = min(map(len, prompts)) - 1
         return common_prefix(prompts, shortest)
+
+    def completion(self, tail: str, reason: str) -> Completion:
+        """What the caller gets at the end, `tail` being text that had been held back."""
+        return Completion(
+            tail=tail,
+            finish_reason=reason,
+            records=tuple(self.records),
+            num_rows=self.num_rows,
+            num_prompt_tokens=len(self.request.reference),
+            num_computed_tokens=self.num_computed_tokens,
+            num_cached_tokens=self.num_cached_tokens,
+        )
 
     def cancel(self) -> None:
         """Ask for the sequence to end at the next step; from any thread."""

@@ -27,9 +27,9 @@ _backends: dict[str, str] = {}
 """By which of PyTorch's backends kernels are compiled, by type of device; none until somebody asks."""
 
 
-def compile_kernels(device_type: str = "cuda", backend: str = "inductor") -> None:
+def compile_kernels(device_type: str = "cuda") -> None:
     """Compile kernels on such devices from now on, each when it is first called: a second or two, cached on disk."""
-    _backends[device_type] = backend
+    _backends[device_type] = "inductor"
 
 
 def kernel(function: _Function) -> _Function:
