@@ -210,8 +210,8 @@ def _facts(
     facts = reference.new_zeros((len(tokens), 3 + k))
     if step is not None:
         at = gangs.aligned
-        divergence, rest = step.facts(tokens[at], gangs.weights).split([1, 2 + k], dim=1)
-        scale, _, shares = rest.nan_to_num(0.0).split([1, 1, k], dim=1)
+        own = step.facts(tokens[at], gangs.weights)
+        divergence, scale, shares = own[:, :1], own[:, 1:2].nan_to_num(0.0), own[:, 3:].nan_to_num(0.0)
         absent = gangs.branches == gangs.reference[at].unsqueeze(1)
         columns = [torch.zeros_like(scale), divergence, scale, shares.masked_fill(absent, _NAN)]
         facts = facts.fill_(_NAN).index_copy(0, at, torch.cat(columns, dim=1))
