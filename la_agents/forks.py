@@ -1,9 +1,10 @@
-"""What a child process made by `os.fork` renews, so that it can load models of its own.
+"""Forks: what a child process made by `os.fork` renews, so that it can load models of its own.
 
 A fork copies locks that a thread of the parent may hold, registries of what the parent runs, and thread pools without
 their threads: using or destroying one of those waits for ever. OpenMP's pool, with which PyTorch computes, is one; each
 ONNX Runtime session has another. A child therefore drops its references without destroying what they refer to, and
-computes with PyTorch in one thread.
+computes with PyTorch in one thread. What a library does to its memory in the middle of a call is copied, too, so a fork
+waits until engines stand between two steps.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["owning_threads", "renew_in_child"]
+__all__ = ["Undivided", "owning_threads", "renew_in_child"]
 
 _Owner = TypeVar("_Owner")
 _owners: weakref.WeakSet[object] = weakref.WeakSet()
+_undivided: weakref.WeakSet[Undivided] = weakref.WeakSet()
+_paused: list[Undivided] = []
+_PATIENCE = 10.0
+"""Seconds that a fork waits for work that is under way."""
 
 
 def renew_in_child(renew: Callable[[], object]) -> None:
@@ -31,6 +37,44 @@ def owning_threads(owner: _Owner) -> _Owner:
     """Register an object whose destructor joins its threads: it is never destroyed in a child, which lacks them."""
     _owners.add(owner)
     return owner
+
+
+class Undivided:
+    """A context for one thread's work, which no fork by another thread falls into."""
+
+    def __init__(self) -> None:
+        self._door = threading.Lock()  # held by a fork: a thread that works on and on would never let it in otherwise
+        self._room = threading.Lock()
+        _undivided.add(self)
+
+    def __enter__(self) -> None:
+        with self._door:
+            self._room.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._room.release()
+
+    def pause(self) -> bool:
+        """Wait for the work that is under way and let none begin; whether it ended in time."""
+        if not self._door.acquire(timeout=_PATIENCE):
+            return False
+        if self._room.acquire(timeout=_PATIENCE):
+            return True
+        self._door.release()
+        return False
+
+    def resume(self) -> None:
+        self._room.release()
+        self._door.release()
+
+
+def _pause() -> None:
+    _paused.extend(undivided for undivided in list(_undivided) if undivided.pause())
+
+
+def _resume() -> None:
+    while _paused:
+        _paused.pop().resume()
 
 
 def _keep_owners() -> None:
@@ -56,3 +100,6 @@ def _skip_destructors_at_exit() -> None:
 renew_in_child(_keep_owners)
 renew_in_child(_skip_destructors_at_exit)
 renew_in_child(_compute_in_one_thread)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_pause, after_in_parent=_resume, after_in_child=_resume)
+renew_in_child(_undivided.clear)  # their threads are not there

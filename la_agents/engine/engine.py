@@ -23,7 +23,7 @@ from la_agents.engine.scheduler import Limits, Scheduler
 from la_agents.engine.sequence import Sequence
 from la_agents.engine.stats import Stats
 from la_agents.errors import ConfigurationError, EngineClosedError
-from la_agents.forks import renew_in_child
+from la_agents.forks import Undivided, renew_in_child
 from la_agents.models.fingerprint import fingerprint
 from la_agents.requests import Completion, Generation, Request
 
@@ -197,6 +197,7 @@ class _Worker:
         self._condition = condition
         self._pid = os.getpid()
         self._thread: threading.Thread | None = None
+        self._step = Undivided()
 
     def submit(self, sequence: Sequence) -> Generation:
         generation = Generation(sequence.cancel)
@@ -267,7 +268,8 @@ class _Worker:
             _compute_alone()
         try:
             while self._wait_for_work():
-                self._loop.step()
+                with self._step:
+                    self._loop.step()
                 if _log.isEnabledFor(logging.DEBUG) and self._loop.meter.counts["steps"] % _STATS_EVERY == 0:
                     _log.debug("engine %s", self.stats().as_dict())
         except Exception as error:  # noqa: BLE001  # nothing is swallowed: every caller, now and later, gets it

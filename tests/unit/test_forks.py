@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from la_agents.forks import Undivided
 from tests.tiny import save_tiny_model
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
@@ -147,3 +150,31 @@ def test_a_fork_answers_with_a_model_of_its_own(quantize: str, tmp_path: Path) -
 
 def test_a_fork_embeds_with_a_session_of_its_own_and_exits() -> None:
     assert run(_EMBEDDINGS).strip().endswith("done")
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_fork_waits_for_the_step_that_is_under_way_and_falls_between_two() -> None:
+    undivided, stop, begun, seen = Undivided(), threading.Event(), threading.Event(), []
+
+    def work() -> None:  # step after step, without a pause
+        while not stop.is_set():
+            with undivided:
+                seen.append("begins")
+                begun.set()
+                time.sleep(0.02)
+                seen.append("ends")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    try:
+        for _ in range(3):
+            pid = os.fork()
+            if not pid:
+                with undivided:  # free in the child, and nobody works there
+                    os._exit(0 if seen.count("begins") == seen.count("ends") else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        stop.set()
+        thread.join()
+    assert seen.count("begins") == seen.count("ends") > 3
