@@ -22,7 +22,8 @@ __all__ = ["Undivided", "owning_threads", "renew_in_child"]
 _Owner = TypeVar("_Owner")
 _owners: weakref.WeakSet[object] = weakref.WeakSet()
 _undivided: weakref.WeakSet[Undivided] = weakref.WeakSet()
-_paused: list[Undivided] = []
+_making = threading.Lock()
+_here = threading.local()  # what this thread, which is forking, has paused
 _PATIENCE = 10.0
 """Seconds that a fork waits for work that is under way."""
 
@@ -45,17 +46,23 @@ class Undivided:
     def __init__(self) -> None:
         self._door = threading.Lock()  # held by a fork: a thread that works on and on would never let it in otherwise
         self._room = threading.Lock()
-        _undivided.add(self)
+        self._worker: int | None = None
+        with _making:
+            _undivided.add(self)
 
     def __enter__(self) -> None:
         with self._door:
             self._room.acquire()
+        self._worker = threading.get_ident()
 
     def __exit__(self, *_: object) -> None:
+        self._worker = None
         self._room.release()
 
     def pause(self) -> bool:
         """Wait for the work that is under way and let none begin; whether it ended in time."""
+        if self._worker == threading.get_ident():
+            return False  # this thread's own work forks
         if not self._door.acquire(timeout=_PATIENCE):
             return False
         if self._room.acquire(timeout=_PATIENCE):
@@ -69,12 +76,22 @@ class Undivided:
 
 
 def _pause() -> None:
-    _paused.extend(undivided for undivided in list(_undivided) if undivided.pause())
+    with _making:
+        known = list(_undivided)
+    _here.paused = [undivided for undivided in known if undivided.pause()]
 
 
 def _resume() -> None:
-    while _paused:
-        _paused.pop().resume()
+    for undivided in _here.paused:
+        undivided.resume()
+    _here.paused = []
+
+
+def _forget_undivided() -> None:
+    """In a child: their threads are not there, nor is one that was making another."""
+    global _making
+    _making = threading.Lock()
+    _undivided.clear()
 
 
 def _keep_owners() -> None:
@@ -102,4 +119,4 @@ renew_in_child(_skip_destructors_at_exit)
 renew_in_child(_compute_in_one_thread)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_pause, after_in_parent=_resume, after_in_child=_resume)
-renew_in_child(_undivided.clear)  # their threads are not there
+renew_in_child(_forget_undivided)

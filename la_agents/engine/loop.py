@@ -241,9 +241,12 @@ class Loop:
 
     def _decode(self) -> list[_Ready]:
         """The next logits of every running sequence."""
+        running = self._running
         # A grammar follows each token, and may put another in its place; where all answers are full, none goes on.
-        if any(s.constraint is not None for s in self._running) or all(
-            self._is_full(s, s.num_generated + 1) for s in self._running
+        if (
+            self._pending.tokens is None
+            or any(s.constraint is not None for s in running)
+            or all(self._is_full(s, s.num_generated + 1) for s in running)
         ):
             self._settle()
         if not self._running:
@@ -308,13 +311,11 @@ class Loop:
         try:
             with self.meter.timed("sampler"):
                 steps = self.sampler.start(logits, members, stays=stays)
+                tokens = torch.cat([step.tokens for step in steps]) if self.runner.is_asynchronous else None
         except Exception as error:  # noqa: BLE001  # as above
             chosen = self._sample_apart(logits, members, error)  # now: the next step overwrites these logits
             return Pending(lambda: chosen)
         finish = functools.partial(self._finish_sampling, logits, members, steps)
-        if not self.runner.is_asynchronous:
-            return Pending(finish)
-        tokens = torch.cat([step.tokens for step in steps])
         return Pending(finish, tokens, {sequence: i for i, (sequence, _) in enumerate(members)})
 
     def _finish_sampling(
@@ -328,7 +329,8 @@ class Loop:
                 return self._sample_apart(logits, members, error)
             for sequence, _ in members:  # nobody knows whose it was: on a GPU the logits are the next step's by now
                 if sequence.status is not Status.FINISHED:
-                    self._fail(sequence, error)
+                    # Each its own, as in `fail_all`.
+                    self._fail(sequence, GenerationError(f"Expected to choose a token, got {type(error).__name__}."))
             return []
         return [(sequence, record) for (sequence, _), record in zip(members, records, strict=True)]
 

@@ -115,7 +115,9 @@ class Sampler:
                     )
                     width = 1 + branches
                     rows = [(Sequence(request), range(i * width, (i + 1) * width)) for i in range(number)]
-                    self.sample(torch.zeros(number * width, vocab, device=device), rows)
+                    # Once among rows of others, which have just ended.
+                    for others in (0, 1):
+                        self.sample(torch.zeros(number * width + others, vocab, device=device), rows)
 
     def sample(self, logits: Tensor, rows: SequenceOf[tuple[Sequence, SequenceOf[int]]]) -> list[TokenRecord]:
         """`start` and `finish`: one record a sequence, in order."""
@@ -174,7 +176,7 @@ def _to_host(table: Tensor) -> Callable[[], Tensor]:
         return lambda: table
     host = torch.empty(table.shape, dtype=table.dtype, pin_memory=True).copy_(table, non_blocking=True)
     arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    arrived.record()
+    arrived.record(torch.cuda.current_stream(table.device))
 
     def wait() -> Tensor:
         arrived.synchronize()

@@ -178,3 +178,17 @@ def test_a_fork_waits_for_the_step_that_is_under_way_and_falls_between_two() -> 
         stop.set()
         thread.join()
     assert seen.count("begins") == seen.count("ends") > 3
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_step_that_forks_itself_waits_for_nobody_and_its_child_can_fork_again() -> None:
+    undivided = Undivided()
+    with undivided:
+        assert not undivided.pause()
+        pid = os.fork()
+        if not pid:
+            again = os.fork()
+            os._exit(0 if not again else os.waitstatus_to_exitcode(os.waitpid(again, 0)[1]))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert undivided.pause()
+    undivided.resume()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -123,6 +124,29 @@ def test_a_row_moved_before_it_is_found_not_finite_leaves_nothing_behind() -> No
     for _ in range(8):
         hand.step()
     assert tokens_of(generation.completion) == tokens_of(answer(MODEL, late))
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_sampler_that_fails_once_for_all_changes_no_answer(static: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = ByHand(static_shapes=static)
+    requests = [random_request(seed, num_branches=seed % 2, max_tokens=8) for seed in range(3)]
+    generations = [hand.submit(request)[1] for request in requests]
+    for _ in range(3):
+        hand.step()
+    start, failed = hand.loop.sampler.start, []
+
+    def fails_once(*arguments: Any, **settings: Any) -> Any:
+        if not failed:
+            failed.append(True)
+            raise MemoryError
+        return start(*arguments, **settings)
+
+    monkeypatch.setattr(hand.loop.sampler, "start", fails_once)
+    for _ in range(12):
+        hand.step()
+    assert failed
+    for request, generation in zip(requests, generations, strict=True):
+        assert tokens_of(generation.completion) == tokens_of(answer(MODEL, request, static_shapes=static))
 
 
 def test_a_short_prompt_does_not_wait_for_one_twenty_times_as_long() -> None:
