@@ -23,6 +23,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _WORTH_IT = 8192
 """Vocabulary below which rows are so short that the operations are started faster than they are compiled."""
 
+_MAX_VARIANTS = 64
+"""Compilations of a kernel: one row or several, one branch or several, of each vocabulary; PyTorch gives up at 8."""
+
 _backends: dict[str, str] = {}
 """By which of PyTorch's backends kernels are compiled, by type of device; none until somebody asks."""
 
@@ -53,7 +56,8 @@ def kernel(function: _Function) -> _Function:
         try:
             if backend not in state:
                 state[backend] = torch.compile(function, fullgraph=True, backend=backend)
-            return state[backend](*values)
+            with torch._dynamo.config.patch(recompile_limit=_MAX_VARIANTS):
+                return state[backend](*values)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the function itself is right
