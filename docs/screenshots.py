@@ -27,7 +27,7 @@ def main() -> None:
     with opened_browser() as browser, tempfile.TemporaryDirectory() as folder:
         explain_page(browser, Path(folder))
         wrong = [*too_wide(browser)]
-    sys.exit("\n".join(wrong))
+    sys.exit("\n".join(wrong) or None)
 
 
 @contextmanager
