@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from la_agents.alignment.kernel import kernel
-from la_agents.alignment.line import certainly, may_look, per_row, policy, probabilities, prompted, tempered
+from la_agents.alignment.line import certainly, distribution, may_look, per_row, prompted, tempered
 
 __all__ = ["nucleus", "nucleus_head", "plausible", "plausible_head", "support"]
 
@@ -36,7 +36,7 @@ def nucleus(logits: Tensor, p: float | Tensor, temperature: float | Tensor = 1.0
         tokens, kept = nucleus_head(logits, p, temperature)
         inside = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, tokens, kept)
     else:
-        inside = _above_threshold(probabilities(policy(logits, temperature)), per_row(p, logits))
+        inside = _above_threshold(distribution(logits, temperature)[1], per_row(p, logits))
     return torch.where(per_row(p, logits).unsqueeze(-1) >= 1, torch.isfinite(logits), inside)
 
 

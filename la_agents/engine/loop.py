@@ -327,10 +327,12 @@ class Loop:
         except Exception as error:  # noqa: BLE001  # as above
             if not self.runner.is_asynchronous:
                 return self._sample_apart(logits, members, error)
-            for sequence, _ in members:  # nobody knows whose it was: on a GPU the logits are the next step's by now
+            # Nobody knows whose it was: on a GPU the logits are the next step's by now. Each gets an error of its own.
+            _log.warning("a step failed, and all answers in it", exc_info=error)
+            msg = f"Expected the device to choose the next tokens, got {type(error).__name__}: {error}; ask again."
+            for sequence, _ in members:
                 if sequence.status is not Status.FINISHED:
-                    # Each its own, as in `fail_all`.
-                    self._fail(sequence, GenerationError(f"Expected to choose a token, got {type(error).__name__}."))
+                    self._fail(sequence, GenerationError(msg))
             return []
         return [(sequence, record) for (sequence, _), record in zip(members, records, strict=True)]
 

@@ -149,6 +149,35 @@ def test_a_sampler_that_fails_once_for_all_changes_no_answer(static: bool, monke
         assert tokens_of(generation.completion) == tokens_of(answer(MODEL, request, static_shapes=static))
 
 
+def test_a_step_that_fails_on_the_device_fails_its_answers_each_with_an_error_of_its_own_and_no_later_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hand = ByHand(static_shapes=True)
+    generations = [hand.submit(random_request(seed, num_branches=1, max_tokens=8))[1] for seed in range(2)]
+    for _ in range(3):
+        hand.step()
+
+    def fails(_: object) -> None:
+        raise RuntimeError("the device is lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hand.loop.sampler, "finish", fails)
+        hand.step()
+    errors = []
+    for generation in generations:
+        with pytest.raises(GenerationError, match="the device is lost") as caught:
+            generation.completion  # noqa: B018
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
+    assert "a step failed" in caplog.text
+    assert hand.loop.runner.num_rows == 0
+    later = random_request(5, num_branches=1, max_tokens=4)
+    _, generation = hand.submit(later)
+    for _ in range(8):
+        hand.step()
+    assert tokens_of(generation.completion) == tokens_of(answer(MODEL, later, static_shapes=True))
+
+
 def test_a_short_prompt_does_not_wait_for_one_twenty_times_as_long() -> None:
     hand = ByHand(prefill_budget=16)
     long, _ = hand.submit(random_request(1, length=900, max_tokens=5))
