@@ -20,11 +20,23 @@ import torch
 from torch import Tensor
 
 from la_agents.alignment.kernel import kernel
-from la_agents.alignment.line import NEG_INF, all_finite, certainly, dot, line, per_row, probabilities, prompted
+from la_agents.alignment.line import (
+    NEG_INF,
+    all_are,
+    all_finite,
+    beside,
+    column,
+    dot,
+    line,
+    per_row,
+    probabilities,
+    prompted,
+)
 
 __all__ = ["conflict", "pushed", "reach"]
 
 _LN_2 = math.log(2.0)
+_LOWEST = torch.finfo(torch.float32).min
 
 
 def pushed(
@@ -47,37 +59,37 @@ def pushed(
         log_p_0: `policy(reference)`, where it is known already; log_p_1 is that of f(1). Where both are given, all may
             be for a part of the vocabulary, unless gamma follows the conflict.
     """
-    s, kappa = per_row(scale, reference).float(), per_row(taper, reference).float()
-    adapts = per_row(adaptive, reference) != 0
-    uniform = ((kappa == 0) & ~adapts) | (s <= 1)
-    same = not any(isinstance(x, Tensor) for x in (scale, taper, adaptive))  # for all rows, and known without looking
-    all_uniform = same and ((taper == 0 and not adaptive) or float(scale) <= 1)
-    if all_uniform or certainly(lambda: uniform.all(), reference):
-        return line(reference, branches, weights, s), s - 1
+    scale, taper = beside(scale, reference), beside(taper, reference)
+    adapts = beside(adaptive, reference)
+    gamma = per_row(scale, reference).float() - 1
+    uniform = ((taper == 0) & (adapts == 0)) | (scale <= 1)  # [batch], or one for all where all three are numbers
+    if all_are(uniform, True):
+        return line(reference, branches, weights, scale), gamma
     log_p_1 = torch.log_softmax(prompted(reference, branches, weights), dim=-1) if log_p_1 is None else log_p_1
     log_p_0 = torch.log_softmax(reference.float(), dim=-1) if log_p_0 is None else log_p_0
-    gamma = s - 1
-    if adaptive is not False and not certainly(lambda: ~adapts.any(), reference):
-        gamma = torch.where(adapts & ~uniform, gamma * conflict(log_p_1, log_p_0), gamma)
-    z = _tapered(log_p_0, log_p_1, gamma, kappa)
-    if not same and not certainly(lambda: ~uniform.any(), reference):
-        z = torch.where(uniform.unsqueeze(-1), line(reference, branches, weights, s), z)
+    if not all_are(adapts, 0):
+        follows = per_row((adapts != 0) & (uniform == 0), reference) != 0
+        gamma = torch.where(follows, gamma * conflict(log_p_1, log_p_0), gamma)
+    z = _tapered(log_p_0, log_p_1, gamma, taper)
+    if isinstance(uniform, Tensor) and not all_are(uniform, False):
+        z = torch.where(uniform.unsqueeze(-1), line(reference, branches, weights, scale), z)
     return z, gamma
 
 
 @kernel
-def _tapered(log_p_0: Tensor, log_p_1: Tensor, gamma: Tensor, kappa: Tensor) -> Tensor:
+def _tapered(log_p_0: Tensor, log_p_1: Tensor, gamma: Tensor, kappa: float | Tensor) -> Tensor:
     """`log p_1 + gamma (p_1 / max p_1)^kappa d`; a token that is impossible in either stays impossible."""
     top = log_p_1.amax(dim=-1, keepdim=True)
-    fraction = (log_p_1 - top).mul_(kappa.unsqueeze(-1)).exp_()
+    gamma, kappa = gamma.unsqueeze(-1), column(kappa, log_p_1)
+    fraction = (log_p_1 - top).mul_(kappa).exp_()
     d = log_p_1 - log_p_0
-    z = log_p_1 + fraction.mul_(d).mul_(gamma.unsqueeze(-1))
+    z = log_p_1 + fraction.mul_(d).mul_(gamma)
     if all_finite(z):
         return z
     possible = torch.isfinite(log_p_0) & torch.isfinite(log_p_1)
     finite = torch.where(possible, log_p_1, top)  # any number: these tokens are ruled out below
-    fraction = ((finite - top) * kappa.unsqueeze(-1)).exp()
-    return torch.where(possible, finite + gamma.unsqueeze(-1) * fraction * torch.where(possible, d, 0.0), NEG_INF)
+    fraction = ((finite - top) * kappa).exp()
+    return torch.where(possible, finite + gamma * fraction * torch.where(possible, d, 0.0), NEG_INF)
 
 
 @kernel
@@ -90,8 +102,8 @@ def reach(f_1: Tensor, tokens: Tensor, gamma: Tensor, taper: float | Tensor) -> 
         gamma: Of the step, [batch], as `pushed` returns it.
     """
     below = f_1.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - f_1.amax(dim=-1)
-    kappa = torch.where(gamma > 0, per_row(taper, f_1).float(), 0.0)
-    return 1 + gamma * torch.where(kappa > 0, (kappa * below).exp(), 1.0)
+    kappa = beside(taper, f_1) * (gamma > 0)
+    return 1 + gamma * (kappa * below.clamp_min(_LOWEST)).exp()  # finite, so that 0 times it is 0
 
 
 def conflict(log_p_1: Tensor, log_p_0: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ from la_agents.alignment.kernel import kernel
 from la_agents.alignment.line import (
     NEG_INF,
     all_are,
-    certainly,
     distribution,
+    holds,
     line,
     may_look,
     per_row,
@@ -46,7 +46,7 @@ class Step:
     branches: Tensor  # [batch, k, vocab]
     ids: Tensor | None  # [batch, n]
     final: Tensor  # [batch, n], what is decoded, -inf outside the support
-    fraction: Tensor  # [batch], the part of the way that the budget allows
+    fraction: float | Tensor  # the part of the way that the budget allows
     gamma: Tensor  # [batch], of this step
     unaligned: Callable[[], tuple[Tensor, Tensor]]  # log pi_0 [batch, n] and pi_0 [batch, vocab], computed if asked for
     taper: float | Tensor
@@ -90,7 +90,7 @@ def _facts(
     branches: Tensor,
     weights: Tensor,
     tokens: Tensor,
-    fraction: Tensor,
+    fraction: float | Tensor,
     gamma: Tensor,
     taper: float | Tensor,
     temperature: float | Tensor,
@@ -162,11 +162,12 @@ def align(
         log_p_0 = (policy_0() if all_are(temperature, 1.0) else distribution(reference, 1.0, ids))[0]
         log_p_1 = distribution(f_1, 1.0, ids)[0]
     z, gamma = pushed(own, pulled, weights, scale, taper, adaptive=adaptive, log_p_0=log_p_0, log_p_1=log_p_1)
+    fraction: float | Tensor = 1.0
     if is_bounded:
         fraction, final = within_budget(own, z, allowed, budget, temperature, log_pi_0=policy_0()[0])
         final = final if grammar is None else final.masked_fill(grammar[0], NEG_INF)
     else:
-        fraction, final = torch.ones_like(gamma), torch.where(allowed, z, NEG_INF)
+        final = torch.where(allowed, z, NEG_INF)
     return Step(reference, f_1, branches, ids, final, fraction, gamma, policy_0, taper, temperature)
 
 
@@ -187,7 +188,7 @@ def _head(
     if masked is not None and len(masked) == len(f_1):
         tokens, kept = nucleus_head(f_1, support_p, mask_temperature)
         return tokens, kept & plausible(_at(f_1, tokens), log_plausibility)
-    is_plausible = certainly(lambda: (per_row(log_plausibility, f_1) > NEG_INF).all(), f_1)
+    is_plausible = holds(lambda log_alpha: log_alpha > NEG_INF, log_plausibility)
     return plausible_head(f_1, log_plausibility) if is_plausible and (masked is None or not len(masked)) else None
 
 

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 
 from la_agents.alignment.kernel import kernel
-from la_agents.alignment.line import certainly, distribution, may_look, per_row, prompted, tempered
+from la_agents.alignment.line import certainly, column, distribution, may_look, per_row, prompted, tempered
 
 __all__ = ["nucleus", "nucleus_head", "plausible", "plausible_head", "support"]
 
 _FIRST_TOP_K = 64
-_FIRST_PLAUSIBLE = 16
-"""Tokens looked at first; at most 10 have a tenth of the greatest probability each where that is near 1."""
 BLOCK = 64
 """Tokens that are looked at together: on a CPU a maximum or a sum costs a tenth of an argmax, a top-k or a cumsum."""
 
@@ -145,20 +143,24 @@ def plausible(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
 
 
 def plausible_head(logits: Tensor, log_alpha: float | Tensor) -> tuple[Tensor, Tensor]:
-    """`plausible` as token ids and which of them are in it, each [batch, k]; for a CPU, where k may be looked for."""
-    floor, vocab, k = _floor(logits, log_alpha), logits.shape[-1], _FIRST_PLAUSIBLE
-    while True:
-        head, tokens = _largest(logits, min(k, vocab))
-        kept = head >= floor
-        if k >= vocab or not bool(kept[:, -1].any()):
-            return tokens, kept
-        k *= 8
+    """Token ids that hold `plausible`, and which of them are in it, each [batch, n]; for a CPU, where n is looked for.
+
+    They are whole blocks: those whose maximum is plausible, and as many in each row as in the one that has most.
+    """
+    blocks = in_blocks(logits)
+    peaks = blocks.amax(dim=-1)
+    floor = _floor(peaks, log_alpha)
+    most = int((peaks >= floor).sum(dim=-1).amax())
+    which = peaks.topk(max(most, 1), dim=-1, sorted=False).indices.unsqueeze(-1)  # nan is nowhere plausible
+    size = blocks.shape[-1]
+    head = blocks.gather(1, which.expand(-1, -1, size)).flatten(1)
+    return (which * size + torch.arange(size)).flatten(1), head >= floor
 
 
 def _floor(logits: Tensor, log_alpha: float | Tensor) -> Tensor:
     """The least logit that is plausible, [batch, 1]."""
-    floor = logits.amax(dim=-1) + per_row(log_alpha, logits).float()
-    return floor.clamp_min(torch.finfo(torch.float32).min).unsqueeze(-1)
+    floor = logits.amax(dim=-1, keepdim=True) + column(log_alpha, logits)
+    return floor.clamp_min(torch.finfo(torch.float32).min)
 
 
 def support(

@@ -31,8 +31,8 @@ class Batch:
     """
 
     members: list[Member]
-    rows: Tensor  # [R], all rows of the S sequences
-    owners: Tensor  # [R], which of the S each belongs to
+    rows: Tensor  # [S, 1 + K], the reference first
+    spacing: tuple[int, int, int] | None  # see `_spacing`; None where the logits are not read at once and in place
     reference: Tensor  # [S]
     aligned: Tensor  # [A], places among the S
     branches: Tensor  # [A, K]
@@ -66,6 +66,14 @@ class Batch:
         rest = [getattr(self, field.name) for field in fields(self)[1:]]
         return tuple(tuple(value.shape) if isinstance(value, Tensor) else value for value in rest)
 
+    def regular(self, logits: Tensor) -> Tensor | None:
+        """The rows' logits, [S, 1 + K, vocab], as a view, where they are so regular that there is one."""
+        if self.spacing is None:
+            return None
+        first, sequence, row = (number * logits.stride(0) for number in self.spacing)
+        shape, strides = (*self.rows.shape, logits.shape[-1]), (sequence, row, 1)
+        return logits.as_strided(shape, strides, logits.storage_offset() + first)
+
     def align(self, logits: Tensor, reference: Tensor, masks: Masks | None, inputs: Tensor | None) -> alignment.Step:
         """One step of the aligned sequences.
 
@@ -74,7 +82,11 @@ class Batch:
             reference: Those of the S references, [S, vocab].
             inputs: See `inputs`.
         """
-        branches = logits.index_select(0, self.branches.flatten()).view(*self.branches.shape, -1)
+        regular = self.regular(logits)
+        if regular is None:
+            branches = logits.index_select(0, self.branches.flatten()).view(*self.branches.shape, -1)
+        else:
+            branches = regular[:, 1:]
         log_plausibility = self.log_plausibility
         if self.any_fluency and inputs is not None:  # no token costs more than is left
             left = inputs[:, 2].index_select(0, self.aligned).float()
@@ -121,17 +133,19 @@ def describe(members: SequenceOf[Member], device: torch.device) -> Batch:
     def integers(values: list[int] | list[list[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=device)
 
+    rows = [[*rows, *[rows[0]] * (k + 1 - len(rows))] for _, rows in members]
+    explained = tuple(i for i, (s, _) in enumerate(members) if s.request.list_candidates)
     masked = [i for i, a in enumerate(alignments) if a.support_p < 1]
     temperatures = [s.temperature or 1.0 for s in samplings]
     adaptive = [a.chosen_push == "adaptive" for a in alignments]
     weights = [[*s.request.weights, *[0.0] * (k - len(s.request.weights))] for _, s, _ in aligned]
     return Batch(
         members=list(members),
-        rows=integers([row for _, rows in members for row in rows]),
-        owners=integers([i for i, (_, rows) in enumerate(members) for _ in rows]),
-        reference=integers([rows[0] for _, rows in members]),
+        rows=integers(rows),
+        spacing=_spacing(rows) if device.type == "cpu" and not explained else None,
+        reference=integers([own[0] for own in rows]),
         aligned=integers([i for i, _, _ in aligned]),
-        branches=integers([[*rows[1:], *[rows[0]] * (k + 1 - len(rows))] for _, _, rows in aligned]),
+        branches=integers([rows[i][1:] for i, _, _ in aligned]),
         weights=torch.tensor(weights, dtype=torch.float32, device=device),
         masked=integers(masked),
         greedy=torch.tensor([s.temperature == 0 for s in samplings], device=device),
@@ -145,12 +159,21 @@ def describe(members: SequenceOf[Member], device: torch.device) -> Batch:
         support_p=numbers([alignments[i].support_p for i in masked]),
         mask_temperature=numbers([_mask_temperature(aligned[i][1]) for i in masked]),
         top_p=numbers([s.top_p for s in samplings]),
-        explained=tuple(i for i, (s, _) in enumerate(members) if s.request.list_candidates),
+        explained=explained,
         any_fluency=any(s.fluency is not None for _, s, _ in aligned),
         single=all(s.request.weights == (1.0,) for _, s, _ in aligned),
         all_aligned=len(aligned) == len(members),
         all_greedy=all(s.temperature == 0 for s in samplings),
     )
+
+
+def _spacing(rows: list[list[int]]) -> tuple[int, int, int] | None:
+    """The first row, the way to the next sequence's and the way to the next of one sequence; None if they vary."""
+    first = rows[0][0]
+    sequence = rows[1][0] - first if len(rows) > 1 else 1
+    row = rows[0][1] - first if len(rows[0]) > 1 else 1
+    expected = [[first + i * sequence + j * row for j in range(len(own))] for i, own in enumerate(rows)]
+    return (first, sequence, row) if rows == expected and min(sequence, row) > 0 else None
 
 
 def _mask_temperature(sequence: Sequence) -> float:

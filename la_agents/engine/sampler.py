@@ -201,7 +201,8 @@ def _records(batch: Batch, step: _Step, host: Tensor) -> list[TokenRecord]:
 
 def _compute(logits: Tensor, batch: Batch, masks: Masks | None, inputs: Tensor | None) -> _Step:
     """One step; on a GPU it never waits for what it computes."""
-    reference = logits.index_select(0, batch.reference)
+    regular = batch.regular(logits)
+    reference = logits.index_select(0, batch.reference) if regular is None else regular[:, 0]
     allowed = reference
     if masks is not None:
         allowed = reference.masked_fill(masks.forbidden, float("-inf"))
@@ -216,17 +217,17 @@ def _compute(logits: Tensor, batch: Batch, masks: Masks | None, inputs: Tensor |
         facts = step.facts(chosen, batch.weights, greedy if batch.any_fluency else None)
         if at is not None:
             facts = logits.new_zeros((len(batch.members), facts.shape[1])).index_copy(0, at, facts)
-    return _Step(tokens, _table(logits, batch.rows, batch.owners, tokens, reference_tokens, facts), final, allowed)
+    whose, rows = (logits, batch.rows) if regular is None else (regular, None)
+    return _Step(tokens, _table(whose, rows, tokens, reference_tokens, facts), final, allowed)
 
 
 @alignment.kernel
-def _table(logits: Tensor, rows: Tensor, owners: Tensor, tokens: Tensor, others: Tensor, facts: Tensor) -> Tensor:
+def _table(logits: Tensor, rows: Tensor | None, tokens: Tensor, others: Tensor, facts: Tensor) -> Tensor:
+    peaks = logits.amax(dim=-1)
+    own = peaks if rows is None else peaks[rows]
     # A sequence whose logits are not finite shows it as a divergence of nan: 0 * inf and 0 * nan are nan.
-    peaks = logits.amax(dim=-1).index_select(0, rows)
-    is_own = owners == torch.arange(len(tokens), device=tokens.device).unsqueeze(1)
-    finite = torch.where(is_own, 0 * peaks, 0.0).sum(dim=-1)
-    columns = [tokens.double(), others.double(), finite.double()]
-    return torch.cat([torch.stack(columns, dim=1), facts.double()], dim=1)
+    columns = [tokens, others, (0 * own).sum(dim=-1)]
+    return torch.cat([torch.stack([column.double() for column in columns], dim=1), facts.double()], dim=1)
 
 
 def _final(step: alignment.Step | None, reference: Tensor, batch: Batch) -> Tensor | None:

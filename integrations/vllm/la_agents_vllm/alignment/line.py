@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -133,9 +134,14 @@ def certainly(condition: Callable[[], Tensor], like: Tensor) -> bool:
 
 def all_are(value: float | Tensor, number: float) -> bool:
     """Whether it is certain that a value is this number for all rows."""
+    return holds(lambda x: x == number, value)
+
+
+def holds(condition: Callable[[Any], Any], value: float | Tensor) -> bool:
+    """Whether it is certain that a value fulfils a condition for all rows; a number is asked without an operation."""
     if isinstance(value, Tensor):
-        return certainly(lambda: (value == number).all(), value)
-    return value == number
+        return certainly(lambda: condition(value).all(), value)
+    return bool(condition(value))
 
 
 def may_look(x: Tensor) -> bool:
@@ -163,3 +169,13 @@ def per_row(value: float | Tensor, like: Tensor) -> Tensor:
     value = value.to(like.device)
     value = value if value.dtype == torch.float64 else value.float()
     return value.expand(like.shape[0])
+
+
+def beside(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """A number as it is, which costs no operation, or `per_row`."""
+    return per_row(value, like) if isinstance(value, Tensor) else value
+
+
+def column(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """The same for all tokens of a row: a number as it is, or [batch, 1]."""
+    return per_row(value, like).unsqueeze(-1) if isinstance(value, Tensor) else value
