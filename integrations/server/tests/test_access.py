@@ -207,17 +207,17 @@ def test_an_admin_speaks_for_nobody(tiny_server: Served) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        "",
-        "x",
-        "a.b.c",
-        token("u1", "another secret that is long enough too"),
-        token("u1", exp=time.time() - 60),
-        jwt.encode({"sub": "u1"}, SECRET, "HS256"),
-        jwt.encode({"exp": time.time() + 60}, SECRET, "HS256"),
-        token("u1", SECRET * 2, "HS512"),
-        jwt.encode({"sub": "u1", "exp": time.time() + 60}, None, "none"),
-        token("u1", RSA_KEY, "RS256"),
-        token("u1", nbf=time.time() + 36_000),
+        pytest.param("", id="empty"),
+        pytest.param("x", id="no token"),
+        pytest.param("a.b.c", id="no JSON"),
+        pytest.param(token("u1", "another secret that is long enough too"), id="another secret"),
+        pytest.param(token("u1", exp=time.time() - 60), id="expired"),
+        pytest.param(jwt.encode({"sub": "u1"}, SECRET, "HS256"), id="no end"),
+        pytest.param(jwt.encode({"exp": time.time() + 36_000}, SECRET, "HS256"), id="no user"),
+        pytest.param(token("u1", SECRET * 2, "HS512"), id="another algorithm"),
+        pytest.param(jwt.encode({"sub": "u1", "exp": time.time() + 36_000}, None, "none"), id="unsigned"),
+        pytest.param(token("u1", RSA_KEY, "RS256"), id="another kind of key"),
+        pytest.param(token("u1", nbf=time.time() + 36_000), id="not yet valid"),
     ],
 )
 def test_a_user_token_that_proves_nothing_is_refused(tiny_server: Served, bad: str) -> None:
