@@ -15,6 +15,9 @@ PIP    := $(BIN)/python $(INSTALL) constraints.txt
 # Tests and docs never reach for the network or report anything; the models come with the installed wheels.
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 ANONYMIZED_TELEMETRY=False LANGSMITH_TRACING=false DO_NOT_TRACK=1
 
+# Two processes, of some 3 GB each, share the tests, a file at a time, and the processor's threads (tests/conftest.py).
+PARALLEL := -n 2 --dist loadfile --benchmark-disable
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-wide test-clients test-openwebui test-vllm screenshots test-oldest test-pythons test-dist test-soak lint types docs bench bench-server bench-vllm results clean
 
@@ -27,7 +30,7 @@ demo: $(RUNS)  ## two users, one question: unaligned, prompted and aligned side 
 	@$(BIN)/la-agents demo
 
 test: lint  ## lint, then every test
-	$(OFFLINE) $(BIN)/python -m pytest
+	$(OFFLINE) $(BIN)/python -m pytest $(PARALLEL)
 
 test-wide: $(READY)  ## ten minutes of the property tests on new random examples (not part of make test)
 	$(OFFLINE) $(BIN)/python -m tests.wide
@@ -57,7 +60,7 @@ screenshots: docs  ## the documentation's pictures; fails where a page overflows
 	$(OFFLINE) $(BIN)/python -m docs.screenshots
 
 test-oldest: $(OLDEST)/.ready  ## every test on the oldest versions that pyproject.toml allows
-	$(OFFLINE) $(OLDEST)/bin/python -m pytest
+	$(OFFLINE) $(OLDEST)/bin/python -m pytest $(PARALLEL)
 
 test-pythons: $(READY)  ## what needs no torch, on the other Pythons: 3.10, 3.12, 3.13, where they are installed
 	$(OFFLINE) $(BIN)/nox -s light light_oldest

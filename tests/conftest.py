@@ -16,6 +16,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # The converted model is kept between runs: making it takes half a minute, and tests/real tests that making.
 os.environ.setdefault("LA_AGENTS_CACHE", str(Path(__file__).parents[1] / ".cache" / "la_agents"))
+# Processes that share the tests share the processor: threads that wait for a core make each other slow.
+if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
 
 # `make test` tries the same examples everywhere, `make test-wide` new ones each time; what a test sets itself stays.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)
